@@ -1,0 +1,138 @@
+//! Collects the files that a program made or changed, after everything in its slot has ended: nothing moves meanwhile.
+//!
+//! Links are never followed, what is no regular file is passed over, and depth, count and size are bounded. What is left out
+//! is named.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
+
+use crate::files::FileStore;
+use crate::limits::Limits;
+
+/// Deepest directory below the workspace that is looked into.
+const MAX_DEPTH: usize = 32;
+/// Directory entries looked at in all.
+const MAX_ENTRIES: usize = 20_000;
+/// Names of left-out files that are told; the rest is a number.
+const MAX_TOLD: usize = 10;
+
+/// What one execution leaves.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Absolute path → file id.
+    pub files: BTreeMap<String, String>,
+    /// What was left out and why, a line each.
+    pub omitted: Vec<String>,
+}
+
+/// Collects from the directory `workspace`. `known` are the files that were there before, by path and id: unchanged, they are
+/// not returned. Blocks; call it where blocking is allowed.
+pub fn collect(workspace: &OwnedFd, known: &BTreeMap<String, String>, store: &FileStore, limits: &Limits) -> Collected {
+    let mut collector = Collector {
+        known,
+        store,
+        limits,
+        collected: Collected::default(),
+        entries: 0,
+        bytes: limits.workspace,
+        untold: 0,
+    };
+    collector.directory(workspace, "/workspace", 0);
+    if collector.untold > 0 {
+        collector.collected.omitted.push(format!("and {} more", collector.untold));
+    }
+    collector.collected
+}
+
+struct Collector<'a> {
+    known: &'a BTreeMap<String, String>,
+    store: &'a FileStore,
+    limits: &'a Limits,
+    collected: Collected,
+    entries: usize,
+    /// How many more bytes may be stored. Sparse files can claim more than the workspace could hold.
+    bytes: u64,
+    untold: usize,
+}
+
+impl Collector<'_> {
+    fn directory(&mut self, directory: &OwnedFd, path: &str, depth: usize) {
+        let entries = match Dir::read_from(directory) {
+            Ok(entries) => entries,
+            Err(error) => return self.omit(path, &error.to_string()),
+        };
+        for entry in entries {
+            let Ok(entry) = entry else { return self.omit(path, "it cannot be listed") };
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            self.entries += 1;
+            if self.entries > MAX_ENTRIES {
+                return self.omit(path, &format!("there are more than {MAX_ENTRIES} files"));
+            }
+            let Ok(text) = name.to_str() else {
+                self.omit(&format!("{path}/{}", name.to_string_lossy()), "its name is not UTF-8");
+                continue;
+            };
+            let path = format!("{path}/{text}");
+            match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+                .map(|status| FileType::from_raw_mode(status.st_mode))
+            {
+                Ok(FileType::Directory) if depth == MAX_DEPTH => self.omit(&path, "it is too deep"),
+                Ok(FileType::Directory) => match open(directory, name, OFlags::DIRECTORY) {
+                    Ok(below) => self.directory(&below, &path, depth + 1),
+                    Err(error) => self.omit(&path, &error.to_string()),
+                },
+                Ok(FileType::RegularFile) => self.file(directory, name, path),
+                Ok(_) => self.omit(&path, "it is no regular file"),
+                Err(error) => self.omit(&path, &error.to_string()),
+            }
+        }
+    }
+
+    fn file(&mut self, directory: &OwnedFd, name: &std::ffi::CStr, path: String) {
+        if self.collected.files.len() >= self.limits.returned_files {
+            return self.omit(&path, &format!("more than {} files", self.limits.returned_files));
+        }
+        let stored = open(directory, name, OFlags::NONBLOCK).and_then(|file| {
+            let size = rustix::fs::fstat(&file)?.st_size as u64;
+            if size > self.bytes.min(self.limits.file_size) {
+                return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is too large"));
+            }
+            self.bytes -= size;
+            self.store.put(File::from(file), size)
+        });
+        match stored {
+            Ok(id) if self.known.get(&path) == Some(&id) => {}
+            Ok(id) => drop(self.collected.files.insert(path, id)),
+            Err(error) => self.omit(&path, &error.to_string()),
+        }
+    }
+
+    fn omit(&mut self, path: &str, reason: &str) {
+        if self.collected.omitted.len() < MAX_TOLD {
+            self.collected.omitted.push(format!("{path}: {reason}"));
+        } else {
+            self.untold += 1;
+        }
+    }
+}
+
+/// Opens without following a link; where the program took away its own permission to read, it is given back.
+fn open(directory: &OwnedFd, name: &std::ffi::CStr, flags: OFlags) -> std::io::Result<OwnedFd> {
+    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(directory, name, flags, Mode::empty()) {
+        Err(rustix::io::Errno::ACCESS) => {
+            let path = openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+            // fchmod takes no O_PATH descriptor; its name in /proc leads to the same file and follows no link of the program's.
+            let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&path.as_fd()));
+            rustix::fs::chmod(own, Mode::from_raw_mode(0o700))?;
+            Ok(openat(directory, name, flags, Mode::empty())?)
+        }
+        other => Ok(other?),
+    }
+}

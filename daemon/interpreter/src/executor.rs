@@ -1,0 +1,318 @@
+//! Executes requests: one slot each, within the limits, with what the program printed and left as the answer.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{Instant, timeout};
+
+use crate::channel::{DESCRIPTOR_LIMIT, Exit};
+use crate::collect::{Collected, collect};
+use crate::files::FileStore;
+use crate::job::{Job, SCRIPT};
+use crate::limits::Limits;
+use crate::output::{Kept, drain};
+use crate::python::PythonError;
+use crate::slot::{Slot, SlotError};
+use crate::wire::{ExecuteRequest, ExecuteResponse, is_file_id};
+use crate::workshop::{Workshop, WorkshopError};
+
+/// Executions that may wait for their turn; more are refused.
+const QUEUE: usize = 64;
+/// Longest wait for a turn.
+const QUEUE_DEADLINE: Duration = Duration::from_secs(10);
+/// What may pass beyond a program's own time until its slot is gone and its output read.
+const TEARDOWN_DEADLINE: Duration = Duration::from_secs(30);
+/// All of a call's environment variables together, in bytes: the kernel bounds what exec takes.
+const ENVIRONMENT_LIMIT: usize = 128 * 1024;
+
+/// What the executor is told once.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which Python; found by name if none.
+    pub python: Option<PathBuf>,
+    pub limits: Limits,
+    /// Where files are kept; private to its owner.
+    pub state_directory: PathBuf,
+    /// The command that runs [`crate::spawner::run`].
+    pub spawner: Vec<OsString>,
+    /// Executions at the same time.
+    pub concurrency: usize,
+}
+
+pub struct Executor {
+    settings: Settings,
+    pub files: Arc<FileStore>,
+    workshop: Mutex<Option<Arc<Workshop>>>,
+    turns: Semaphore,
+    waiting: AtomicUsize,
+}
+
+/// Why a request was not executed, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The request is wrong: it names the field.
+    #[error("{0}")]
+    Invalid(String),
+    #[error("the interpreter is busy: {QUEUE} executions are waiting already, or none finished for {QUEUE_DEADLINE:?}")]
+    Busy,
+    #[error(transparent)]
+    Python(#[from] PythonError),
+    #[error(transparent)]
+    Workshop(#[from] WorkshopError),
+    #[error(transparent)]
+    Slot(#[from] SlotError),
+    #[error("cannot read stored file {id}: {source}")]
+    Store { id: String, source: std::io::Error },
+    #[error("the program's slot did not end within {TEARDOWN_DEADLINE:?} of its time limit")]
+    Stuck,
+}
+
+impl Executor {
+    pub fn new(settings: Settings) -> std::io::Result<Self> {
+        let files = Arc::new(FileStore::open(settings.state_directory.join("files"))?);
+        let turns = Semaphore::new(settings.concurrency);
+        Ok(Executor { settings, files, workshop: Mutex::new(None), turns, waiting: AtomicUsize::new(0) })
+    }
+
+    /// Executes one request. Dropping the future ends the program with everything it started.
+    pub async fn execute(&self, request: ExecuteRequest) -> Result<ExecuteResponse, ExecuteError> {
+        let limit = time_limit(&request, &self.settings.limits)?;
+        let Prepared { job, files, known } = self.prepare(request)?;
+        let _turn = self.turn().await?;
+        let (slot, output) = self.slot().await?;
+        slot.start(&job, &files)?;
+        drop((job, files));
+
+        let started = Instant::now();
+        let (mut stdout, mut stderr) = (Kept::new(self.settings.limits.output), Kept::new(self.settings.limits.output));
+        let run = async {
+            let ended = timeout(limit, slot.ended()).await;
+            // Background processes may hold the output open: it ends for certain only when they are gone.
+            slot.kill().await.map(|()| ended)
+        };
+        let everything =
+            async { tokio::join!(run, drain(output.stdout, &mut stdout), drain(output.stderr, &mut stderr)).0 };
+        let ended = timeout(limit + TEARDOWN_DEADLINE, everything).await.map_err(|_| ExecuteError::Stuck)??;
+        let elapsed = started.elapsed();
+
+        let collected = self.collect(&slot, known).await?;
+        let mut stderr = stderr.into_text();
+        let exit_code = match ended {
+            Ok(exit) => match exit? {
+                Exit::Code(code) => code,
+                Exit::Signal(signal) => 128 + signal,
+            },
+            Err(_) => {
+                let line = format!(
+                    "Timeout: the program was stopped after {} s, its time limit (timeout_seconds, at most {} s by \
+                     PYTHON_INTERPRETER_MCP_TIMEOUT)",
+                    limit.as_secs_f64(),
+                    self.settings.limits.timeout.as_secs_f64()
+                );
+                append_line(&mut stderr, &line);
+                124
+            }
+        };
+        for line in &collected.omitted {
+            append_line(&mut stderr, &format!("File not returned: {line}"));
+        }
+        tracing::info!(exit_code, milliseconds = elapsed.as_millis() as u64, files = collected.files.len(), "executed");
+        Ok(ExecuteResponse { exit_code, files: collected.files, stderr, stdout: stdout.into_text() })
+    }
+
+    /// Whether executions are possible now: builds a slot and lets it go. The version of Python, or what is missing.
+    pub async fn check(&self) -> Result<String, ExecuteError> {
+        let version = self.workshop().await?.python_version.clone();
+        self.slot().await.map(|_| version)
+    }
+
+    /// Waits for one of the places to run in.
+    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, ExecuteError> {
+        if let Ok(turn) = self.turns.try_acquire() {
+            return Ok(turn);
+        }
+        let _place = Place::take(&self.waiting).ok_or(ExecuteError::Busy)?;
+        match timeout(QUEUE_DEADLINE, self.turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(ExecuteError::Busy),
+        }
+    }
+
+    /// A slot that is isolated and waits for its job.
+    async fn slot(&self) -> Result<(Slot, crate::slot::Output), ExecuteError> {
+        let workshop = self.workshop().await?;
+        match Slot::build(&workshop.spawner).await {
+            Err(SlotError::SpawnerGone(error)) => {
+                tracing::warn!(%error, "the spawner is gone; starting another");
+                self.discard(&workshop).await;
+                let workshop = self.workshop().await?;
+                Ok(Slot::build(&workshop.spawner).await?)
+            }
+            Err(error) => {
+                // Whatever it was (Python may have been upgraded), the next execution looks again.
+                self.discard(&workshop).await;
+                Err(error.into())
+            }
+            Ok(slot) => Ok(slot),
+        }
+    }
+
+    async fn workshop(&self) -> Result<Arc<Workshop>, ExecuteError> {
+        let mut current = self.workshop.lock().await;
+        if let Some(workshop) = current.as_ref() {
+            return Ok(workshop.clone());
+        }
+        let workshop = Arc::new(Workshop::open(&self.settings).await?);
+        *current = Some(workshop.clone());
+        Ok(workshop)
+    }
+
+    /// Forgets `workshop` if it is still the current one. Executions under way keep it until they end.
+    async fn discard(&self, workshop: &Arc<Workshop>) {
+        let mut current = self.workshop.lock().await;
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, workshop)) {
+            *current = None;
+        }
+    }
+
+    /// Everything the slot will be handed, checked before anything runs.
+    fn prepare(&self, request: ExecuteRequest) -> Result<Prepared, ExecuteError> {
+        let invalid = |text: String| Err(ExecuteError::Invalid(text));
+        if request.files.len() >= DESCRIPTOR_LIMIT {
+            return invalid(format!("files: at most {} are possible", DESCRIPTOR_LIMIT - 1));
+        }
+        let size: usize = request.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if size > ENVIRONMENT_LIMIT {
+            return invalid(format!("env: it is {size} bytes long, and the limit is {ENVIRONMENT_LIMIT}"));
+        }
+        if let Some((name, _)) = request
+            .env
+            .iter()
+            .find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'))
+        {
+            return invalid(format!("env: {name:?} is no environment variable"));
+        }
+        let (mut paths, mut descriptors) = (Vec::new(), Vec::new());
+        for (path, id) in &request.files {
+            let Some(relative) = below_workspace(path) else {
+                return invalid(format!("files: {path:?} is no absolute path below /workspace"));
+            };
+            let stored = if is_file_id(id) { self.files.get(id) } else { Ok(None) };
+            match stored {
+                Ok(Some(file)) => {
+                    paths.push(relative);
+                    descriptors.push(file.into());
+                }
+                Ok(None) => return invalid(format!("files: there is no file with the id {id:?} (for {path:?})")),
+                Err(source) => return Err(ExecuteError::Store { id: id.clone(), source }),
+            }
+        }
+        let script = script_name(&paths);
+        let mut known = request.files;
+        known.insert(format!("/workspace/{script}"), sha256(request.source_code.as_bytes()));
+        let job = Job { script, source_code: request.source_code, env: request.env, files: paths };
+        Ok(Prepared { job, files: descriptors, known })
+    }
+
+    async fn collect(&self, slot: &Slot, known: BTreeMap<String, String>) -> Result<Collected, ExecuteError> {
+        let workspace = slot.workspace.try_clone().map_err(SlotError::from)?;
+        let (store, limits) = (self.files.clone(), self.settings.limits.clone());
+        let work = tokio::task::spawn_blocking(move || collect(&workspace, &known, &store, &limits));
+        work.await.map_err(|error| SlotError::Io(error.into()).into())
+    }
+}
+
+/// What a slot will be handed.
+struct Prepared {
+    job: Job,
+    /// The content of the job's files, in their order.
+    files: Vec<OwnedFd>,
+    /// Everything that is in the workspace before the program runs: absolute path → file id.
+    known: BTreeMap<String, String>,
+}
+
+/// A place in the queue, given back when dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize) -> Option<Self> {
+        let place = Place(waiting);
+        (waiting.fetch_add(1, Ordering::Relaxed) < QUEUE).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn time_limit(request: &ExecuteRequest, limits: &Limits) -> Result<Duration, ExecuteError> {
+    match request.timeout_seconds {
+        None => Ok(limits.timeout),
+        Some(seconds) if seconds > 0.0 => {
+            Ok(Duration::try_from_secs_f64(seconds).unwrap_or(limits.timeout).min(limits.timeout))
+        }
+        Some(seconds) => Err(ExecuteError::Invalid(format!("timeout_seconds: {seconds} is no positive number"))),
+    }
+}
+
+/// `/workspace/a/b` → `a/b`; `None` for anything else, `..` and empty parts included.
+fn below_workspace(path: &str) -> Option<PathBuf> {
+    let relative = path.strip_prefix("/workspace/")?;
+    let plain = !relative.is_empty()
+        && !relative.contains('\0')
+        && relative.split('/').all(|part| !part.is_empty() && part.len() <= 255)
+        && Path::new(relative).components().all(|component| matches!(component, Component::Normal(_)));
+    plain.then(|| PathBuf::from(relative))
+}
+
+/// `script.py`, or the next name that none of the call's own files has.
+fn script_name(files: &[PathBuf]) -> String {
+    std::iter::once(SCRIPT.to_owned())
+        .chain((2..).map(|number| format!("script-{number}.py")))
+        .find(|name| !files.iter().any(|file| file.starts_with(name)))
+        .unwrap_or_else(|| SCRIPT.to_owned())
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn append_line(text: &mut String, line: &str) {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(line);
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::{below_workspace, script_name};
+
+    #[test]
+    fn only_paths_below_the_workspace_are_taken() {
+        assert_eq!(below_workspace("/workspace/a/b.csv").as_deref(), Some(Path::new("a/b.csv")));
+        let wrong =
+            ["/workspace", "/workspace/", "/workspace//a", "/workspace/../a", "/workspace/a/..", "/workspace/./a"];
+        for path in wrong.into_iter().chain(["a", "/etc/passwd", "/workspaces/a", "/workspace/a\0b", "/workspace/a/"]) {
+            assert_eq!(below_workspace(path), None, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn the_script_makes_way_for_a_file_of_its_name() {
+        assert_eq!(script_name(&[PathBuf::from("data.csv")]), "script.py");
+        assert_eq!(script_name(&[PathBuf::from("script.py"), PathBuf::from("script-2.py/x")]), "script-3.py");
+    }
+}

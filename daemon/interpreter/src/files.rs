@@ -1,0 +1,177 @@
+//! The store of files that go into and come out of executions: content under its SHA-256, readable by its owner only.
+//!
+//! A file appears under its id all at once (written aside, then renamed), so concurrent writers and a kill at any moment leave
+//! whole files only. What is older than [`MAX_AGE`] is deleted, and beyond [`MAX_BYTES`] the oldest.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use sha2::{Digest, Sha256};
+
+/// How long a stored file is kept after it was last stored.
+pub const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// All stored files together, in bytes.
+pub const MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// Files being written; a writer that was killed leaves one behind, which ages like any other.
+const PARTIAL: &str = ".partial";
+
+#[derive(Debug)]
+pub struct FileStore {
+    directory: PathBuf,
+    next: AtomicU64,
+}
+
+impl FileStore {
+    /// Opens the store in `directory`, which is made (0700) if it is not there.
+    pub fn open(directory: PathBuf) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        Ok(FileStore { directory, next: AtomicU64::new(0) })
+    }
+
+    /// Stores everything that `content` gives, up to `limit` bytes, and returns its id. More is an error, and nothing stays.
+    pub fn put(&self, mut content: impl Read, limit: u64) -> io::Result<String> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let partial = Partial(self.directory.join(format!("{}-{number}{PARTIAL}", std::process::id())));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial.0)?;
+        let mut digest = Sha256::new();
+        let mut buffer = vec![0; 64 * 1024];
+        let mut total = 0;
+        loop {
+            let length = content.read(&mut buffer)?;
+            if length == 0 {
+                break;
+            }
+            total += length as u64;
+            if total > limit {
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")));
+            }
+            digest.update(&buffer[..length]);
+            file.write_all(&buffer[..length])?;
+        }
+        let id: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        fs::rename(&partial.0, self.directory.join(&id))?;
+        Ok(id)
+    }
+
+    /// Opens a stored file; `None` where there is no such id.
+    pub fn get(&self, id: &str) -> io::Result<Option<File>> {
+        // Only ids that this store makes: no other name of the directory can be asked for.
+        if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
+            return Ok(None);
+        }
+        match File::open(self.directory.join(id)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes what is too old, and the oldest of what is too much.
+    pub fn sweep(&self, max_age: Duration, max_bytes: u64) -> io::Result<()> {
+        let now = SystemTime::now();
+        let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            // Gone since it was listed: another sweep has taken it.
+            let Ok(metadata) = entry.metadata() else { continue };
+            files.push((metadata.modified()?, metadata.len(), entry.path()));
+        }
+        files.sort_unstable();
+        let mut total: u64 = files.iter().map(|(_, length, _)| length).sum();
+        for (modified, length, path) in files {
+            let old = now.duration_since(modified).is_ok_and(|age| age > max_age);
+            if old || total > max_bytes {
+                remove(&path)?;
+                total -= length;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A file being written, deleted unless it got its name.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After the rename it is not there under this name.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::time::Duration;
+
+    use super::FileStore;
+
+    fn store() -> (tempfile::TempDir, FileStore) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = FileStore::open(directory.path().join("files")).unwrap();
+        (directory, store)
+    }
+
+    fn names(directory: &tempfile::TempDir) -> usize {
+        std::fs::read_dir(directory.path().join("files")).unwrap().count()
+    }
+
+    #[test]
+    fn content_comes_back_under_its_sha256() {
+        let (_directory, store) = store();
+        let id = store.put(&b"abc"[..], 3).unwrap();
+        assert_eq!(id, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        let mut content = String::new();
+        store.get(&id).unwrap().unwrap().read_to_string(&mut content).unwrap();
+        assert_eq!(content, "abc");
+    }
+
+    #[test]
+    fn too_much_content_leaves_nothing_behind() {
+        let (directory, store) = store();
+        store.put(&b"abcd"[..], 3).unwrap_err();
+        assert_eq!(names(&directory), 0);
+    }
+
+    #[test]
+    fn no_name_but_an_id_can_be_asked_for() {
+        let (directory, store) = store();
+        std::fs::write(directory.path().join("secret"), "x").unwrap();
+        for id in ["../secret", "", "..", "/etc/passwd", &"A".repeat(64), &"0".repeat(64)] {
+            assert!(store.get(id).unwrap().is_none(), "{id}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_goes_first_when_there_is_too_much() {
+        let (_directory, store) = store();
+        let first = store.put(&b"first"[..], 10).unwrap();
+        let later = std::time::SystemTime::now() + Duration::from_secs(1);
+        let second = store.put(&b"second"[..], 10).unwrap();
+        std::fs::File::open(store.directory.join(&second)).unwrap().set_modified(later).unwrap();
+        store.sweep(Duration::from_secs(60), 8).unwrap();
+        assert!(store.get(&first).unwrap().is_none());
+        assert!(store.get(&second).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_is_old_goes() {
+        let (directory, store) = store();
+        store.put(&b"abc"[..], 3).unwrap();
+        store.sweep(Duration::from_secs(60), 1000).unwrap();
+        assert_eq!(names(&directory), 1);
+        store.sweep(Duration::ZERO, 1000).unwrap();
+        assert_eq!(names(&directory), 0);
+    }
+}

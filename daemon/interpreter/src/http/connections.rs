@@ -1,0 +1,143 @@
+//! Accepts connections until told to stop or idle for long, then lets those that are open finish, within a deadline.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::either::Either;
+
+use super::respond;
+use crate::executor::Executor;
+use crate::files::{MAX_AGE, MAX_BYTES};
+
+/// Open connections; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 256;
+/// Longest wait for a request's head, which is also how long an idle connection is kept.
+const HEAD_DEADLINE: Duration = Duration::from_secs(60);
+/// How long running executions may go on after the end was asked for.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// How often idleness is looked at and old files are deleted.
+const TICK: Duration = Duration::from_secs(1);
+const SWEEPS: u64 = 600;
+
+/// Where requests come from.
+pub enum Listener {
+    Unix(UnixListener),
+    /// Loopback only: whoever listens on more has to ask for a token first.
+    Tcp(TcpListener),
+}
+
+/// How to leave.
+#[derive(Default)]
+pub struct Leave {
+    /// After this long without a connection; otherwise never by itself.
+    pub when_idle: Option<Duration>,
+    /// Takes the socket's path away, so that nobody connects in vain. None where it is somebody else's.
+    pub remove_path: Option<Box<dyn FnOnce()>>,
+}
+
+type Stream = Either<UnixStream, TcpStream>;
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| Either::Left(stream)),
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Either::Right(stream)),
+        }
+    }
+}
+
+/// Serves until `shutdown` or idleness; what still runs then may finish within a deadline.
+pub async fn run(listener: Listener, executor: Executor, leave: Leave, shutdown: impl Future<Output = ()>) {
+    let executor = Arc::new(executor);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = GracefulShutdown::new();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut tick, mut idle) = (0, Duration::ZERO);
+    tokio::pin!(shutdown);
+    let reason = loop {
+        tokio::select! {
+            () = &mut shutdown => break "asked to stop",
+            accepted = accept(&listener, &places) => {
+                idle = Duration::ZERO;
+                connect(&executor, &connections, accepted);
+            }
+            _ = ticks.tick() => {
+                if tick % SWEEPS == 0 {
+                    sweep(&executor);
+                }
+                tick += 1;
+                idle = if connections.count() == 0 { idle + TICK } else { Duration::ZERO };
+                if leave.when_idle.is_some_and(|limit| idle >= limit) {
+                    break "idle";
+                }
+            }
+        }
+    };
+    if let Some(remove_path) = leave.remove_path {
+        remove_path();
+    }
+    // Whoever connected before the path was gone is served: the started executions are no reason to lose it.
+    while let Ok(accepted) = timeout(Duration::ZERO, accept(&listener, &places)).await {
+        connect(&executor, &connections, accepted);
+    }
+    drop(listener);
+    let open = connections.count();
+    let drained = timeout(DRAIN_DEADLINE, connections.shutdown()).await.is_ok();
+    tracing::info!(reason, open, drained, "interpreter stopped");
+}
+
+type Accepted = io::Result<(Stream, tokio::sync::OwnedSemaphorePermit)>;
+
+async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Accepted {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    Ok((listener.accept().await?, place))
+}
+
+/// Serves one connection in a task of its own.
+fn connect(executor: &Arc<Executor>, connections: &GracefulShutdown, accepted: Accepted) {
+    let (stream, place) = match accepted {
+        Ok(accepted) => accepted,
+        // A connection that ended before it was accepted, or no descriptor left: the next tick comes in between.
+        Err(error) => return tracing::warn!(%error, "cannot accept a connection"),
+    };
+    if let Either::Left(unix) = &stream
+        && !unix.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw())
+    {
+        return tracing::warn!("refused a connection of another user");
+    }
+    let browser_reachable = matches!(stream, Either::Right(_));
+    let executor = executor.clone();
+    let service = service_fn(move |request| {
+        let executor = executor.clone();
+        async move { Ok::<_, std::convert::Infallible>(respond(executor, request, browser_reachable).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .serve_connection(TokioIo::new(stream), service);
+    let connection = connections.watch(connection);
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection ended");
+        }
+        drop(place);
+    });
+}
+
+fn sweep(executor: &Arc<Executor>) {
+    let files = executor.files.clone();
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = files.sweep(MAX_AGE, MAX_BYTES) {
+            tracing::warn!(%error, "cannot delete old files");
+        }
+    });
+}

@@ -1,0 +1,46 @@
+//! The bounds of one execution, each with its default. What a bound means to the kernel is in `sandbox/`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+const MIB: u64 = 1024 * 1024;
+
+/// What one execution may use. Sizes are bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Longest wall-clock time; a call's own `timeout_seconds` can only shorten it.
+    pub timeout: Duration,
+    /// Address space of each process (RLIMIT_AS).
+    pub memory: u64,
+    /// Processes and threads together (RLIMIT_NPROC, counted in the slot's own user namespace).
+    pub processes: u64,
+    /// Largest file (RLIMIT_FSIZE).
+    pub file_size: u64,
+    /// Everything in `/workspace`, `/tmp` and `/dev/shm` together, in memory.
+    pub workspace: u64,
+    /// Files and directories in the same three places together.
+    pub workspace_inodes: u64,
+    /// Open files of each process (RLIMIT_NOFILE).
+    pub open_files: u64,
+    /// What is kept of each of stdout and stderr; the rest is read, counted and dropped.
+    pub output: usize,
+    /// Files returned by one execution.
+    pub returned_files: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            timeout: Duration::from_secs(300),
+            memory: 4096 * MIB,
+            processes: 256,
+            file_size: 256 * MIB,
+            workspace: 512 * MIB,
+            workspace_inodes: 65_536,
+            open_files: 1024,
+            output: 1024 * 1024,
+            returned_files: 1000,
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The host's Python: which one it is, and what of the host it needs to see in a slot.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+
+use crate::sandbox::{Bind, Root};
+
+/// The oldest Python that slots run.
+pub const OLDEST: (u32, u32) = (3, 9);
+
+/// Longest wait for a Python to describe itself; a first start from a cold disk takes seconds.
+const DESCRIBE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Where python3 is looked for when PATH does not lead to one.
+const USUAL_PLACES: [&str; 3] = ["/usr/bin/python3", "/usr/local/bin/python3", "/run/current-system/sw/bin/python3"];
+
+/// Parts of /etc that programs read and that say nothing about the user.
+const ETC: [&str; 11] = [
+    "alternatives",
+    "fonts",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "mime.types",
+    "protocols",
+    "python3",
+    "services",
+    "ssl/certs",
+];
+
+/// How Python is started in a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    pub executable: PathBuf,
+    /// All of a program's environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A Python that can run in slots.
+#[derive(Debug, Clone)]
+pub struct Python {
+    pub version: String,
+    pub launch: Launch,
+    pub root: Root,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PythonError {
+    #[error(
+        "no python3 was found on PATH or in /usr/bin: install Python {}.{} or later, or name one with \
+         PYTHON_INTERPRETER_MCP_PYTHON", OLDEST.0, OLDEST.1
+    )]
+    Missing,
+    #[error("{} cannot be run as Python: {reason}", path.display())]
+    Broken { path: PathBuf, reason: String },
+    #[error(
+        "{} is Python {version}, and {}.{} or later is needed: install one and name it with PYTHON_INTERPRETER_MCP_PYTHON",
+        path.display(), OLDEST.0, OLDEST.1
+    )]
+    TooOld { path: PathBuf, version: String },
+    #[error(
+        "Python's prefix {} contains {}, which programs must not see: use a Python with a directory of its own",
+        prefix.display(), private.display()
+    )]
+    TooWide { prefix: PathBuf, private: PathBuf },
+}
+
+/// What a Python says of itself.
+#[derive(Debug, Deserialize)]
+struct Description {
+    version: (u32, u32, u32),
+    executable: PathBuf,
+    /// `sys.prefix` and its kin: where the standard library and the packages are.
+    prefixes: Vec<PathBuf>,
+}
+
+const DESCRIBE: &str = "import sys,json;print(json.dumps(dict(version=sys.version_info[:3],executable=sys.executable,\
+                        prefixes=[sys.prefix,sys.base_prefix,sys.exec_prefix,sys.base_exec_prefix])))";
+
+/// Asks the host's Python, `configured` or found by name, what it needs. None of a caller's code runs here.
+///
+/// `private` are directories that no slot may ever show.
+pub async fn discover(configured: Option<&Path>, private: &[PathBuf]) -> Result<Python, PythonError> {
+    let path = match configured {
+        Some(path) => path.to_owned(),
+        None => find().ok_or(PythonError::Missing)?,
+    };
+    let description = describe(&path).await?;
+    let (major, minor, micro) = description.version;
+    let version = format!("{major}.{minor}.{micro}");
+    if (major, minor) < OLDEST {
+        return Err(PythonError::TooOld { path, version });
+    }
+    let root = root(&description, private)?;
+    let directory = description.executable.parent().unwrap_or(Path::new("/usr/bin"));
+    let environment = environment(directory);
+    Ok(Python { version, launch: Launch { executable: description.executable, environment }, root })
+}
+
+fn find() -> Option<PathBuf> {
+    let on_path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&on_path)
+        .map(|directory| directory.join("python3"))
+        .chain(USUAL_PLACES.map(PathBuf::from))
+        .find(|path| {
+            path.is_absolute() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file()
+        })
+}
+
+async fn describe(path: &Path) -> Result<Description, PythonError> {
+    let broken = |reason: String| PythonError::Broken { path: path.to_owned(), reason };
+    let output = Command::new(path)
+        .args(["-I", "-c", DESCRIBE])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = match tokio::time::timeout(DESCRIBE_DEADLINE, output).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) => return Err(broken(error.to_string())),
+        Err(_) => return Err(broken(format!("it gave no answer within {DESCRIBE_DEADLINE:?}"))),
+    };
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        broken(format!("it ended with {} and said {:?}", output.status, stderr.lines().last().unwrap_or_default()))
+    })
+}
+
+/// A program's whole environment: nothing of the host's is passed on.
+fn environment(python_directory: &Path) -> BTreeMap<String, String> {
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", python_directory.display());
+    [
+        ("PATH", path.as_str()),
+        // Not the workspace: what libraries cache there would come back as the program's files.
+        ("HOME", "/tmp"),
+        ("USER", "user"),
+        ("LOGNAME", "user"),
+        ("LANG", "C.UTF-8"),
+        // What a program printed before it was stopped is to be kept.
+        ("PYTHONUNBUFFERED", "1"),
+        ("PYTHONDONTWRITEBYTECODE", "1"),
+        ("MPLBACKEND", "Agg"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// What of the host is in a slot's root: the system's programs and libraries, a little of /etc, and this Python.
+fn root(python: &Description, private: &[PathBuf]) -> Result<Root, PythonError> {
+    let mut root = Root::default();
+    for path in ["/usr", "/nix/store"] {
+        show(&mut root, Path::new(path), private)?;
+    }
+    for name in ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] {
+        match std::fs::read_link(name) {
+            Ok(target) => root.links.push((name.into(), target)),
+            Err(_) => show(&mut root, Path::new(name), private)?,
+        }
+    }
+    let (major, minor, _) = python.version;
+    let versioned = format!("python{major}.{minor}");
+    for name in ETC.iter().copied().chain([versioned.as_str()]) {
+        show(&mut root, &Path::new("/etc").join(name), private)?;
+    }
+    for prefix in &python.prefixes {
+        show(&mut root, prefix, private)?;
+    }
+    show_links(&mut root, &python.executable, private)?;
+    for (path, content) in [
+        (
+            "/etc/passwd",
+            "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+        ),
+        ("/etc/group", "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n"),
+        ("/etc/hosts", "127.0.0.1 localhost python\n::1 localhost\n"),
+        ("/etc/hostname", "python\n"),
+        ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
+    ] {
+        root.files.push((path.into(), content.to_owned()));
+    }
+    Ok(root)
+}
+
+/// Shows `path` at its own name and, where links lead elsewhere, at its real one.
+fn show(root: &mut Root, path: &Path, private: &[PathBuf]) -> Result<(), PythonError> {
+    let Ok(real) = path.canonicalize() else { return Ok(()) };
+    if let Some(private) = private.iter().find(|private| private.starts_with(&real)) {
+        return Err(PythonError::TooWide { prefix: real, private: private.clone() });
+    }
+    for target in [path, &real] {
+        let covered = |bind: &Bind| {
+            let Ok(rest) = target.strip_prefix(&bind.target) else { return false };
+            target == bind.target || bind.source.join(rest).canonicalize().is_ok_and(|there| there == real)
+        };
+        let linked = root.links.iter().any(|(link, _)| target.starts_with(link));
+        if !linked && !root.binds.iter().any(covered) {
+            root.binds.push(Bind { source: real.clone(), target: target.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// An executable may be a chain of links (a virtual environment's leads to its base's): every hop has to be there.
+fn show_links(root: &mut Root, executable: &Path, private: &[PathBuf]) -> Result<(), PythonError> {
+    let mut hop = executable.to_owned();
+    for _ in 0..40 {
+        show(root, &hop, private)?;
+        match std::fs::read_link(&hop) {
+            Ok(target) => hop = hop.parent().unwrap_or(Path::new("/")).join(target),
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+/// Directories of this user and this program that no slot may show.
+pub fn private_directories(state: &Path) -> Vec<PathBuf> {
+    let named = ["HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"].map(std::env::var_os);
+    let mut directories: Vec<PathBuf> = named.into_iter().flatten().map(PathBuf::from).collect();
+    directories.push(state.to_owned());
+    // A home of "/" (accounts without one) says nothing; a missing directory cannot be shown.
+    directories.into_iter().filter_map(|path| path.canonicalize().ok()).filter(|path| path != Path::new("/")).collect()
+}

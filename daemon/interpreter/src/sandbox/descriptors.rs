@@ -1,0 +1,44 @@
+//! Open file descriptors are access: a slot starts with those it needs and its program with three.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use tokio::io::unix::AsyncFd;
+
+const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+
+/// Marks everything above stderr to be closed by exec, whoever opened it.
+pub fn close_on_exec() -> io::Result<()> {
+    close_range(3, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC)
+}
+
+/// Closes every descriptor above stderr but `kept`.
+///
+/// For the child of a clone without exec, whose copies of the parent's descriptors nothing else closes. The caller must not
+/// use any other descriptor again.
+pub fn close_all_except(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<_> = kept.iter().map(|fd| fd.as_raw_fd() as libc::c_uint).filter(|fd| *fd > 2).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept {
+        if first < fd {
+            close_range(first, fd - 1, 0)?;
+        }
+        first = fd + 1;
+    }
+    close_range(first, libc::c_uint::MAX, 0)
+}
+
+/// Has the runtime wait for `descriptor`.
+pub fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd stays open and the same file until it is dropped, and only together with the AsyncFd.
+    Ok(unsafe { AsyncFd::register(descriptor) }?)
+}
+
+fn close_range(first: libc::c_uint, last: libc::c_uint, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: takes numbers only; that nobody uses what it closes is the callers' contract.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

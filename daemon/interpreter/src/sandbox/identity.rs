@@ -1,0 +1,58 @@
+//! Who the program is: user 1000 inside, one unprivileged user outside.
+//!
+//! An ordinary user is mapped to itself. Root is mapped to `nobody`: the kernel exempts root's own processes from
+//! RLIMIT_NPROC and lets them write /proc/sys wherever it is writable, whatever their capabilities.
+
+use std::fs;
+use std::io;
+
+use rustix::process::{Pid, getgid, getuid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+use serde::{Deserialize, Serialize};
+
+/// The user and group id of programs, as they see it themselves.
+pub const INSIDE: u32 = 1000;
+/// `nobody` and `nogroup`, on every Linux distribution.
+const NOBODY: u32 = 65534;
+
+/// The user outside that a slot's user 1000 stands for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Identity {
+    uid: u32,
+    gid: u32,
+    /// This process is root and has to become someone else first.
+    switch: bool,
+}
+
+impl Identity {
+    pub fn of_this_process() -> Self {
+        let uid = getuid();
+        if uid.is_root() {
+            Identity { uid: NOBODY, gid: NOBODY, switch: true }
+        } else {
+            Identity { uid: uid.as_raw(), gid: getgid().as_raw(), switch: false }
+        }
+    }
+
+    /// Writes the id maps of process `pid`, which is the first in its user namespace.
+    pub fn map(&self, pid: Pid) -> io::Result<()> {
+        let process = format!("/proc/{}", pid.as_raw_nonzero());
+        if !self.switch {
+            // Without privileges the kernel demands this before a group map.
+            fs::write(format!("{process}/setgroups"), "deny")?;
+        }
+        fs::write(format!("{process}/uid_map"), format!("{INSIDE} {} 1", self.uid))?;
+        fs::write(format!("{process}/gid_map"), format!("{INSIDE} {} 1", self.gid))
+    }
+
+    /// Becomes the mapped user for good, keeping the capabilities in the slot's own namespaces.
+    pub fn assume(&self) -> io::Result<()> {
+        if self.switch {
+            let (uid, gid) = (rustix::process::Uid::from_raw(INSIDE), rustix::process::Gid::from_raw(INSIDE));
+            set_thread_groups(&[])?;
+            set_thread_res_gid(gid, gid, gid)?;
+            set_thread_res_uid(uid, uid, uid)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! Landlock: a second wall behind the mount namespace. Everything in the root may be read and executed, only the slot's own
+//! directories may be written, and signals and abstract sockets stay within.
+
+use std::io;
+
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+};
+
+use super::root::{DEVICES, WRITABLE};
+
+/// The newest rights asked for; an older kernel (from Linux 5.13) enforces those it knows.
+const NEWEST: ABI = ABI::V6;
+
+pub fn restrict() -> io::Result<()> {
+    let status = ruleset().and_then(|rules| rules.restrict_self().map_err(io::Error::other))?;
+    match status.ruleset {
+        RulesetStatus::NotEnforced => Err(io::Error::other("this kernel does not enforce Landlock")),
+        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
+    }
+}
+
+fn ruleset() -> io::Result<RulesetCreated> {
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(NEWEST))
+        .and_then(|rules| rules.scope(Scope::AbstractUnixSocket | Scope::Signal))
+        .and_then(Ruleset::create)
+        .map_err(io::Error::other)?;
+    rules = allow(rules, "/", AccessFs::from_read(NEWEST))?;
+    for path in WRITABLE {
+        rules = allow(rules, path, AccessFs::from_all(NEWEST) & !(AccessFs::MakeChar | AccessFs::MakeBlock))?;
+    }
+    for path in DEVICES {
+        rules = allow(rules, path, AccessFs::ReadFile | AccessFs::WriteFile)?;
+    }
+    Ok(rules)
+}
+
+fn allow(rules: RulesetCreated, path: &str, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {
+    let file = PathFd::new(path).map_err(io::Error::other)?;
+    rules.add_rule(PathBeneath::new(file, access)).map_err(io::Error::other)
+}

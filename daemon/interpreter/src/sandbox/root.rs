@@ -1,0 +1,196 @@
+//! A root of its own: a small read-only tmpfs with Python's prefixes bound into it, memory-backed places to write, /proc and a
+//! few devices. What is not listed here does not exist for the program.
+
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, fstat};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind, mount_change,
+    move_mount, open_tree, unmount,
+};
+use rustix::process::{chdir, pivot_root, umask};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::Limits;
+
+/// Where a program may write; together bounded by [`Limits::workspace`].
+pub const WRITABLE: [&str; 3] = ["/workspace", "/tmp", "/dev/shm"];
+pub const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+
+/// Names of the kernel's keyrings, which belong to the user and not to a namespace.
+const MASKED: [&str; 2] = ["proc/keys", "proc/key-users"];
+/// Exists on every Linux system; it is only where the new root is put together.
+const STAGING: &str = "/tmp";
+/// Room for the root's own directories, links and small files.
+const ROOT_OPTIONS: &CStr = c"mode=0755,size=4m,nr_inodes=4096";
+
+/// What the root holds besides what every slot has; prepared once.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Root {
+    /// Shown read-only.
+    pub binds: Vec<Bind>,
+    /// Symbolic links: (link, what it points to).
+    pub links: Vec<(PathBuf, PathBuf)>,
+    /// Small files: (path, content).
+    pub files: Vec<(PathBuf, String)>,
+}
+
+/// A file or directory of the host, shown read-only at `target`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bind {
+    pub source: PathBuf,
+    pub target: PathBuf,
+}
+
+/// Detached copies of what will be mounted, with their final restrictions.
+pub struct Sources {
+    binds: Vec<OwnedFd>,
+    devices: Vec<OwnedFd>,
+}
+
+impl Root {
+    /// Opens everything by its name outside, while this process may still look there.
+    pub fn open_sources(&self) -> io::Result<Sources> {
+        // Nothing that happens here is to reach the host's mounts.
+        mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+        let read_only = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+        let device = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+        Ok(Sources {
+            binds: self.binds.iter().map(|bind| open_restricted(&bind.source, read_only)).collect::<io::Result<_>>()?,
+            devices: DEVICES.iter().map(|path| open_restricted(Path::new(path), device)).collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// Builds the new root and makes it this process's only one; ends in `/workspace`.
+    pub fn build(&self, sources: Sources, limits: &Limits) -> io::Result<()> {
+        umask(Mode::from_raw_mode(0o022));
+        let own = MountFlags::NOSUID | MountFlags::NODEV;
+        mount("tmpfs", STAGING, "tmpfs", own, ROOT_OPTIONS)?;
+        chdir(STAGING)?;
+        self.attach(sources)?;
+        mount_writable(limits)?;
+        mount_proc()?;
+        // Both roots at one place, then the old one is let go: it needs no directory in the new one.
+        pivot_root(".", ".")?;
+        unmount(".", UnmountFlags::DETACH)?;
+        chdir("/")?;
+        set_attributes(CWD, c"/", 0, libc::MOUNT_ATTR_RDONLY)?;
+        Ok(chdir(WRITABLE[0])?)
+    }
+
+    /// Fills the new root, which is the working directory.
+    fn attach(&self, sources: Sources) -> io::Result<()> {
+        for (bind, source) in self.binds.iter().zip(sources.binds) {
+            attach(&bind.target, &source)?;
+        }
+        for (path, source) in DEVICES.iter().zip(sources.devices) {
+            attach(Path::new(path), &source)?;
+        }
+        for (link, target) in &self.links {
+            create_parent(link)?;
+            symlink(target, relative(link))?;
+        }
+        for (name, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
+            symlink(format!("/proc/self/fd{target}"), format!("dev/{name}"))?;
+        }
+        for (path, content) in &self.files {
+            create_parent(path)?;
+            fs::write(relative(path), content)?;
+        }
+        Ok(())
+    }
+}
+
+/// One tmpfs for all that a program can write, so that one size bounds it, shown in three places.
+fn mount_writable(limits: &Limits) -> io::Result<()> {
+    let options = format!("mode=0755,size={},nr_inodes={}", limits.workspace, limits.workspace_inodes);
+    let own = MountFlags::NOSUID | MountFlags::NODEV;
+    fs::create_dir("slot")?;
+    let options = CString::new(options).map_err(io::Error::other)?;
+    mount("tmpfs", "slot", "tmpfs", own, options.as_c_str())?;
+    // As on every system: /tmp and /dev/shm belong to all, the workspace to the program.
+    for ((part, mode), path) in
+        [("slot/workspace", 0o755), ("slot/tmp", 0o1777), ("slot/shm", 0o1777)].into_iter().zip(WRITABLE)
+    {
+        let place = relative(Path::new(path));
+        fs::create_dir(part)?;
+        fs::set_permissions(part, fs::Permissions::from_mode(mode))?;
+        fs::create_dir_all(place)?;
+        mount_bind(part, place)?;
+    }
+    unmount("slot", UnmountFlags::DETACH)?;
+    fs::remove_dir("slot")
+}
+
+/// The pid namespace's own /proc, read-only: nobody in it can write a setting of the kernel.
+fn mount_proc() -> io::Result<()> {
+    fs::create_dir("proc")?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
+    mount("proc", "proc", "proc", flags, None)?;
+    for path in MASKED.into_iter().filter(|path| Path::new(path).exists()) {
+        mount_bind("dev/null", path)?;
+    }
+    Ok(())
+}
+
+/// A detached copy of what is at `path`, submounts included, with `attributes` on all of it.
+fn open_restricted(path: &Path, attributes: u64) -> io::Result<OwnedFd> {
+    let named = |error: rustix::io::Errno| {
+        io::Error::new(io::Error::from(error).kind(), format!("{}: {error}", path.display()))
+    };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(CWD, path, flags).map_err(named)?;
+    set_attributes(tree.as_fd(), c"", libc::AT_EMPTY_PATH | libc::AT_RECURSIVE, attributes)?;
+    Ok(tree)
+}
+
+fn attach(target: &Path, source: &OwnedFd) -> io::Result<()> {
+    let place = relative(target);
+    if FileType::from_raw_mode(fstat(source)?.st_mode).is_dir() {
+        fs::create_dir_all(place)?;
+    } else {
+        create_parent(target)?;
+        // Below another bind it is there already, and read-only.
+        if !place.exists() {
+            fs::File::create(place)?;
+        }
+    }
+    Ok(move_mount(source, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+fn create_parent(path: &Path) -> io::Result<()> {
+    match relative(path).parent() {
+        Some(parent) => fs::DirBuilder::new().recursive(true).mode(0o755).create(parent),
+        None => Ok(()),
+    }
+}
+
+/// The place of an absolute path below the root that is being built.
+fn relative(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+/// mount_setattr(2): adds `attributes`. Unlike a remount, it needs not repeat those that the host's mount has and locks.
+fn set_attributes(directory: BorrowedFd<'_>, path: &CStr, flags: libc::c_int, attributes: u64) -> io::Result<()> {
+    let change = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the path is a C string and the structure has the size that is passed with it; both outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            directory.as_raw_fd(),
+            path.as_ptr(),
+            flags,
+            &raw const change,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
