@@ -1,1 +1,80 @@
-fn main() {}
+//! The command that a client launches: connects its stdin and stdout to the user's daemon, starting it when needed.
+//! Leaves out everything that reads or writes MCP itself.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use python_interpreter_mcp::{
+    endpoint::{self, EndpointError, Socket},
+    relay::{self, Ended, RelayError},
+};
+
+const USAGE: &str = "usage: python-interpreter-mcp [--help | --version], launched by an MCP client without arguments";
+
+#[derive(Debug, thiserror::Error)]
+enum ShimError {
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error(transparent)]
+    Relay(#[from] RelayError),
+    #[error("the daemon closed the connection; start the client again, and look for the reason {}", whereabouts(.0))]
+    DaemonClosed(Option<PathBuf>),
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    match arguments.iter().map(|argument| argument.to_str()).collect::<Vec<_>>()[..] {
+        [] if rustix::termios::isatty(rustix::stdio::stdin()) => answer(io::stderr(), &introduction()),
+        [] => match serve() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, &error.to_string()),
+        },
+        [Some("--help" | "-h")] => answer(io::stdout(), &format!("{USAGE}\n{}", introduction())),
+        [Some("--version" | "-V")] => {
+            answer(io::stdout(), concat!("python-interpreter-mcp ", env!("CARGO_PKG_VERSION")))
+        }
+        _ => fail(2, USAGE),
+    }
+}
+
+fn serve() -> Result<(), ShimError> {
+    let parent = relay::parent();
+    let path = endpoint::socket_path(Socket::Mcp)?;
+    // Somebody who listens is reached even where no daemon is installed that could be started.
+    let daemon = match endpoint::connect(&path)? {
+        Some(daemon) => daemon,
+        None => endpoint::connect_or_start(&path, &endpoint::daemon()?)?,
+    };
+    match relay::run(rustix::stdio::stdin(), rustix::stdio::stdout(), daemon, parent)? {
+        Ended::ClientFinished | Ended::ClientGone | Ended::ParentGone => Ok(()),
+        Ended::DaemonClosed => Err(ShimError::DaemonClosed(endpoint::daemon_log())),
+    }
+}
+
+fn introduction() -> String {
+    let program = env::current_exe().unwrap_or_else(|_| PathBuf::from("python-interpreter-mcp"));
+    // Debug quotes and escapes a path as a JSON string does, but for characters that no sane path has.
+    format!(
+        "python-interpreter-mcp gives an AI client isolated Python over MCP; a client launches it, a person configures it:\n\
+         {{\"mcpServers\":{{\"python-interpreter\":{{\"command\":{program:?}}}}}}}"
+    )
+}
+
+fn whereabouts(log: &Option<PathBuf>) -> String {
+    log.as_ref().map_or_else(|| "in the daemon's log".to_owned(), |path| format!("in {}", path.display()))
+}
+
+fn answer(mut to: impl io::Write, text: &str) -> ExitCode {
+    if writeln!(to, "{text}").is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn fail(code: u8, sentence: &str) -> ExitCode {
+    // Not `eprintln!`, which panics when the client has closed stderr too.
+    let _ = writeln!(io::stderr(), "python-interpreter-mcp: {sentence}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,64 @@
+//! Where a user's two sockets are, who may answer on them, and how they are bound, reached or their owner started.
+//! Leaves out what is said over them.
+
+use std::{
+    env, io,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+};
+
+use interprocess::{local_socket::traits::StreamCommon as _, os::unix::uds_local_socket::Stream};
+
+mod directory;
+mod error;
+mod listener;
+mod owner;
+mod start;
+
+pub use directory::{runtime_directory, state_directory};
+pub use error::EndpointError;
+pub use listener::{bind, connect};
+pub use owner::{Owner, daemon, daemon_log};
+pub use start::{connect_or_start, ensure_listening};
+
+/// Which of the two sockets in the runtime directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Socket {
+    /// The daemon's: MCP, and HTTP to look inside.
+    Mcp,
+    /// The embedded interpreter's REST API.
+    Interpreter,
+}
+
+impl Socket {
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Mcp => "mcp.sock",
+            Self::Interpreter => "interpreter.sock",
+        }
+    }
+}
+
+/// The socket's path in the checked runtime directory.
+pub fn socket_path(socket: Socket) -> Result<PathBuf, EndpointError> {
+    Ok(runtime_directory()?.join(socket.file_name()))
+}
+
+/// Whether the other end belongs to this user. Root is nobody special, unless we are root ourselves.
+pub fn peer_is_this_user(stream: impl AsFd) -> io::Result<bool> {
+    // Wrapped as a duplicate because credentials are asked of an owner. rustix would not do: its process id cannot be 0,
+    // and the kernel reports 0 for a peer in another pid namespace.
+    let duplicate: OwnedFd = stream.as_fd().try_clone_to_owned()?;
+    let peer = Stream::from(duplicate).peer_creds()?.euid();
+    Ok(peer == Some(user()))
+}
+
+/// The effective user id: the one that the kernel gives to what we create, and shows to our peers.
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// A variable that names an absolute path; a relative one would mean another place in every process, so it is ignored.
+fn absolute_path(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}

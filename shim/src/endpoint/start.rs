@@ -1,0 +1,105 @@
+//! Reaching a socket's owner, or starting it with the socket already listening, as systemd would.
+//! Leaves out finding the program.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt as _},
+    },
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    io::FdFlags,
+};
+
+use super::{
+    EndpointError, Owner,
+    listener::{Lock, bind_under, connect},
+};
+
+/// A log that has grown past this is set aside (one generation) before the next start.
+const LOG_BYTES: u64 = 1024 * 1024;
+
+/// The first shell leaves at once, so that the owner belongs to init and nobody here keeps a zombie. The group, because
+/// a background command's own stdin is /dev/null before its redirections count.
+const DETACH: &str = r#"{ /bin/sh -c "$0" "$@" & } 3<&0 </dev/null"#;
+/// LISTEN_PID must be the owner's own process id, which only something running in that process knows.
+const ANNOUNCE: &str = r#"export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@""#;
+/// What a service manager told *us*; the owner would take it for its own.
+const NOT_PASSED_ON: [&str; 6] =
+    ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
+
+/// Connects; if nobody listens, binds and starts the owner, passing the listener as fd 3. Two callers at once start one.
+pub fn connect_or_start(path: &Path, owner: &Owner) -> Result<UnixStream, EndpointError> {
+    match reach(path, owner)? {
+        Reached::Connected(stream) => Ok(stream),
+        Reached::Started => connect(path)?
+            .ok_or_else(|| EndpointError::EndedAtOnce { program: owner.program.clone(), log: owner.log.clone() }),
+    }
+}
+
+/// Makes sure that somebody listens; true if the owner was started for it.
+pub fn ensure_listening(path: &Path, owner: &Owner) -> Result<bool, EndpointError> {
+    Ok(matches!(reach(path, owner)?, Reached::Started))
+}
+
+enum Reached {
+    Connected(UnixStream),
+    Started,
+}
+
+fn reach(path: &Path, owner: &Owner) -> Result<Reached, EndpointError> {
+    if let Some(stream) = connect(path)? {
+        return Ok(Reached::Connected(stream));
+    }
+    let lock = Lock::take(path)?;
+    // Whoever held the lock before us has probably started it.
+    if let Some(stream) = connect(path)? {
+        return Ok(Reached::Connected(stream));
+    }
+    let listener = bind_under(&lock, path)?;
+    start(owner, listener).map_err(|source| EndpointError::Start { program: owner.program.clone(), source })?;
+    Ok(Reached::Started)
+}
+
+fn start(owner: &Owner, listener: OwnedFd) -> io::Result<()> {
+    keep_inherited_descriptors_to_ourselves();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", DETACH, ANNOUNCE]).arg(&owner.program).args(&owner.arguments);
+    for variable in NOT_PASSED_ON {
+        command.env_remove(variable);
+    }
+    // Never our own stderr: clients read that to its end, and the owner outlives us.
+    let log = owner.log.as_deref().and_then(|path| open_log(path).ok());
+    command.stdin(listener).stdout(Stdio::null()).stderr(log.map_or_else(Stdio::null, Stdio::from));
+    // Its own process group, so that an interrupt typed for the client passes it by.
+    let ended = command.current_dir("/").process_group(0).status()?;
+    if ended.success() { Ok(()) } else { Err(io::Error::other(format!("/bin/sh: {ended}"))) }
+}
+
+fn open_log(path: &Path) -> io::Result<File> {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() > LOG_BYTES) {
+        fs::rename(path, path.with_extension("log.1"))?;
+    }
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
+    Ok(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?.into())
+}
+
+/// Descriptors that a client leaked to us would otherwise stay open in the owner for as long as it lives. Our own are
+/// close-on-exec already.
+fn keep_inherited_descriptors_to_ourselves() {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
+    let numbers: Vec<i32> = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        #[allow(unsafe_code, reason = "an inherited descriptor has no owner to borrow it from")]
+        // SAFETY: it was open a moment ago, is borrowed for this one call only, and is neither closed nor read by it;
+        // should another thread have closed it since, the call fails with EBADF or marks one that is marked already.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+        let _ = rustix::io::fcntl_setfd(descriptor, FdFlags::CLOEXEC);
+    }
+}
