@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, statat};
 
 use crate::files::FileStore;
 use crate::limits::Limits;
@@ -31,15 +31,13 @@ pub struct Collected {
 /// Collects from the directory `workspace`. `known` are the files that were there before, by path and id: unchanged, they are
 /// not returned. Blocks; call it where blocking is allowed.
 pub fn collect(workspace: &OwnedFd, known: &BTreeMap<String, String>, store: &FileStore, limits: &Limits) -> Collected {
-    let mut collector = Collector {
-        known,
-        store,
-        limits,
-        collected: Collected::default(),
-        entries: 0,
-        bytes: limits.workspace,
-        untold: 0,
+    let collected = Collected::default();
+    let device = match fstat(workspace) {
+        Ok(status) => status.st_dev,
+        Err(error) => return Collected { omitted: vec![format!("/workspace: {error}")], ..collected },
     };
+    let mut collector =
+        Collector { device, known, store, limits, collected, entries: 0, bytes: limits.workspace, untold: 0 };
     collector.directory(workspace, "/workspace", 0);
     if collector.untold > 0 {
         collector.collected.omitted.push(format!("and {} more", collector.untold));
@@ -48,6 +46,8 @@ pub fn collect(workspace: &OwnedFd, known: &BTreeMap<String, String>, store: &Fi
 }
 
 struct Collector<'a> {
+    /// What the workspace is on.
+    device: u64,
     known: &'a BTreeMap<String, String>,
     store: &'a FileStore,
     limits: &'a Limits,
@@ -99,7 +99,7 @@ impl Collector<'_> {
             return self.omit(&path, &format!("more than {} files", self.limits.returned_files));
         }
         let stored = open(directory, name, OFlags::NONBLOCK).and_then(|file| {
-            let size = rustix::fs::fstat(&file)?.st_size as u64;
+            let size = fstat(&file)?.st_size as u64;
             if size > self.bytes.min(self.limits.file_size) {
                 return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is too large"));
             }

@@ -72,8 +72,9 @@ impl Root {
         let own = MountFlags::NOSUID | MountFlags::NODEV;
         mount("tmpfs", STAGING, "tmpfs", own, ROOT_OPTIONS)?;
         chdir(STAGING)?;
-        self.attach(sources)?;
+        // First, because a Python may live below one of these places.
         mount_writable(limits)?;
+        self.attach(sources)?;
         mount_proc()?;
         // Both roots at one place, then the old one is let go: it needs no directory in the new one.
         pivot_root(".", ".")?;

@@ -1,0 +1,382 @@
+//! Attacks on the sandbox, each with a harmless twin that shows that the same act succeeds outside.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#[path = "support/interpreter.rs"]
+mod interpreter;
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+
+use interpreter::{Interpreter, wait_until};
+
+/// Runs an attack that prints REACHED where it succeeds: it must outside, and must not in a slot.
+fn denied(interpreter: &Interpreter, attack: &str) {
+    let outside = interpreter.twin(attack);
+    assert!(outside.contains("REACHED"), "the twin must succeed outside: {outside}");
+    let result = interpreter.execute(attack);
+    assert!(!result["stdout"].as_str().unwrap().contains("REACHED"), "{result}");
+    works(interpreter);
+}
+
+/// After every attack the next execution is right and nothing is left.
+fn works(interpreter: &Interpreter) {
+    let result = interpreter.execute("print(6 * 7)");
+    assert_eq!((result["stdout"].as_str(), result["exit_code"].as_i64()), (Some("42\n"), Some(0)), "{result}");
+    interpreter.wait_until_empty();
+}
+
+#[test]
+fn the_users_files_do_not_exist() {
+    let interpreter = Interpreter::start();
+    let secret = interpreter.private_file("secret", "REACHED");
+    denied(&interpreter, &format!("print(open({:?}).read())", secret.display()));
+    let home = interpreter.home.path().display();
+    denied(&interpreter, &format!("import os; print('REACHED' if 'secret' in os.listdir('{home}') else '')"));
+    denied(&interpreter, &format!("import os; os.chmod('{home}/secret', 0o600); print('REACHED')"));
+    denied(&interpreter, &format!("open('{home}/written', 'w').close(); print('REACHED')"));
+}
+
+#[test]
+fn the_rest_of_the_host_does_not_exist() {
+    let interpreter = Interpreter::start();
+    for path in ["/etc/shadow", "/etc/machine-id", "/var", "/sys", "/home", "/boot", "/opt", "/dev/tty", "/run"] {
+        if std::path::Path::new(path).exists() {
+            denied(&interpreter, &format!("import os; os.lstat({path:?}); print('REACHED')"));
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_of_the_host_is_read_only() {
+    let interpreter = Interpreter::start();
+    let program = "import os
+for path in ['/x', '/usr/x', '/etc/x', '/dev/x', '/proc/sys/kernel/domainname', '/etc/passwd', '/bin/sh']:
+    try:
+        open(path, 'a').close()
+        print('REACHED', path)
+    except OSError as error:
+        print(error.errno)
+for path in ['/workspace', '/tmp', '/dev/shm']:
+    open(path + '/x', 'w').close()
+    print('written')";
+    let result = interpreter.execute(program);
+    let output = result["stdout"].as_str().unwrap();
+    assert!(!output.contains("REACHED") && output.matches("written").count() == 3, "{result}");
+}
+
+#[test]
+fn the_environment_is_not_passed_on() {
+    let interpreter = Interpreter::start_with(&[("SECRET_TOKEN", "hunter2")]);
+    let attack = "import glob, os
+for path in ['/proc/self/environ', '/proc/1/environ', f'/proc/{os.getppid()}/environ'] + glob.glob('/proc/[0-9]*/environ'):
+    try:
+        if b'hunter2' in open(path, 'rb').read(): print('REACHED')
+    except OSError: pass
+print('looked', sorted(os.environ))";
+    assert!(interpreter.twin(attack).contains("REACHED"), "the interpreter's own environment has it");
+    let result = interpreter.execute(attack);
+    let output = result["stdout"].as_str().unwrap();
+    assert!(output.contains("looked") && !output.contains("REACHED") && !output.contains("XDG_"), "{result}");
+}
+
+#[test]
+fn other_processes_are_neither_seen_nor_signalled() {
+    let interpreter = Interpreter::start();
+    let id = interpreter.id();
+    denied(&interpreter, &format!("import os; os.kill({id}, 0); print('REACHED')"));
+    let result = interpreter.execute("import os; print(sorted(p for p in os.listdir('/proc') if p.isdigit()))");
+    assert_eq!(result["stdout"], "['1', '2']\n");
+    for attack in ["os.kill(1, 9)", "os.kill(-1, 9)", "os.killpg(0, 9)"] {
+        interpreter.execute(&format!("import os\n{attack}"));
+        works(&interpreter);
+    }
+}
+
+#[test]
+fn the_slots_first_process_cannot_be_read_or_traced() {
+    let interpreter = Interpreter::start();
+    let result = interpreter.execute(
+        "import ctypes, os
+for path in ['/proc/1/mem', '/proc/1/environ', '/proc/1/fd/3', '/proc/1/root/etc/passwd']:
+    try:
+        open(path, 'rb').read(1)
+        print('REACHED', path)
+    except OSError: pass
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.ptrace(16, 1, 0, 0) == 0: print('REACHED ptrace')
+print('tried')",
+    );
+    assert_eq!(result["stdout"], "tried\n");
+}
+
+#[test]
+fn there_is_no_network_but_its_own_loopback() {
+    let interpreter = Interpreter::start();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    denied(
+        &interpreter,
+        &format!("import socket; socket.create_connection(('127.0.0.1', {port}), 5); print('REACHED')"),
+    );
+    let result = interpreter.execute(
+        "import socket
+server = socket.create_server(('127.0.0.1', 0))
+client = socket.create_connection(server.getsockname())
+server.accept()[0].send(b'own loopback'); print(client.recv(99).decode())
+for address in [('1.1.1.1', 53), ('169.254.169.254', 80), ('10.0.0.1', 80)]:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        try: socket.socket(socket.AF_INET, kind).connect(address); print('REACHED')
+        except OSError as error: print(error.errno)
+try: socket.getaddrinfo('example.com', 80); print('REACHED')
+except OSError: pass",
+    );
+    let output = result["stdout"].as_str().unwrap();
+    assert!(output.starts_with("own loopback\n") && !output.contains("REACHED"), "{result}");
+    assert_eq!(output.matches("101").count(), 6, "network is unreachable, every time: {result}");
+}
+
+#[test]
+fn the_users_sockets_cannot_be_connected_to() {
+    let interpreter = Interpreter::start();
+    let path = interpreter.home.path().join("agent.sock");
+    let _listener = UnixListener::bind(&path).unwrap();
+    std::os::unix::fs::chown(&path, Some(ordinary()), None).unwrap();
+    denied(&interpreter, &connect(&format!("{:?}", path.display().to_string())));
+
+    let name = format!("python-interpreter-test-{}", std::process::id());
+    let abstract_name = rustix::net::SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap();
+    let socket = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &abstract_name).unwrap();
+    rustix::net::listen(&socket, 8).unwrap();
+    denied(&interpreter, &connect(&format!("'\\0{name}'")));
+}
+
+#[test]
+fn our_own_sockets_cannot_be_connected_to() {
+    let interpreter = Interpreter::start();
+    // Bound where its own would be, by the name that the program could know.
+    let directory = interpreter.home.path().join("python-interpreter-mcp");
+    std::fs::create_dir_all(&directory).unwrap();
+    for name in ["mcp.sock", "interpreter.sock"] {
+        let path = directory.join(name);
+        let _ = std::fs::remove_file(&path);
+        let _listener = UnixListener::bind(&path).unwrap();
+        std::os::unix::fs::chown(&path, Some(ordinary()), None).unwrap();
+        std::os::unix::fs::chown(&directory, Some(ordinary()), None).unwrap();
+        denied(&interpreter, &connect(&format!("{:?}", path.display().to_string())));
+    }
+}
+
+fn connect(address: &str) -> String {
+    format!("import socket; socket.socket(socket.AF_UNIX).connect({address}); print('REACHED')")
+}
+
+fn ordinary() -> u32 {
+    if interpreter::am_root() { 54321 } else { rustix::process::getuid().as_raw() }
+}
+
+#[test]
+fn calls_that_reach_the_kernels_depths_do_not_exist() {
+    let interpreter = Interpreter::start();
+    let result = interpreter.execute(
+        "import ctypes, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+calls = dict(unshare=272, mount=165, umount2=166, pivot_root=155, chroot=161, setns=308, ptrace=101, bpf=321,
+             userfaultfd=323, perf_event_open=298, io_uring_setup=425, add_key=248, keyctl=250, kexec_load=246,
+             init_module=175, open_tree=428, clone3=435, process_vm_readv=310, open_by_handle_at=304, memfd_secret=447)
+if os.uname().machine == 'x86_64':
+    for name, number in calls.items():
+        ctypes.set_errno(0)
+        if libc.syscall(number, 0, 0, 0, 0, 0) != -1 or ctypes.get_errno() != 38: print('REACHED', name)
+if libc.clone(0, 0, 0x10000000, 0) > 0: print('REACHED clone')
+for family in (16, 17, 33, 38, 40):
+    try: socket.socket(family, socket.SOCK_RAW); print('REACHED', family)
+    except OSError: pass
+print('tried')",
+    );
+    assert_eq!(result["stdout"], "tried\n", "{result}");
+}
+
+#[test]
+fn it_has_no_capabilities_and_cannot_gain_any() {
+    let interpreter = Interpreter::start();
+    let result = interpreter.execute(
+        "status = dict(line.split(':\\t') for line in open('/proc/self/status').read().splitlines() if ':\\t' in line)
+print(*(status[name].strip() for name in ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb', 'NoNewPrivs', 'Seccomp']))",
+    );
+    let none = "0000000000000000";
+    assert_eq!(result["stdout"], format!("{none} {none} {none} {none} {none} 1 2\n"));
+}
+
+#[test]
+fn landlock_forbids_what_mounts_and_users_would_allow() {
+    let interpreter = Interpreter::start();
+    // A character device 0:0 may be made by anyone in their own directory.
+    denied(
+        &interpreter,
+        "import os, stat, tempfile
+os.mknod(tempfile.mkdtemp() + '/device', stat.S_IFCHR | 0o600, 0)
+print('REACHED')",
+    );
+}
+
+#[test]
+fn only_three_descriptors_are_open() {
+    let interpreter = Interpreter::start();
+    let result = interpreter
+        .execute("import os\nfor fd in range(3, 1024):\n  try: os.fstat(fd); print(fd)\n  except OSError: pass");
+    assert_eq!(result["stdout"], "", "{result}");
+}
+
+#[test]
+fn a_fork_bomb_gets_eagain_and_is_gone() {
+    let interpreter = Interpreter::start();
+    let answer = interpreter.post(&serde_json::json!({ "timeout_seconds": 2, "source_code":
+        "import os, sys
+while True:
+    try: os.fork()
+    except OSError as error:
+        print(error.errno)
+        while True: pass" }));
+    let result = answer.json();
+    assert_eq!(result["exit_code"], 124, "{result}");
+    assert!(result["stdout"].as_str().unwrap().contains("11"), "EAGAIN: {result}");
+    works(&interpreter);
+}
+
+#[test]
+fn an_endless_loop_ends_at_its_limit_with_what_it_printed() {
+    let interpreter = Interpreter::start();
+    for code in [
+        "print('before')\nwhile True: pass",
+        "import signal\nfor s in range(1, 64):\n  try: signal.signal(s, signal.SIG_IGN)\n  except (OSError, ValueError): pass\nprint('before')\nwhile True: pass",
+        "print('before')\n10 ** 10 ** 10",
+        "import os\nprint('before')\nos.fork() or os.setsid()\nwhile True: pass",
+    ] {
+        let result = interpreter.post(&serde_json::json!({ "timeout_seconds": 0.7, "source_code": code })).json();
+        assert_eq!((result["exit_code"].as_i64(), &result["stdout"]), (Some(124), &"before\n".into()), "{result}");
+        assert!(
+            result["stderr"].as_str().unwrap().contains("Timeout: the program was stopped after 0.7 s"),
+            "{result}"
+        );
+        works(&interpreter);
+    }
+}
+
+#[test]
+fn a_memory_bomb_gets_a_memory_error() {
+    let interpreter = Interpreter::start();
+    let result = interpreter.execute("x = []\nwhile True: x.append(bytearray(256 << 20))");
+    assert!(result["stderr"].as_str().unwrap().ends_with("MemoryError\n"), "{result}");
+    works(&interpreter);
+}
+
+#[test]
+fn a_full_disk_is_enospc_over_all_writable_places_together() {
+    let interpreter = Interpreter::start();
+    let result = interpreter.execute(
+        "chunk = b'x' * (1 << 20)
+total = 0
+for path in ['/tmp/a', '/dev/shm/b', '/tmp/c', '/workspace/d']:
+    try:
+        with open(path, 'wb') as file:
+            for _ in range(200): file.write(chunk); file.flush(); total += 1
+    except OSError as error: print(error.errno)
+print(400 < total <= 512)
+import os; os.remove('/workspace/d')
+try:
+    for number in range(100000): open(f'/tmp/{number}', 'w').close()
+except OSError as error: print(error.errno)",
+    );
+    assert_eq!(result["stdout"], "28\n28\nTrue\n28\n", "{result}");
+    works(&interpreter);
+}
+
+#[test]
+fn a_gigabyte_of_output_is_read_and_bounded() {
+    let interpreter = Interpreter::start();
+    let result = interpreter.execute(
+        "import sys\nchunk = 'x' * (1 << 20)\nprint('first')\nfor _ in range(1024): sys.stdout.write(chunk)\nprint('\\nlast')",
+    );
+    let output = result["stdout"].as_str().unwrap();
+    assert_eq!(result["exit_code"], 0);
+    assert!(output.starts_with("first\n") && output.ends_with("\nlast\n") && output.contains("bytes left out]"));
+    assert!(output.len() < (1 << 20) + 100, "{}", output.len());
+    works(&interpreter);
+}
+
+#[test]
+fn background_processes_do_not_delay_the_answer_and_are_gone() {
+    let interpreter = Interpreter::start();
+    let result = interpreter.execute(
+        "import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0: time.sleep(1000)
+    os._exit(0)
+print('parent')",
+    );
+    assert_eq!((result["stdout"].as_str(), result["exit_code"].as_i64()), (Some("parent\n"), Some(0)), "{result}");
+    works(&interpreter);
+}
+
+#[test]
+fn a_caller_that_hangs_up_takes_its_program_along() {
+    let interpreter = Interpreter::start();
+    works(&interpreter);
+    let body = br#"{"source_code": "while True: pass"}"#;
+    let stream = interpreter.send("POST", "/v1/execute", &["Content-Type: application/json"], body);
+    wait_until("the program runs", || !interpreter::children(interpreter.spawner()).is_empty());
+    drop(stream);
+    interpreter.wait_until_empty();
+    works(&interpreter);
+}
+
+#[test]
+fn what_a_program_does_to_its_output_stays_data() {
+    let interpreter = Interpreter::start();
+    let result = interpreter.execute(
+        "import os, sys
+os.write(1, b'\\x00\\xff\\x1b[31m{\"jsonrpc\":\"2.0\"}\\n')
+sys.stderr.buffer.write('\\udc80\\ud800'.encode('utf-8', 'surrogatepass'))
+for fd in range(3, 300):
+    try: os.write(fd, b'{\"Exited\":{\"Code\":0}}')
+    except OSError: pass
+os.close(0); os.close(1); os.close(2); os._exit(7)",
+    );
+    assert_eq!(result["exit_code"], 7);
+    assert_eq!(result["stdout"], "\0\u{fffd}\u{1b}[31m{\"jsonrpc\":\"2.0\"}\n");
+    works(&interpreter);
+}
+
+#[test]
+fn as_root_programs_are_nobody() {
+    if !interpreter::am_root() {
+        return eprintln!("passed over: only root can start the interpreter as root");
+    }
+    let interpreter = Interpreter::start_as(0, &[]);
+    let result = interpreter.execute("import os; print(os.getuid(), os.getgid(), os.getgroups())");
+    assert_eq!(result["stdout"], "1000 1000 []\n", "{result}");
+    denied(&interpreter, "open('/proc/sys/kernel/core_pattern', 'a'); print('REACHED')");
+    // The kernel exempts root's processes from the limit on their number: nobody's are bounded.
+    let bomb = "import os\ntry:\n  for _ in range(10000):\n    if os.fork() == 0: __import__('time').sleep(99)\nexcept OSError as error: print(error.errno)";
+    assert_eq!(interpreter.execute(bomb)["stdout"], "11\n");
+    works(&interpreter);
+}
+
+#[test]
+fn killing_the_interpreter_ends_everything_it_started() {
+    let interpreter = Interpreter::start();
+    works(&interpreter);
+    let (spawner, id) = (interpreter.spawner(), interpreter.id());
+    let body = br#"{"source_code": "while True: pass"}"#;
+    let mut stream = interpreter.send("POST", "/v1/execute", &["Content-Type: application/json"], body);
+    wait_until("the program runs", || !interpreter::children(spawner).is_empty());
+    let slot = interpreter::children(spawner)[0];
+    rustix::process::kill_process(rustix::process::Pid::from_raw(id as i32).unwrap(), rustix::process::Signal::KILL)
+        .unwrap();
+    let gone = |id: u32| std::fs::read_to_string(format!("/proc/{id}/stat")).map_or(true, |stat| stat.contains(") Z "));
+    wait_until("spawner and slot are gone", || gone(spawner) && gone(slot));
+    let _ = stream.flush();
+    let _ = stream.read(&mut [0]);
+}
