@@ -3,7 +3,7 @@
 //! Started by root, as on a build machine, it runs as a user that owns nothing else; started by anyone else, as that user.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test a panic is the report, and stderr its detail")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -198,6 +198,7 @@ fn wait_for_address(log: impl Read + Send + 'static) -> String {
             if let Some((_, address)) = line.split_once("address=") {
                 let _ = sender.send(address.split_whitespace().next().unwrap_or_default().to_owned());
             }
+            // Shown with a failed test's other output.
             eprintln!("{line}");
         }
     });

@@ -79,9 +79,12 @@ impl Collector<'_> {
                 continue;
             };
             let path = format!("{path}/{text}");
-            match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-                .map(|status| FileType::from_raw_mode(status.st_mode))
-            {
+            let status = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                // Mounted there for the program, not made by it.
+                Ok(status) if status.st_dev != self.device => continue,
+                status => status,
+            };
+            match status.map(|status| FileType::from_raw_mode(status.st_mode)) {
                 Ok(FileType::Directory) if depth == MAX_DEPTH => self.omit(&path, "it is too deep"),
                 Ok(FileType::Directory) => match open(directory, name, OFlags::DIRECTORY) {
                     Ok(below) => self.directory(&below, &path, depth + 1),

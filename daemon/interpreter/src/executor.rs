@@ -24,7 +24,7 @@ use crate::wire::{ExecuteRequest, ExecuteResponse, is_file_id};
 use crate::workshop::{Workshop, WorkshopError};
 
 /// Executions that may wait for their turn; more are refused.
-const QUEUE: usize = 64;
+const QUEUE: usize = 256;
 /// Longest wait for a turn.
 const QUEUE_DEADLINE: Duration = Duration::from_secs(10);
 /// What may pass beyond a program's own time until its slot is gone and its output read.
@@ -60,7 +60,13 @@ pub enum ExecuteError {
     /// The request is wrong: it names the field.
     #[error("{0}")]
     Invalid(String),
-    #[error("the interpreter is busy: {QUEUE} executions are waiting already, or none finished for {QUEUE_DEADLINE:?}")]
+    #[error(
+        "the interpreter is busy, and {QUEUE} programs are waiting already: nothing was run, try again in a moment"
+    )]
+    QueueFull,
+    #[error(
+        "the interpreter is busy, and no running program ended within {QUEUE_DEADLINE:?}: nothing was run, try again later"
+    )]
     Busy,
     #[error(transparent)]
     Python(#[from] PythonError),
@@ -138,7 +144,7 @@ impl Executor {
         if let Ok(turn) = self.turns.try_acquire() {
             return Ok(turn);
         }
-        let _place = Place::take(&self.waiting).ok_or(ExecuteError::Busy)?;
+        let _place = Place::take(&self.waiting).ok_or(ExecuteError::QueueFull)?;
         match timeout(QUEUE_DEADLINE, self.turns.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(ExecuteError::Busy),

@@ -115,7 +115,8 @@ impl From<ExecuteError> for Problem {
         let status = match &error {
             ExecuteError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             // What the machine lacks, now or until its owner mends it.
-            ExecuteError::Busy
+            ExecuteError::QueueFull
+            | ExecuteError::Busy
             | ExecuteError::Python(_)
             | ExecuteError::Workshop(_)
             | ExecuteError::Slot(SlotError::Failed(_) | SlotError::SpawnerGone(_) | SlotError::Slow) => {

@@ -18,7 +18,7 @@ use crate::executor::Executor;
 use crate::files::{MAX_AGE, MAX_BYTES};
 
 /// Open connections; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: usize = 512;
 /// Longest wait for a request's head, which is also how long an idle connection is kept.
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
 /// How long running executions may go on after the end was asked for.

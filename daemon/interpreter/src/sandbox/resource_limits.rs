@@ -12,8 +12,8 @@ pub fn apply(limits: &Limits) -> io::Result<()> {
         (Resource::Nproc, limits.processes),
         (Resource::Fsize, limits.file_size),
         (Resource::Nofile, limits.open_files),
-        // A core file would hold the program's data and count against its workspace.
-        (Resource::Core, 0),
+        // No core file, and at 1 the kernel also leaves out a crash handler that is piped to, which at 0 it would start.
+        (Resource::Core, 1),
         // Memory outside RLIMIT_AS: locked pages and POSIX message queues.
         (Resource::Memlock, 64 * 1024),
         (Resource::Msgqueue, 0),

@@ -1,0 +1,89 @@
+//! `exec`: runs code the way a client's tool call does, through the daemon's own socket, and behaves like `python3` itself:
+//! the same output, the same exit code. An interrupt closes the connection, which ends the run.
+
+mod call;
+mod files;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use python_interpreter_mcp::endpoint::{self, Owner, Socket};
+
+/// The largest program that is read; the daemon refuses what is over its own, smaller limit, and says which that is.
+const MAX_SOURCE_BYTES: u64 = 8 * 1024 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The program: a file's name, or "-" for standard input, or else the code itself
+    #[arg(required_unless_present = "code", conflicts_with = "code")]
+    source: Option<String>,
+
+    /// The code, even if a file has that name
+    #[arg(short = 'c', value_name = "CODE")]
+    code: Option<String>,
+
+    /// Save the files that the program made to this directory
+    #[arg(long, value_name = "DIRECTORY")]
+    output: Option<PathBuf>,
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let source_code = source_code(&arguments)?;
+    let path = endpoint::socket_path(Socket::Mcp)?;
+    let owner = Owner {
+        program: std::env::current_exe().context("this program's own path is unknown")?,
+        arguments: vec![OsString::from("serve"), OsString::from("--background")],
+        log: endpoint::daemon_log(),
+    };
+    let stream = endpoint::connect_or_start(&path, &owner)?;
+    let result = call::execute(stream, &source_code).with_context(|| match &owner.log {
+        Some(log) => format!("the daemon gave no answer (its log may be {})", log.display()),
+        None => "the daemon gave no answer".to_owned(),
+    })?;
+    // Whoever reads our output may have had enough of it; the exit code is still worth telling.
+    let _ = io::stdout().write_all(result.response.stdout.as_bytes()).and_then(|()| io::stdout().flush());
+    let _ = io::stderr().write_all(result.response.stderr.as_bytes());
+    if result.is_error && !result.response.stderr.ends_with('\n') {
+        let _ = io::stderr().write_all(b"\n");
+    }
+    if let Some(directory) = &arguments.output {
+        files::save(directory, &result)?;
+    }
+    // Some services write a death by signal as -1, which must not turn into a success.
+    Ok(ExitCode::from(u8::try_from(result.response.exit_code).unwrap_or(u8::MAX)))
+}
+
+fn source_code(arguments: &Arguments) -> anyhow::Result<String> {
+    let source = match (&arguments.code, &arguments.source) {
+        (Some(code), _) => return Ok(code.clone()),
+        (None, Some(source)) => source,
+        (None, None) => bail!("say what to run: a file, \"-\" or code"),
+    };
+    if source == "-" {
+        return read(io::stdin().lock()).context("standard input cannot be run");
+    }
+    if Path::new(source).is_file() {
+        return File::open(source)
+            .map_err(Into::into)
+            .and_then(read)
+            .with_context(|| format!("{source} cannot be run"));
+    }
+    // A mistyped file name would be a strange program, and a stranger error.
+    if source.ends_with(".py") && !source.contains(char::is_whitespace) {
+        bail!("there is no file {source}; to run this text as code, use -c");
+    }
+    Ok(source.clone())
+}
+
+fn read(source: impl io::Read) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    source.take(MAX_SOURCE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SOURCE_BYTES {
+        bail!("it is larger than {} MiB", MAX_SOURCE_BYTES >> 20);
+    }
+    String::from_utf8(bytes).context("it is not UTF-8 text")
+}

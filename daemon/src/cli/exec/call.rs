@@ -1,0 +1,68 @@
+//! One `tools/call` over the daemon's socket, as a client of the newest protocol revision makes it: one line there, one back.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use python_interpreter::wire::ExecuteResponse;
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+use crate::interpreter_api::MAX_TIMEOUT_SECONDS;
+use crate::tools::execute_python_code;
+
+const PROTOCOL_VERSION: &str = "2026-07-28";
+/// The daemon takes 64 MiB from an interpreter; its text is there twice, one of them escaped twice.
+const MAX_ANSWER_BYTES: u64 = 1024 * 1024 * 1024;
+/// The daemon ends each execution by itself; this only outlasts the longest limit that it can be given.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(MAX_TIMEOUT_SECONDS + 60);
+const WRITE_DEADLINE: Duration = Duration::from_secs(30);
+
+pub struct ToolResult {
+    pub response: ExecuteResponse,
+    pub is_error: bool,
+    /// Which interpreter it was: a URL or "embedded".
+    pub interpreter: String,
+}
+
+pub fn execute(mut stream: UnixStream, source_code: &str) -> anyhow::Result<ToolResult> {
+    stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
+    stream.set_write_timeout(Some(WRITE_DEADLINE))?;
+    let mut request = request(source_code).to_string();
+    request.push('\n');
+    stream.write_all(request.as_bytes())?;
+    let mut line = Vec::new();
+    BufReader::new(stream).take(MAX_ANSWER_BYTES).read_until(b'\n', &mut line)?;
+    if line.last() != Some(&b'\n') {
+        bail!("the connection ended before the answer was complete");
+    }
+    let mut answer: Value = serde_json::from_slice(&line).context("the answer is not JSON")?;
+    if let Some(message) = answer.pointer("/error/message").and_then(Value::as_str) {
+        bail!("the daemon refused: {message}");
+    }
+    let Some(result) = answer.get_mut("result").map(Value::take) else { bail!("the answer holds no result") };
+    let interpreter = &result["_meta"][execute_python_code::INTERPRETER_KEY];
+    Ok(ToolResult {
+        interpreter: interpreter.as_str().unwrap_or_default().to_owned(),
+        is_error: result["isError"] == true,
+        response: ExecuteResponse::deserialize(&result["structuredContent"]).context("the result has another form")?,
+    })
+}
+
+fn request(source_code: &str) -> Value {
+    json!({
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {
+            "name": execute_python_code::NAME,
+            "arguments": { "source_code": source_code },
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": PROTOCOL_VERSION,
+                "io.modelcontextprotocol/clientInfo": { "name": "exec", "version": env!("CARGO_PKG_VERSION") },
+                "io.modelcontextprotocol/clientCapabilities": {},
+            },
+        },
+    })
+}

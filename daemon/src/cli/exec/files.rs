@@ -1,0 +1,127 @@
+//! Saves the files of a result below a directory. Paths come from the program that ran, so none of them leads out of it:
+//! not by `..`, and not by a symbolic link on the way.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use python_interpreter::wire::is_file_id;
+use python_interpreter_mcp::endpoint::{self, Socket};
+use reqwest::Client;
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::call::ToolResult;
+
+const WORKSPACE: &str = "/workspace";
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a file may take to go on arriving.
+const READ_DEADLINE: Duration = Duration::from_secs(30);
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+pub fn save(directory: &Path, result: &ToolResult) -> anyhow::Result<()> {
+    let files = &result.response.files;
+    if files.is_empty() {
+        return Ok(());
+    }
+    if result.interpreter != "embedded" {
+        bail!(
+            "the {} file(s) cannot be saved: the interpreter service at {} offers no download",
+            files.len(),
+            result.interpreter
+        );
+    }
+    std::fs::create_dir_all(directory).with_context(|| format!("{} cannot be created", directory.display()))?;
+    let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
+    let root = rustix::fs::open(directory, flags, Mode::empty())
+        .with_context(|| format!("{} cannot be opened", directory.display()))?;
+    let socket = endpoint::socket_path(Socket::Interpreter)?;
+    let client = Client::builder().unix_socket(socket).no_proxy().connect_timeout(CONNECT_DEADLINE);
+    let client = client.read_timeout(READ_DEADLINE).build().context("the HTTP client could not be set up")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    for (path, id) in files {
+        runtime.block_on(save_one(&client, &root, path, id)).with_context(|| format!("{path} could not be saved"))?;
+    }
+    Ok(())
+}
+
+async fn save_one(client: &Client, root: &OwnedFd, path: &str, id: &str) -> anyhow::Result<()> {
+    let names = names(path)?;
+    let Some((name, parents)) = names.split_last() else { bail!("its path names no file") };
+    if !is_file_id(id) {
+        bail!("its id is malformed");
+    }
+    let mut response = client.get(format!("http://localhost/v1/files/{id}")).send().await?.error_for_status()?;
+    let directory = open_parents(root, parents)?;
+    // Under a name of our own first, so that nobody sees half a file; the rename replaces even a symbolic link.
+    let temporary = format!(".{}.{}.part", &id[..id.len().min(16)], std::process::id());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o644);
+    let mut file = File::from(rustix::fs::openat(&directory, &temporary, flags, mode)?);
+    let written = async {
+        while let Some(chunk) = response.chunk().await? {
+            file.write_all(&chunk)?;
+        }
+        rustix::fs::renameat(&directory, &temporary, &directory, *name)?;
+        anyhow::Ok(())
+    };
+    let result = written.await;
+    if result.is_err() {
+        let _ = rustix::fs::unlinkat(&directory, &temporary, AtFlags::empty());
+    }
+    result
+}
+
+/// The names on the way from the workspace to the file.
+fn names(path: &str) -> anyhow::Result<Vec<&str>> {
+    let Ok(relative) = Path::new(path).strip_prefix(WORKSPACE) else { bail!("it is not below {WORKSPACE}") };
+    relative
+        .components()
+        .map(|component| match component {
+            Component::Normal(name) => name.to_str().context("its path is not text"),
+            _ => bail!("its path leads elsewhere"),
+        })
+        .collect()
+}
+
+fn open_parents(root: &OwnedFd, parents: &[&str]) -> anyhow::Result<OwnedFd> {
+    let mut directory = root.try_clone()?;
+    for name in parents {
+        match rustix::fs::mkdirat(&directory, *name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error).with_context(|| format!("the directory {name} cannot be created")),
+        }
+        directory = rustix::fs::openat(&directory, *name, DIRECTORY, Mode::empty())
+            .with_context(|| format!("{name} is not a directory of its own"))?;
+    }
+    Ok(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_below_the_workspace() {
+        assert_eq!(names("/workspace/a/b.png").unwrap(), ["a", "b.png"]);
+        assert_eq!(names("/workspace//a/./b").unwrap(), ["a", "b"]);
+        for path in ["/etc/passwd", "a", "/workspace/../etc/x", "/workspace/a/../../x", "/workspaces/x"] {
+            assert!(names(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_symbolic_link_on_the_way_is_refused() {
+        let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = rustix::fs::open(inside.path(), DIRECTORY, Mode::empty()).unwrap();
+        assert!(open_parents(&root, &["new", "newer"]).is_ok());
+        assert!(inside.path().join("new/newer").is_dir());
+        std::os::unix::fs::symlink(outside.path(), inside.path().join("link")).unwrap();
+        assert!(open_parents(&root, &["link"]).is_err());
+        assert!(open_parents(&root, &["link", "deeper"]).is_err());
+        assert!(!outside.path().join("deeper").exists());
+    }
+}

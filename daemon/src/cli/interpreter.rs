@@ -1,0 +1,115 @@
+//! `interpreter`: the embedded interpreter as a process of its own, on the user's socket or on TCP.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use python_interpreter::executor::{Executor, Settings};
+use python_interpreter::http::{self, Leave, Listener};
+use python_interpreter::limits::Limits;
+use python_interpreter_mcp::endpoint::{self, Socket};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::listener::Bound;
+use crate::{logging, systemd};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Listen on this loopback address instead of the user's socket, as a drop-in service: 127.0.0.1:50081
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+
+    /// The Python to run [default: python3 from PATH]
+    #[arg(long, env = "PYTHON_INTERPRETER_MCP_PYTHON", value_name = "PROGRAM")]
+    python: Option<PathBuf>,
+
+    /// Longest time that a program may take, in seconds
+    #[arg(long, env = "PYTHON_INTERPRETER_MCP_TIMEOUT", value_name = "SECONDS", default_value_t = 300,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+
+    /// Programs that may run at the same time [default: two for each processor, at least four]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: Option<u16>,
+
+    /// Leave the terminal, and end when nobody has needed it for a while: how the daemon starts it
+    #[arg(long)]
+    background: bool,
+
+    /// With --background, how long to wait for the next connection, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    idle_exit: u64,
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    // First of all, while there is one thread: it changes the environment.
+    let bound = match arguments.listen {
+        Some(_) => None,
+        None => Some(Bound::inherit_or_bind(Socket::Interpreter, arguments.background)?),
+    };
+    logging::start();
+    if arguments.background {
+        // It fails for the leader of a process group, who then is no client's child that a terminal could end.
+        let _ = rustix::process::setsid();
+    }
+    // This thread stays the main one: the spawner of slots ends with the thread that started it.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the event loop could not be started")?.block_on(serve(arguments, bound))
+}
+
+async fn serve(arguments: Arguments, bound: Option<Bound>) -> anyhow::Result<ExitCode> {
+    let state_directory = endpoint::state_directory()
+        .context("there is no place for files: set HOME or XDG_STATE_HOME to a directory that can be written")?;
+    let executor = Executor::new(Settings {
+        python: arguments.python,
+        limits: Limits { timeout: Duration::from_secs(arguments.timeout), ..Limits::default() },
+        spawner: vec!["/proc/self/exe".into(), "spawner".into()],
+        concurrency: arguments.concurrency.map_or_else(default_concurrency, usize::from),
+        state_directory,
+    })
+    .context("the store of files cannot be opened")?;
+
+    let mut leave =
+        Leave { when_idle: arguments.background.then(|| Duration::from_secs(arguments.idle_exit)), remove_path: None };
+    let listener = match (bound, arguments.listen) {
+        (Some(bound), _) => {
+            let (socket, path) = bound.into_parts();
+            leave.remove_path = path.map(|path| Box::new(move || path.remove()) as Box<dyn FnOnce()>);
+            let socket = std::os::unix::net::UnixListener::from(socket);
+            socket.set_nonblocking(true)?;
+            Listener::Unix(UnixListener::from_std(socket)?)
+        }
+        (None, Some(address)) => listen(address).await?,
+        (None, None) => bail!("there is nothing to listen on"),
+    };
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+    let shutdown = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        systemd::stopping();
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), process = std::process::id(), "interpreter serving");
+    systemd::ready();
+    http::run(listener, executor, leave, shutdown).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<Listener> {
+    if !address.ip().is_loopback() {
+        bail!("{address} can be reached from other machines, which --listen does not serve: use 127.0.0.1 or [::1]");
+    }
+    let listener = TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
+    tracing::info!(address = %listener.local_addr()?, "listening");
+    Ok(Listener::Tcp(listener))
+}
+
+/// Programs that wait for something leave room for another one.
+fn default_concurrency() -> usize {
+    std::thread::available_parallelism().map_or(4, |processors| (2 * processors.get()).max(4))
+}

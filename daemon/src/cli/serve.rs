@@ -1,0 +1,71 @@
+//! `serve`: the daemon itself.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use python_interpreter_mcp::endpoint::Socket;
+use rustix::process::{Resource, Rlimit};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Settings;
+use crate::interpreter_api::InterpreterApi;
+use crate::listener::{Bound, Listener};
+use crate::server::Server;
+use crate::sessions::{self, End};
+use crate::{logging, systemd};
+
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub struct Arguments {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Leave the terminal, and end when there are no clients: how a client starts the daemon
+    #[arg(long)]
+    background: bool,
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    // First of all, while there is one thread: it changes the environment.
+    let bound = Bound::inherit_or_bind(Socket::Mcp, arguments.background)?;
+    logging::start();
+    if arguments.background {
+        // It fails for the leader of a process group, who then is no client's child that a terminal could end.
+        let _ = rustix::process::setsid();
+    }
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("the event loop could not be started")?.block_on(serve(arguments, bound))
+}
+
+async fn serve(arguments: Arguments, bound: Bound) -> anyhow::Result<ExitCode> {
+    let Arguments { settings, background } = arguments;
+    let server = Server::new(InterpreterApi::new(&settings.interpreter)?);
+    let listener = Listener::new(bound)?;
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+    let shutdown = async {
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal, "stopping");
+        systemd::stopping();
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), process = std::process::id(), "serving");
+    systemd::ready();
+    if sessions::run(listener, server, &settings.sessions, background, shutdown).await == End::Idle {
+        tracing::info!(seconds = settings.sessions.idle_exit, "leaving: no client was here for a while");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Many systems allow 1,024 descriptors at first, for programs that call select(2). This one does not, and needs one or two
+/// for each client and one for each call.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of descriptors stays");
+    }
+}

@@ -1,0 +1,184 @@
+//! Which interpreter a call goes to: the configured one; else a service on this machine's port 50081, where it belongs to
+//! this user or to root; else the embedded one.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::ServiceUrl;
+
+const DETECTED_PORT: u16 = 50081;
+/// How long an answer to "is the service there?" holds.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// The state LISTEN as /proc/net/tcp writes it.
+const LISTENING: &str = "0A";
+/// 127.0.0.1 and 0.0.0.0 as /proc/net/tcp writes them: the kernel's words in the machine's byte order.
+const REACHED_BY_LOCALHOST: [[u32; 1]; 2] = [[u32::from_ne_bytes([127, 0, 0, 1])], [0]];
+/// ::1, :: and ::ffff:127.0.0.1 as /proc/net/tcp6 writes them.
+const REACHED_BY_LOCALHOST_6: [[u32; 4]; 3] = [
+    [0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])],
+    [0, 0, 0, 0],
+    [0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), u32::from_ne_bytes([127, 0, 0, 1])],
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The service that the user named.
+    Configured,
+    /// The service that was found on this machine.
+    Detected,
+    Embedded,
+}
+
+pub struct Choice {
+    configured: bool,
+    service: ServiceUrl,
+    port: u16,
+    last: Mutex<Option<(Instant, Target)>>,
+}
+
+impl Choice {
+    pub fn new(configured: Option<ServiceUrl>) -> Self {
+        Self {
+            configured: configured.is_some(),
+            service: configured.unwrap_or_else(|| ServiceUrl::on_this_machine(DETECTED_PORT)),
+            port: DETECTED_PORT,
+            last: Mutex::new(None),
+        }
+    }
+
+    /// The service that is meant by both `Configured` and `Detected`.
+    pub fn service_url(&self) -> &ServiceUrl {
+        &self.service
+    }
+
+    pub async fn target(&self) -> Target {
+        if self.configured {
+            return Target::Configured;
+        }
+        let last = *self.last();
+        if let Some((when, target)) = last
+            && when.elapsed() < LOOK_AGAIN
+        {
+            return target;
+        }
+        let port = self.port;
+        // The tables are long on a busy machine, so they are read off the event loop.
+        let found = tokio::task::spawn_blocking(move || service_is_listening(port)).await;
+        let target = if found.unwrap_or(false) { Target::Detected } else { Target::Embedded };
+        if last.is_none_or(|(_, last)| last != target) {
+            match target {
+                Target::Embedded => tracing::info!(interpreter = "embedded", "interpreter chosen"),
+                _ => tracing::info!(interpreter = %self.service, "interpreter chosen"),
+            }
+        }
+        *self.last() = Some((Instant::now(), target));
+        target
+    }
+
+    /// Forgets the last answer, because the service turned out not to be there.
+    pub fn look_again(&self) {
+        *self.last() = None;
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(Instant, Target)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn service_is_listening(port: u16) -> bool {
+    let uid = rustix::process::geteuid().as_raw();
+    // Where a table is missing, as without IPv6, nobody listens by it.
+    let table = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let mut owners = listeners::<1>(&table("/proc/net/tcp"), port, &REACHED_BY_LOCALHOST);
+    owners.extend(listeners::<4>(&table("/proc/net/tcp6"), port, &REACHED_BY_LOCALHOST_6));
+    are_trusted(&owners, uid)
+}
+
+/// Whether somebody listens, and nobody but this user and root. One other listener is enough for a refusal, because which of
+/// them a connection reaches is not known. In a user namespace of its own (systemd's PrivateUsers=) the daemon sees other
+/// users as 65534, root among them: a service of root is not used then.
+fn are_trusted(owners: &[u32], uid: u32) -> bool {
+    !owners.is_empty() && owners.iter().all(|owner| *owner == uid || *owner == 0)
+}
+
+/// The users who listen on `port` at one of the addresses; `table` is the text of /proc/net/tcp or tcp6.
+fn listeners<const WORDS: usize>(table: &str, port: u16, addresses: &[[u32; WORDS]]) -> Vec<u32> {
+    let owner = |line: &str| -> Option<u32> {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (address, line_port) = fields.next()?.split_once(':')?;
+        let state = fields.nth(1)?;
+        let uid = fields.nth(3)?;
+        let mut words = [0; WORDS];
+        for (index, word) in words.iter_mut().enumerate() {
+            *word = u32::from_str_radix(address.get(index * 8..index * 8 + 8)?, 16).ok()?;
+        }
+        let listens = state == LISTENING && u16::from_str_radix(line_port, 16) == Ok(port);
+        if listens && addresses.contains(&words) { uid.parse().ok() } else { None }
+    };
+    table.lines().skip(1).filter_map(owner).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str =
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+
+    fn row(address: &str, state: &str, uid: u32) -> String {
+        format!(
+            "{HEADER}   0: {address} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  {uid}        0 9 1\n"
+        )
+    }
+
+    fn owners(address: &str, state: &str) -> Vec<u32> {
+        listeners(&row(address, state, 1000), DETECTED_PORT, &REACHED_BY_LOCALHOST)
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn finds_listeners_that_localhost_reaches() {
+        assert_eq!(owners("0100007F:C3A1", "0A"), [1000]);
+        assert_eq!(owners("00000000:C3A1", "0A"), [1000]);
+        for address in [
+            "00000000000000000000000001000000:C3A1",
+            "00000000000000000000000000000000:C3A1",
+            "0000000000000000FFFF00000100007F:C3A1",
+        ] {
+            assert_eq!(listeners(&row(address, "0A", 7), DETECTED_PORT, &REACHED_BY_LOCALHOST_6), [7], "{address}");
+        }
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn passes_over_other_ports_states_addresses_and_broken_lines() {
+        assert!(owners("0100007F:C3A2", "0A").is_empty());
+        assert!(owners("0100007F:C3A1", "01").is_empty());
+        assert!(owners("0A00007F:C3A1", "0A").is_empty());
+        assert!(owners("0100:C3A1", "0A").is_empty());
+        assert!(listeners("", DETECTED_PORT, &REACHED_BY_LOCALHOST).is_empty());
+        assert!(listeners("x\n0: y\n\u{20ac}\u{20ac}\n", DETECTED_PORT, &REACHED_BY_LOCALHOST).is_empty());
+    }
+
+    #[test]
+    fn trusts_only_this_user_and_root() {
+        assert!(are_trusted(&[1000], 1000));
+        assert!(are_trusted(&[0, 1000], 1000));
+        assert!(!are_trusted(&[], 1000));
+        assert!(!are_trusted(&[1001], 1000));
+        assert!(!are_trusted(&[1000, 1001], 1000));
+        assert!(!are_trusted(&[65534], 1000));
+    }
+
+    #[tokio::test]
+    async fn a_listener_of_this_user_is_found_in_the_kernel_s_own_tables() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let choice = Choice { port, ..Choice::new(None) };
+        assert_eq!(choice.target().await, Target::Detected);
+        drop(listener);
+        assert_eq!(choice.target().await, Target::Detected, "the answer holds for a while");
+        choice.look_again();
+        assert_eq!(choice.target().await, Target::Embedded);
+    }
+}

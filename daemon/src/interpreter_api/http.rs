@@ -1,0 +1,143 @@
+//! One interpreter's HTTP address with its warm connections: sends an execution and reads the answer within its bounds. It
+//! never sends a request twice.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use python_interpreter::wire::{ExecuteRequest, ExecuteResponse};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Client, ClientBuilder, Response};
+
+use super::ServiceUrl;
+use super::failure::{Failure, MAX_SHOWN_ANSWER_BYTES, MAX_SHOWN_BODY_BYTES};
+
+/// The largest answer that is taken.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+/// An answer of this size is parsed off the event loop, so that other clients need not wait for it.
+const LARGE_ANSWER_BYTES: usize = 256 * 1024;
+/// A connection that was idle for longer is not used again. uvicorn, which runs the usual service, closes its side after 5 s,
+/// and a request written into a connection that is just being closed would be lost.
+const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+const MAX_IDLE_CONNECTIONS: usize = 64;
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+const USER_AGENT: &str = concat!("python-interpreter-mcp/", env!("CARGO_PKG_VERSION"));
+const JSON: &str = "application/json";
+
+pub struct Address {
+    client: Client,
+    execute_url: String,
+    /// How messages call it.
+    name: String,
+}
+
+impl Address {
+    pub fn service(url: &ServiceUrl) -> reqwest::Result<Self> {
+        // Never asked of a name server: localhost is this machine.
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let loopback = loopback.map(|address| SocketAddr::new(address, 0));
+        let client = client().resolve_to_addrs("localhost", &loopback).build()?;
+        Ok(Self { client, execute_url: url.execute(), name: url.to_string() })
+    }
+
+    pub fn embedded(path: &Path) -> reqwest::Result<Self> {
+        let client = client().unix_socket(path).build()?;
+        let name = format!("unix:{}", path.display());
+        Ok(Self { client, execute_url: "http://localhost/v1/execute".to_owned(), name })
+    }
+
+    /// Sends the request and waits for the answer until `deadline` is over; `limit` is what the message then names.
+    pub async fn execute(
+        &self,
+        request: &ExecuteRequest,
+        deadline: Duration,
+        limit: Duration,
+    ) -> Result<ExecuteResponse, Failure> {
+        match tokio::time::timeout(deadline, self.exchange(request)).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::Timeout { url: self.name.clone(), limit }),
+        }
+    }
+
+    async fn exchange(&self, request: &ExecuteRequest) -> Result<ExecuteResponse, Failure> {
+        let body = serde_json::to_vec(request).map_err(|error| self.not_the_api(error.to_string(), Vec::new()))?;
+        let request = self.client.post(&self.execute_url).header(CONTENT_TYPE, JSON).header(ACCEPT, JSON).body(body);
+        let response = request.send().await.map_err(|source| match source.is_connect() {
+            true => Failure::NotReached { url: self.name.clone(), source },
+            false => self.dropped(source),
+        })?;
+        let status = response.status();
+        if !status.is_success() {
+            let (body, _) = self.read(response, MAX_SHOWN_BODY_BYTES).await?;
+            return Err(Failure::Status { status: status.as_u16(), body });
+        }
+        let (mut answer, complete) = self.read(response, MAX_ANSWER_BYTES).await?;
+        if !complete {
+            answer.truncate(MAX_SHOWN_ANSWER_BYTES);
+            return Err(Failure::TooLarge { url: self.name.clone(), limit: MAX_ANSWER_BYTES, first: answer });
+        }
+        self.parse(answer).await
+    }
+
+    /// Reads the body, and no more than `limit` and one chunk of it; also says whether that was all.
+    async fn read(&self, mut response: Response, limit: usize) -> Result<(Vec<u8>, bool), Failure> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|source| self.dropped(source))? {
+            body.extend_from_slice(&chunk);
+            if body.len() > limit {
+                return Ok((body, false));
+            }
+        }
+        Ok((body, true))
+    }
+
+    async fn parse(&self, answer: Vec<u8>) -> Result<ExecuteResponse, Failure> {
+        let is_large = answer.len() > LARGE_ANSWER_BYTES;
+        let parse = move || read_answer(answer);
+        let parsed = if is_large { tokio::task::spawn_blocking(parse).await } else { Ok(parse()) };
+        match parsed {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err((reason, first))) => Err(self.not_the_api(reason, first)),
+            Err(error) => Err(self.not_the_api(error.to_string(), Vec::new())),
+        }
+    }
+
+    fn dropped(&self, source: reqwest::Error) -> Failure {
+        Failure::Dropped { url: self.name.clone(), source }
+    }
+
+    fn not_the_api(&self, reason: String, first: Vec<u8>) -> Failure {
+        Failure::NotTheApi { url: self.name.clone(), reason, first }
+    }
+}
+
+/// The answer's JSON, or why it is none with the answer's first bytes. The reason holds none of the answer, because it is
+/// logged, and the answer is the program's output.
+fn read_answer(mut answer: Vec<u8>) -> Result<ExecuteResponse, (String, Vec<u8>)> {
+    // serde would take an array of the four values as well.
+    let is_object = answer.trim_ascii_start().first() == Some(&b'{');
+    let reason = match serde_json::from_slice(&answer) {
+        Ok(response) if is_object => return Ok(response),
+        Ok(_) => "it is no object".to_owned(),
+        Err(error) if error.is_data() => {
+            format!("a field is missing or of another type, line {} column {}", error.line(), error.column())
+        }
+        Err(error) => format!("no JSON, line {} column {}", error.line(), error.column()),
+    };
+    answer.truncate(MAX_SHOWN_ANSWER_BYTES);
+    Err((reason, answer))
+}
+
+fn client() -> ClientBuilder {
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        // What remains is the pool's own: a connection that turns out closed before anything was written is replaced.
+        .retry(reqwest::retry::never())
+        .http1_only()
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_DEADLINE)
+        .pool_idle_timeout(IDLE_CONNECTION)
+        .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
+}

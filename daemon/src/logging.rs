@@ -1,0 +1,115 @@
+//! Where log lines go: to the journal with their fields where stderr is the journal, else to stderr for people. A log file
+//! is kept within a bound. The program's answers (`exec`) are none of its business.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::FileType;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+const FILTER_VARIABLE: &str = "PYTHON_INTERPRETER_MCP_LOG";
+/// rmcp tells at its own levels what is told here better, and repeats messages of clients.
+const DEFAULT_FILTER: &str = "info,rmcp=error";
+/// A log file that grows past this starts anew.
+const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
+/// How many bytes pass between two looks at the file's size.
+const LOOK_EVERY_BYTES: u64 = 64 * 1024;
+
+/// Sets up logging for the whole process. What is wrong with the filter or the journal is logged, and no reason to fail.
+pub fn start() {
+    let (filter, complaint) = filter();
+    let journal = if stderr_is_the_journal() { tracing_journald::layer().ok() } else { None };
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match journal {
+        Some(journal) => Box::new(journal),
+        None => Box::new(
+            tracing_subscriber::fmt::layer()
+                .with_ansi(io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+                .with_target(false)
+                .with_writer(Stderr::new()),
+        ),
+    };
+    // Only one subscriber can be set, and nobody else does.
+    let _ = tracing::subscriber::set_global_default(Registry::default().with(layer.with_filter(filter)));
+    if let Some(complaint) = complaint {
+        tracing::warn!(reason = complaint, "{FILTER_VARIABLE} is not understood and ignored");
+    }
+}
+
+fn filter() -> (EnvFilter, Option<String>) {
+    let default = || EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(DEFAULT_FILTER);
+    match env::var(FILTER_VARIABLE) {
+        Ok(directives) if !directives.is_empty() => match EnvFilter::builder().parse(&directives) {
+            Ok(filter) => (filter, None),
+            Err(error) => (default(), Some(error.to_string())),
+        },
+        _ => (default(), None),
+    }
+}
+
+/// systemd names the journal's stream by device and inode; stderr may have been redirected since.
+fn stderr_is_the_journal() -> bool {
+    let Ok(stream) = env::var("JOURNAL_STREAM") else { return false };
+    let Ok(status) = rustix::fs::fstat(io::stderr()) else { return false };
+    stream == format!("{}:{}", status.st_dev, status.st_ino)
+}
+
+/// Stderr, and if it is a file, the bound of its size.
+struct Stderr {
+    file: Option<BoundedFile>,
+}
+
+struct BoundedFile {
+    file: File,
+    written: AtomicU64,
+}
+
+impl Stderr {
+    fn new() -> Self {
+        let is_file = rustix::fs::fstat(io::stderr())
+            .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::RegularFile);
+        let file = if is_file { io::stderr().as_fd().try_clone_to_owned().ok() } else { None };
+        let file = file.map(|file| BoundedFile { file: file.into(), written: AtomicU64::new(LOOK_EVERY_BYTES) });
+        Self { file }
+    }
+}
+
+impl<'writer> MakeWriter<'writer> for Stderr {
+    type Writer = &'writer Self;
+
+    fn make_writer(&'writer self) -> Self::Writer {
+        self
+    }
+}
+
+impl Write for &Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Some(file) = &self.file {
+            file.bound(line.len() as u64);
+        }
+        io::stderr().write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl BoundedFile {
+    /// The file was opened for appending, so that after truncation it goes on at its beginning.
+    fn bound(&self, bytes: u64) {
+        if self.written.fetch_add(bytes, Ordering::Relaxed) < LOOK_EVERY_BYTES {
+            return;
+        }
+        self.written.store(0, Ordering::Relaxed);
+        if self.file.metadata().is_ok_and(|metadata| metadata.len() > MAX_FILE_BYTES) {
+            // A log that cannot be shortened is no reason to lose the line.
+            let _ = self.file.set_len(0);
+        }
+    }
+}

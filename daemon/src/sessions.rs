@@ -1,0 +1,171 @@
+//! Serves every client that arrives, each in a task and a tracing span of its own, until there is a reason to stop; then
+//! lets running calls end, within a deadline. What a session says is `transport`'s and `server`'s.
+
+use std::time::{Duration, Instant};
+
+use rmcp::service::serve_server_with_ct;
+use tokio::net::UnixStream;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, field};
+
+use crate::listener::Listener;
+use crate::server::Server;
+use crate::transport::SocketTransport;
+
+/// How long cancelled sessions may take to end before they are aborted.
+const CANCEL_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A year: what is longer is a mistake.
+const MAX_SECONDS: u64 = 365 * 24 * 60 * 60;
+
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Settings {
+    /// How many clients are served at once; more are refused
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "PYTHON_INTERPRETER_MCP_MAX_SESSIONS",
+        default_value = "1024",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub max_sessions: u32,
+
+    /// How long running calls may take to end after a request to stop
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "PYTHON_INTERPRETER_MCP_DRAIN",
+        default_value = "10",
+        value_parser = clap::value_parser!(u64).range(..=MAX_SECONDS)
+    )]
+    pub drain: u64,
+
+    /// After how long without clients a daemon that a client started leaves
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "PYTHON_INTERPRETER_MCP_IDLE_EXIT",
+        default_value = "600",
+        value_parser = clap::value_parser!(u64).range(..=MAX_SECONDS)
+    )]
+    pub idle_exit: u64,
+}
+
+/// Why and how serving ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nobody needed the daemon any more.
+    Idle,
+    /// It was told to stop, and every session ended by itself.
+    Drained,
+    /// It was told to stop, and so many sessions had to be cancelled.
+    Cancelled(usize),
+}
+
+struct Sessions {
+    server: Server,
+    max_sessions: u32,
+    tasks: JoinSet<()>,
+    started: u64,
+    cancel: CancellationToken,
+    draining: CancellationToken,
+}
+
+/// Serves until `shutdown`, or, with `leaves_when_idle`, until nobody has been there for as long as the settings say.
+pub async fn run(
+    mut listener: Listener,
+    server: Server,
+    settings: &Settings,
+    leaves_when_idle: bool,
+    shutdown: impl Future<Output = ()>,
+) -> End {
+    let mut sessions = Sessions::new(server, settings.max_sessions);
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut idle_exit = Duration::from_secs(settings.idle_exit);
+    let mut idle_since = tokio::time::Instant::now();
+    loop {
+        let idle = leaves_when_idle && sessions.tasks.is_empty();
+        tokio::select! {
+            () = &mut shutdown => break,
+            stream = listener.accept() => sessions.start(stream),
+            Some(result) = sessions.tasks.join_next(), if !sessions.tasks.is_empty() => {
+                report(result);
+                idle_since = tokio::time::Instant::now();
+            }
+            () = tokio::time::sleep_until(idle_since + idle_exit), if idle => {
+                // Without a path no new client can arrive. Whoever connected before that is still served, and then it is over.
+                listener.remove_path();
+                idle_exit = Duration::ZERO;
+                match listener.accept_waiting().await {
+                    Some(stream) => sessions.start(stream),
+                    None => return End::Idle,
+                }
+            }
+        }
+    }
+    listener.remove_path();
+    drop(listener);
+    sessions.drain(Duration::from_secs(settings.drain)).await
+}
+
+impl Sessions {
+    fn new(server: Server, max_sessions: u32) -> Self {
+        let (cancel, draining) = (CancellationToken::new(), CancellationToken::new());
+        Self { server, max_sessions, tasks: JoinSet::new(), started: 0, cancel, draining }
+    }
+
+    fn start(&mut self, stream: UnixStream) {
+        if self.tasks.len() >= self.max_sessions as usize {
+            tracing::warn!(sessions = self.tasks.len(), "client refused: as many are served as the settings allow");
+            return;
+        }
+        self.started += 1;
+        let span =
+            tracing::info_span!("session", session = self.started, client = field::Empty, version = field::Empty);
+        let cancel = self.cancel.child_token();
+        let transport = SocketTransport::new(stream, cancel.clone(), self.draining.clone());
+        let server = self.server.for_session(span.clone());
+        self.tasks.spawn(serve(transport, server, cancel).instrument(span));
+    }
+
+    async fn drain(mut self, deadline: Duration) -> End {
+        let started = Instant::now();
+        let sessions = self.tasks.len();
+        self.draining.cancel();
+        let all_ended = tokio::time::timeout(deadline, self.all_ended()).await.is_ok();
+        let left = self.tasks.len();
+        if !all_ended {
+            self.cancel.cancel();
+            // What does not end even now is aborted with the set.
+            let _ = tokio::time::timeout(CANCEL_DEADLINE, self.all_ended()).await;
+        }
+        let milliseconds = started.elapsed().as_millis();
+        tracing::info!(sessions, cancelled = left, milliseconds, "stopped");
+        if left == 0 { End::Drained } else { End::Cancelled(left) }
+    }
+
+    async fn all_ended(&mut self) {
+        while let Some(result) = self.tasks.join_next().await {
+            report(result);
+        }
+    }
+}
+
+async fn serve(transport: SocketTransport, server: Server, cancel: CancellationToken) {
+    tracing::debug!("session begins");
+    match serve_server_with_ct(server, transport, cancel).await {
+        Ok(session) => match session.waiting().await {
+            Ok(reason) => tracing::debug!(?reason, "session ended"),
+            Err(error) => report(Err(error)),
+        },
+        Err(error) => tracing::debug!(%error, "session ended before it was opened"),
+    }
+}
+
+fn report(result: Result<(), JoinError>) {
+    if let Err(error) = result {
+        tracing::error!(%error, "session failed");
+    }
+}

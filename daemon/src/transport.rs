@@ -1,0 +1,298 @@
+//! MCP over one client's socket, with a bound on everything: how long a line is, how many requests are in flight, how many
+//! wait, and how long a client that has gone is waited for. rmcp sees only what is in order; the rest is answered here.
+//!
+//! Reading goes on while the allowed number of requests is in flight, up to [`MAX_HELD_FRAMES`] and [`MAX_HELD_BYTES`], so
+//! that cancellations and pings get past calls that wait. Beyond that nothing is read, and the client's own writes wait.
+
+mod frames;
+mod hang_up;
+mod in_flight;
+mod message;
+mod outbound;
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode, GetMeta as _, ProtocolVersion, RequestId,
+    ServerJsonRpcMessage,
+};
+use rmcp::transport::Transport;
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use frames::{Frame, Frames, MAX_FRAME_BYTES};
+use hang_up::HangUp;
+use in_flight::InFlight;
+use message::{Inbound, Refusal};
+use outbound::{Outbound, Outgoing};
+
+/// Requests that were read but may not begin yet.
+const MAX_HELD_FRAMES: usize = 64;
+const MAX_HELD_BYTES: usize = 1024 * 1024;
+/// How long the answers may take once the client has shut down its side. It may still read them.
+const GRACE: Duration = Duration::from_secs(1);
+/// A line of this size is parsed off the event loop, so that other clients need not wait for it.
+const LARGE_FRAME_BYTES: usize = 256 * 1024;
+
+pub struct SocketTransport {
+    frames: Frames,
+    /// A large frame that is being parsed.
+    reading: Option<JoinHandle<Held>>,
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    refusal: Option<Refusal>,
+    in_flight: Arc<InFlight>,
+    outbound: Outbound,
+    hang_up: HangUp,
+    input: Input,
+    /// Whether a request has opened the session. Before that rmcp takes a notification for a reason to give up.
+    opened: bool,
+    session: CancellationToken,
+    draining: CancellationToken,
+}
+
+enum Input {
+    Open,
+    /// Nothing more is read; the answers have until then, if there is a limit.
+    Ended(Option<Instant>),
+}
+
+struct Held {
+    inbound: Inbound,
+    bytes: usize,
+}
+
+enum Event {
+    Read(Held),
+    Freed,
+    EndOfInput,
+    Draining,
+    Gone,
+}
+
+impl SocketTransport {
+    /// `session` ends everything that runs for this client; it is cancelled here when the client is gone. `draining` stops
+    /// the reading: what is in flight is answered, then the session ends.
+    pub fn new(socket: UnixStream, session: CancellationToken, draining: CancellationToken) -> Self {
+        let socket = Arc::new(socket);
+        let in_flight = Arc::new(InFlight::default());
+        Self {
+            frames: Frames::new(socket.clone()),
+            reading: None,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            refusal: None,
+            outbound: Outbound::start(socket.clone(), in_flight.clone(), session.clone()),
+            in_flight,
+            hang_up: HangUp::new(socket),
+            input: Input::Open,
+            opened: false,
+            session,
+            draining,
+        }
+    }
+
+    /// Takes in what was read; returns what can be handed on at once.
+    fn take_in(&mut self, held: Held) -> Option<ClientJsonRpcMessage> {
+        match held.inbound {
+            Inbound::Nothing => None,
+            Inbound::Refused(refusal) => {
+                self.refusal = Some(refusal);
+                None
+            }
+            Inbound::Request(id, _) if self.is_known(&id) => {
+                let message = "Another request with this id has not been answered yet.";
+                self.refusal = Some(Refusal::new(Some(id), ErrorCode::INVALID_REQUEST, message));
+                None
+            }
+            Inbound::Request(..) => {
+                self.held_bytes += held.bytes;
+                self.held.push_back(held);
+                None
+            }
+            Inbound::Notification(notification) => self.take_notification(*notification),
+        }
+    }
+
+    fn take_notification(&mut self, mut notification: ClientNotification) -> Option<ClientJsonRpcMessage> {
+        if let ClientNotification::CancelledNotification(cancelled) = &mut notification {
+            let id = cancelled.params.request_id.take()?;
+            if let Some(position) = self.held.iter().position(|held| held.is_request(&id)) {
+                self.release(position);
+                return None;
+            }
+            cancelled.params.request_id = Some(self.in_flight.cancel(&id)?);
+        }
+        self.opened.then(|| ClientJsonRpcMessage::notification(notification))
+    }
+
+    fn is_known(&self, id: &RequestId) -> bool {
+        self.in_flight.contains(id) || self.held.iter().any(|held| held.is_request(id))
+    }
+
+    fn release(&mut self, position: usize) -> Option<Held> {
+        let held = self.held.remove(position)?;
+        self.held_bytes -= held.bytes;
+        Some(held)
+    }
+
+    /// The first held request that may begin.
+    fn begin_next(&mut self) -> Option<ClientJsonRpcMessage> {
+        let position = self.held.iter().position(|held| self.in_flight.admits(held.is_call()))?;
+        let Inbound::Request(id, request) = self.release(position)?.inbound else { return None };
+        self.opened |= opens_the_session(&request);
+        let is_call = matches!(*request, ClientRequest::CallToolRequest(_));
+        Some(ClientJsonRpcMessage::request(*request, self.in_flight.begin(id, is_call)))
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let reads =
+            matches!(self.input, Input::Open) && self.held.len() < MAX_HELD_FRAMES && self.held_bytes < MAX_HELD_BYTES;
+        let deadline = match self.input {
+            Input::Ended(Some(deadline)) => deadline,
+            _ => Instant::now(),
+        };
+        tokio::select! {
+            event = read_one(&mut self.frames, &mut self.reading), if reads => event,
+            () = self.in_flight.freed.notified() => Event::Freed,
+            () = self.hang_up.wait(), if !reads => Event::Gone,
+            () = self.session.cancelled() => Event::Gone,
+            () = self.draining.cancelled(), if matches!(self.input, Input::Open) => Event::Draining,
+            () = tokio::time::sleep_until(deadline), if matches!(self.input, Input::Ended(Some(_))) => Event::Gone,
+        }
+    }
+
+    async fn receive_one(&mut self) -> Option<ClientJsonRpcMessage> {
+        loop {
+            if self.refusal.is_some() {
+                let queue = self.outbound.queue()?;
+                let place = self.session.run_until_cancelled(queue.reserve()).await?.ok()?;
+                if let Some(refusal) = self.refusal.take() {
+                    place.send(Outgoing::Refusal(refusal));
+                }
+            }
+            if let Some(request) = self.begin_next() {
+                return Some(request);
+            }
+            if matches!(self.input, Input::Ended(_)) && self.held.is_empty() && self.in_flight.is_empty() {
+                return None;
+            }
+            match self.next_event().await {
+                Event::Read(held) => {
+                    if let Some(message) = self.take_in(held) {
+                        return Some(message);
+                    }
+                }
+                Event::Freed => {}
+                Event::EndOfInput => self.input = Input::Ended(Some(Instant::now() + GRACE)),
+                Event::Draining => self.input = Input::Ended(None),
+                Event::Gone => {
+                    // rmcp by itself would let handlers run on for seconds.
+                    self.session.cancel();
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+impl Transport<RoleServer> for SocketTransport {
+    type Error = Infallible;
+
+    fn name() -> Cow<'static, str> {
+        "socket".into()
+    }
+
+    fn send(
+        &mut self,
+        message: ServerJsonRpcMessage,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        let queue = self.outbound.queue();
+        async move {
+            // Where the writer has ended the client is gone, and the session is ending too.
+            if let Some(queue) = queue
+                && queue.send(Outgoing::Message(Box::new(message))).await.is_err()
+            {
+                tracing::debug!("answer dropped: the client is gone");
+            }
+            Ok(())
+        }
+    }
+
+    async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
+        self.receive_one().await
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        self.outbound.close().await;
+        Ok(())
+    }
+}
+
+impl Held {
+    fn is_request(&self, id: &RequestId) -> bool {
+        matches!(&self.inbound, Inbound::Request(held, _) if held == id)
+    }
+
+    fn is_call(&self) -> bool {
+        matches!(&self.inbound, Inbound::Request(_, request) if matches!(**request, ClientRequest::CallToolRequest(_)))
+    }
+}
+
+/// Reads one frame. Dropping the future loses nothing: what is half done stays in its arguments.
+async fn read_one(frames: &mut Frames, reading: &mut Option<JoinHandle<Held>>) -> Event {
+    if reading.is_none() {
+        match frames.next().await {
+            Ok(Some(Frame::Line(line))) if line.len() > LARGE_FRAME_BYTES => {
+                *reading = Some(tokio::task::spawn_blocking(move || read_line(&line)));
+            }
+            Ok(Some(Frame::Line(line))) => return Event::Read(read_line(&line)),
+            Ok(Some(Frame::TooLong { id })) => {
+                let message = format!("The message is longer than the limit of {} MiB.", MAX_FRAME_BYTES >> 20);
+                let id = id.as_deref().and_then(message::read_id);
+                let inbound = Inbound::Refused(Refusal::new(id, ErrorCode::INVALID_REQUEST, message));
+                return Event::Read(Held { inbound, bytes: 0 });
+            }
+            Ok(None) => return Event::EndOfInput,
+            Err(error) => {
+                tracing::debug!(%error, "client cannot be read from");
+                return Event::Gone;
+            }
+        }
+    }
+    let Some(handle) = reading else { return Event::Gone };
+    let read = handle.await;
+    *reading = None;
+    match read {
+        Ok(held) => Event::Read(held),
+        Err(error) => {
+            tracing::error!(%error, "frame cannot be parsed");
+            Event::Gone
+        }
+    }
+}
+
+fn read_line(line: &[u8]) -> Held {
+    Held { inbound: message::read(line), bytes: line.len() }
+}
+
+/// After which request rmcp serves a session: `initialize`, or any that carries what the handshake would have told, except
+/// for the two that may come before either.
+fn opens_the_session(request: &ClientRequest) -> bool {
+    match request {
+        ClientRequest::InitializeRequest(_) => true,
+        ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
+        request => {
+            let meta = request.get_meta();
+            meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
+                && meta.protocol_version().is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version))
+        }
+    }
+}

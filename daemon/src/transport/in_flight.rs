@@ -1,0 +1,100 @@
+//! The requests of one session that are being worked on: who they are, and whether another may begin.
+//!
+//! Inside, every request has a number of its own. So a client's id that comes back after a cancellation can never get the
+//! answer of the request that had it before, and an answer to a cancelled request is known by having no entry.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rmcp::model::{NumberOrString, RequestId};
+use tokio::sync::Notify;
+
+/// How many tool calls of one session run at once; 32 stopped a flood and cost no throughput.
+pub const MAX_CALLS: usize = 32;
+/// What may run beside them, so that a client whose calls are all busy still gets its ping answered.
+const MAX_REQUESTS: usize = MAX_CALLS + 8;
+
+#[derive(Default)]
+pub struct InFlight {
+    table: Mutex<Table>,
+    pub freed: Notify,
+}
+
+#[derive(Default)]
+struct Table {
+    requests: HashMap<i64, Request>,
+    numbers: HashMap<RequestId, i64>,
+    calls: usize,
+    last_number: i64,
+}
+
+struct Request {
+    id: RequestId,
+    is_call: bool,
+}
+
+impl InFlight {
+    pub fn admits(&self, is_call: bool) -> bool {
+        let table = self.table();
+        table.requests.len() < MAX_REQUESTS && !(is_call && table.calls >= MAX_CALLS)
+    }
+
+    /// Enters a request and returns the id that stands for it inside.
+    pub fn begin(&self, id: RequestId, is_call: bool) -> RequestId {
+        let mut table = self.table();
+        table.last_number += 1;
+        let number = table.last_number;
+        table.numbers.insert(id.clone(), number);
+        table.requests.insert(number, Request { id, is_call });
+        table.calls += usize::from(is_call);
+        NumberOrString::Number(number)
+    }
+
+    pub fn contains(&self, id: &RequestId) -> bool {
+        self.table().numbers.contains_key(id)
+    }
+
+    /// The client's id of a request that still wants its answer.
+    pub fn id_of(&self, inside: &RequestId) -> Option<RequestId> {
+        let NumberOrString::Number(number) = inside else { return None };
+        self.table().requests.get(number).map(|request| request.id.clone())
+    }
+
+    pub fn finish(&self, inside: &RequestId) {
+        if let NumberOrString::Number(number) = inside {
+            self.table().remove(*number);
+            self.freed.notify_one();
+        }
+    }
+
+    /// Forgets the request and returns the id that stood for it inside.
+    pub fn cancel(&self, id: &RequestId) -> Option<RequestId> {
+        let mut table = self.table();
+        let number = *table.numbers.get(id)?;
+        table.remove(number);
+        drop(table);
+        self.freed.notify_one();
+        Some(NumberOrString::Number(number))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.table().requests.is_empty()
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Each change is complete when it is made, so that a panic elsewhere leaves the table usable.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn remove(&mut self, number: i64) {
+        if let Some(request) = self.requests.remove(&number) {
+            self.calls -= usize::from(request.is_call);
+            // The id may already stand for a later request.
+            if self.numbers.get(&request.id) == Some(&number) {
+                self.numbers.remove(&request.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Reads one frame as a JSON-RPC message of MCP, or says with which error it has to be refused. Pure: it keeps no state
+//! and sends nothing.
+
+use rmcp::model::{
+    CallToolRequestParams, ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode, InitializeRequestParams,
+    JsonRpcMessage, NumberOrString, RequestId,
+};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+
+/// Longer ids are refused: each lives as long as its request, and they come back in each answer.
+const MAX_ID_BYTES: usize = 1024;
+
+const MAX_REASON_CHARACTERS: usize = 200;
+
+/// The methods of which rmcp knows the parameters. Where these do not fit it falls back to a request without a type, which
+/// would be answered "method not found".
+const KNOWN_METHODS: &[&str] = &[
+    "completion/complete",
+    "initialize",
+    "logging/setLevel",
+    "ping",
+    "prompts/get",
+    "prompts/list",
+    "resources/list",
+    "resources/read",
+    "resources/subscribe",
+    "resources/templates/list",
+    "resources/unsubscribe",
+    "server/discover",
+    "tools/call",
+    "tools/list",
+];
+
+#[derive(Debug)]
+pub enum Inbound {
+    Request(RequestId, Box<ClientRequest>),
+    Notification(Box<ClientNotification>),
+    /// An empty line, or an answer to a request that was never made.
+    Nothing,
+    Refused(Refusal),
+}
+
+/// A JSON-RPC error that is sent for a frame that never became a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    pub id: Option<RequestId>,
+    pub code: ErrorCode,
+    pub message: String,
+}
+
+impl Refusal {
+    pub fn new(id: Option<RequestId>, code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { id, code, message: message.into() }
+    }
+
+    /// The error as a line. Its id is null where none could be read, as JSON-RPC 2.0 asks.
+    pub fn to_line(&self) -> Vec<u8> {
+        let error = json!({"code": self.code.0, "message": self.message});
+        let mut line = json!({"jsonrpc": "2.0", "id": self.id, "error": error}).to_string().into_bytes();
+        line.push(b'\n');
+        line
+    }
+}
+
+/// The id that a frame's raw JSON text holds, if it is one that a request may have.
+pub fn read_id(text: &[u8]) -> Option<RequestId> {
+    serde_json::from_slice::<Value>(text).ok().as_ref().and_then(request_id)
+}
+
+pub fn read(line: &[u8]) -> Inbound {
+    let line = line.trim_ascii();
+    if line.is_empty() {
+        return Inbound::Nothing;
+    }
+    match serde_json::from_slice::<Value>(line) {
+        Ok(value) => classify(&value),
+        Err(error) => Inbound::Refused(unreadable(line, &error)),
+    }
+}
+
+fn classify(value: &Value) -> Inbound {
+    let Value::Object(object) = value else {
+        let message = match value {
+            Value::Array(_) => "Batches are not supported: send one JSON-RPC message a line.",
+            _ => "A JSON-RPC message is an object.",
+        };
+        return refused(None, ErrorCode::INVALID_REQUEST, message);
+    };
+    let id = match object.get("id") {
+        None => None,
+        Some(id) => match request_id(id) {
+            Some(id) => Some(id),
+            None if object.contains_key("method") => {
+                let message = format!("A request's id is an integer or a string of up to {MAX_ID_BYTES} bytes.");
+                return refused(None, ErrorCode::INVALID_REQUEST, message);
+            }
+            None => None,
+        },
+    };
+    if object.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+        return refused(id, ErrorCode::INVALID_REQUEST, "A message has the member \"jsonrpc\" with the value \"2.0\".");
+    }
+    let answer = object.contains_key("result") || object.contains_key("error");
+    let Some(method) = object.get("method") else {
+        // This server asks its clients nothing, so an answer can only be a mistake, and answering one would be another.
+        let nothing = refused(id, ErrorCode::INVALID_REQUEST, "The message has no method.");
+        return if answer { Inbound::Nothing } else { nothing };
+    };
+    let Value::String(method) = method else {
+        return refused(id, ErrorCode::INVALID_REQUEST, "A message's method is a string.");
+    };
+    if answer {
+        return refused(id, ErrorCode::INVALID_REQUEST, "A message is a request or an answer, not both.");
+    }
+    match (ClientJsonRpcMessage::deserialize(value), id) {
+        (Ok(JsonRpcMessage::Request(request)), Some(id)) => match request.request {
+            ClientRequest::CustomRequest(_) if KNOWN_METHODS.contains(&method.as_str()) => {
+                refused(Some(id), ErrorCode::INVALID_PARAMS, bad_parameters(method, object.get("params")))
+            }
+            request => Inbound::Request(id, Box::new(request)),
+        },
+        (Ok(JsonRpcMessage::Notification(notification)), None) => {
+            Inbound::Notification(Box::new(notification.notification))
+        }
+        (_, Some(id)) if KNOWN_METHODS.contains(&method.as_str()) => {
+            refused(Some(id), ErrorCode::INVALID_PARAMS, bad_parameters(method, object.get("params")))
+        }
+        (_, Some(id)) => refused(Some(id), ErrorCode::INVALID_REQUEST, "The message is not a JSON-RPC request."),
+        // A notification has no answer, not even a refusal.
+        (_, None) => Inbound::Nothing,
+    }
+}
+
+fn refused(id: Option<RequestId>, code: ErrorCode, message: impl Into<String>) -> Inbound {
+    Inbound::Refused(Refusal::new(id, code, message))
+}
+
+/// Stricter than rmcp, which takes 1.0 for 1: then two ids that the client tells apart would be one.
+fn request_id(value: &Value) -> Option<RequestId> {
+    match value {
+        Value::Number(number) => number.as_i64().map(NumberOrString::Number),
+        Value::String(text) if text.len() <= MAX_ID_BYTES => Some(NumberOrString::String(text.as_str().into())),
+        _ => None,
+    }
+}
+
+fn bad_parameters(method: &str, parameters: Option<&Value>) -> String {
+    let reason = match (method, parameters) {
+        (_, None) => Some("they are missing".to_owned()),
+        (_, Some(value)) if !value.is_object() => Some("they are not an object".to_owned()),
+        ("tools/call", Some(value)) => CallToolRequestParams::deserialize(value).err().map(|error| error.to_string()),
+        ("initialize", Some(value)) => InitializeRequestParams::deserialize(value).err().map(|error| error.to_string()),
+        _ => None,
+    };
+    match reason {
+        // The reason may quote what was sent.
+        Some(reason) => {
+            let reason: String = reason.chars().take(MAX_REASON_CHARACTERS).collect();
+            format!("The parameters of {method} do not fit: {reason}.")
+        }
+        None => format!("The parameters of {method} do not fit."),
+    }
+}
+
+/// A line that serde_json refuses is no JSON, except for one case: an escaped lone surrogate is JSON, but no Unicode text.
+fn unreadable(line: &[u8], error: &serde_json::Error) -> Refusal {
+    if let Some(Value::Object(object)) = without_lone_surrogates(line) {
+        let id = object.get("id").and_then(request_id);
+        let message = "The message is not Unicode text: it holds half of a surrogate pair (\\ud800 to \\udfff).";
+        return Refusal::new(id, ErrorCode::INVALID_PARAMS, message);
+    }
+    let message = match std::str::from_utf8(line) {
+        Ok(_) => format!("The line is not JSON: {error}."),
+        Err(error) => format!("The line is not UTF-8: {error}."),
+    };
+    Refusal::new(None, ErrorCode::PARSE_ERROR, message)
+}
+
+/// The line's JSON with U+FFFD in place of lone surrogates, if it has any and is JSON otherwise.
+fn without_lone_surrogates(line: &[u8]) -> Option<Value> {
+    let mut mended = line.to_vec();
+    let mut found = false;
+    let mut position = 0;
+    while position + 1 < mended.len() {
+        if mended[position] != b'\\' {
+            position += 1;
+            continue;
+        }
+        match escaped_unit(&mended, position) {
+            Some(0xd800..=0xdbff) if matches!(escaped_unit(&mended, position + 6), Some(0xdc00..=0xdfff)) => {
+                position += 12;
+            }
+            Some(0xd800..=0xdfff) => {
+                mended[position + 2..position + 6].copy_from_slice(b"fffd");
+                found = true;
+                position += 6;
+            }
+            _ => position += 2,
+        }
+    }
+    if found { serde_json::from_slice(&mended).ok() } else { None }
+}
+
+/// The UTF-16 unit of a `\uXXXX` escape that begins at `position`.
+fn escaped_unit(line: &[u8], position: usize) -> Option<u16> {
+    let digits = line.get(position..position + 6)?.strip_prefix(b"\\u")?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(line: &str) -> (Option<RequestId>, i32) {
+        match read(line.as_bytes()) {
+            Inbound::Refused(refusal) => (refusal.id, refusal.code.0),
+            other => panic!("{line} was taken as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_json_is_a_parse_error_without_an_id() {
+        for line in ["hello", "{", r#"{"id":1"#, "{\"id\":1}}", "\u{0}"] {
+            assert_eq!(refusal(line), (None, -32700), "{line}");
+        }
+        assert!(matches!(read(b"\xff\xfe"), Inbound::Refused(refusal) if refusal.code.0 == -32700));
+    }
+
+    #[test]
+    fn a_message_of_the_wrong_shape_is_an_invalid_request() {
+        let seven = Some(NumberOrString::Number(7));
+        for (line, id) in [
+            ("[]", None),
+            (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, None),
+            ("7", None),
+            ("null", None),
+            ("{}", None),
+            (r#"{"jsonrpc":"2.0","id":1.0,"method":"ping"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":true,"method":"ping"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, None),
+            (r#"{"jsonrpc":"2.0","id":18446744073709551615,"method":"ping"}"#, None),
+            (r#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#, seven.clone()),
+            (r#"{"id":7,"method":"ping"}"#, seven.clone()),
+            (r#"{"jsonrpc":"2.0","id":7}"#, seven.clone()),
+            (r#"{"jsonrpc":"2.0","id":7,"method":5}"#, seven.clone()),
+            (r#"{"jsonrpc":"2.0","id":7,"method":"ping","result":{}}"#, seven),
+        ] {
+            assert_eq!(refusal(line), (id, -32600), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_known_method_with_bad_parameters_is_not_an_unknown_method() {
+        for line in [
+            r#"{"jsonrpc":"2.0","id":"a","method":"tools/call"}"#,
+            r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":[]}"#,
+            r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":null}"#,
+            r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{}}"#,
+            r#"{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"x","arguments":[]}}"#,
+            r#"{"jsonrpc":"2.0","id":"a","method":"initialize","params":{}}"#,
+            r#"{"jsonrpc":"2.0","id":"a","method":"tools/list","params":5}"#,
+        ] {
+            assert_eq!(refusal(line), (Some(NumberOrString::String("a".into())), -32602), "{line}");
+        }
+        let unknown = read(br#"{"jsonrpc":"2.0","id":1,"method":"no/such"}"#);
+        assert!(matches!(unknown, Inbound::Request(_, request) if request.method() == "no/such"));
+    }
+
+    #[test]
+    fn lone_surrogates_are_refused_by_name_and_pairs_are_not() {
+        let call = |text: &str| {
+            let arguments = format!(r#"{{"name":"t","arguments":{{"source_code":"{text}"}}}}"#);
+            format!(r#"{{"jsonrpc":"2.0","method":"tools/call","params":{arguments},"id":3}}"#)
+        };
+        for text in [r"\ud800", r"\udc00\ud800", r"\ud800\ud83d\ude00", r"\ud800x", r"\\\ud800"] {
+            assert_eq!(refusal(&call(text)), (Some(NumberOrString::Number(3)), -32602), "{text}");
+        }
+        for text in [r"\ud83d\ude00", r"\\ud800", r"\u0000"] {
+            assert!(matches!(read(call(text).as_bytes()), Inbound::Request(..)), "{text}");
+        }
+    }
+
+    #[test]
+    fn answers_and_empty_lines_are_nothing() {
+        for line in ["", " \r", r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, r#"{"jsonrpc":"2.0","error":{"code":1}}"#] {
+            assert!(matches!(read(line.as_bytes()), Inbound::Nothing), "{line}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The one writer of a session: messages leave in order, each as one line, and nobody else's wait depends on this client
+//! reading. It never writes an answer to a request that was cancelled.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::model::{ContentBlock, JsonRpcMessage, ServerJsonRpcMessage, ServerResult};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::in_flight::InFlight;
+use super::message::Refusal;
+
+/// Messages that wait for the writer. More wait where they were made, and there are only as many as requests in flight.
+const QUEUED_MESSAGES: usize = 8;
+/// How long a closing session waits until the client has taken what was queued.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
+/// A result of this size is turned into JSON off the event loop, so that other clients need not wait for it.
+const LARGE_RESULT_BYTES: usize = 256 * 1024;
+
+pub enum Outgoing {
+    Message(Box<ServerJsonRpcMessage>),
+    Refusal(Refusal),
+}
+
+pub struct Outbound {
+    queue: Option<mpsc::Sender<Outgoing>>,
+    writer: JoinHandle<()>,
+}
+
+impl Outbound {
+    /// Starts the writer. It ends the session when the client cannot be written to any more.
+    pub fn start(socket: Arc<UnixStream>, in_flight: Arc<InFlight>, session: CancellationToken) -> Self {
+        let (queue, mut messages) = mpsc::channel(QUEUED_MESSAGES);
+        let writer = tokio::spawn(async move {
+            let written = session.run_until_cancelled(write_all(&socket, &in_flight, &mut messages)).await;
+            if let Some(Err(error)) = written {
+                tracing::debug!(%error, "client cannot be written to");
+                session.cancel();
+            }
+        });
+        Self { queue: Some(queue), writer }
+    }
+
+    pub fn queue(&self) -> Option<mpsc::Sender<Outgoing>> {
+        self.queue.clone()
+    }
+
+    pub async fn close(&mut self) {
+        self.queue = None;
+        if tokio::time::timeout(FLUSH_DEADLINE, &mut self.writer).await.is_err() {
+            self.writer.abort();
+        }
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        if self.queue.is_some() {
+            self.writer.abort();
+        }
+    }
+}
+
+async fn write_all(
+    socket: &UnixStream,
+    in_flight: &InFlight,
+    messages: &mut mpsc::Receiver<Outgoing>,
+) -> io::Result<()> {
+    while let Some(outgoing) = messages.recv().await {
+        match outgoing {
+            Outgoing::Refusal(refusal) => write_line(socket, &refusal.to_line()).await?,
+            Outgoing::Message(mut message) => {
+                let Some(inside) = (match &mut *message {
+                    JsonRpcMessage::Response(response) => Some(&mut response.id),
+                    JsonRpcMessage::Error(error) => error.id.as_mut(),
+                    _ => None,
+                }) else {
+                    write_line(socket, &to_line(message).await?).await?;
+                    continue;
+                };
+                let number = inside.clone();
+                let Some(id) = in_flight.id_of(&number) else { continue };
+                *inside = id;
+                write_line(socket, &to_line(message).await?).await?;
+                // Only now: a client that does not read keeps its requests in flight and is read from no further.
+                in_flight.finish(&number);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn to_line(message: Box<ServerJsonRpcMessage>) -> io::Result<Vec<u8>> {
+    let is_large = is_large(&message);
+    let encode = move || -> io::Result<Vec<u8>> {
+        let mut line = serde_json::to_vec(&message)?;
+        line.push(b'\n');
+        Ok(line)
+    };
+    if is_large { tokio::task::spawn_blocking(encode).await.map_err(io::Error::other)? } else { encode() }
+}
+
+fn is_large(message: &ServerJsonRpcMessage) -> bool {
+    let JsonRpcMessage::Response(response) = message else { return false };
+    let ServerResult::CallToolResult(result) = &response.result else { return false };
+    result.content.iter().any(|block| matches!(block, ContentBlock::Text(text) if text.text.len() > LARGE_RESULT_BYTES))
+}
+
+async fn write_line(socket: &UnixStream, mut line: &[u8]) -> io::Result<()> {
+    while !line.is_empty() {
+        socket.writable().await?;
+        match socket.try_write(line) {
+            Ok(written) => line = &line[written..],
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,291 @@
+//! Clients and each other: one that floods, does not read, or dies, costs the others nothing.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "in a test a panic is the report")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use serde_json::{Value, json};
+use support::daemon::{Daemon, Session};
+use support::fake_interpreter::{Answer, FakeInterpreter};
+use support::{PATIENCE, eventually};
+
+const FLOOD: usize = 100_000;
+const FLAT_KILOBYTES: u64 = 20 * 1024;
+
+fn world() -> (FakeInterpreter, Daemon) {
+    let interpreter = FakeInterpreter::start();
+    let daemon = Daemon::start(&interpreter);
+    (interpreter, daemon)
+}
+
+/// Writes as much as the daemon takes until it is told to stop. Returns how many lines were taken.
+fn flood(mut session: Session, line: impl Fn(usize) -> Value, stop: &AtomicBool) -> (Session, usize) {
+    session.set_write_patience(std::time::Duration::from_millis(50));
+    let mut taken = 0;
+    for number in 0..FLOOD {
+        let bytes = format!("{}\n", line(number));
+        let mut rest = bytes.as_bytes();
+        while !rest.is_empty() {
+            match session.write_some(rest) {
+                Some(written) => rest = &rest[written..],
+                None if stop.load(Ordering::Relaxed) => return (session, taken),
+                None => {}
+            }
+        }
+        taken += 1;
+    }
+    (session, taken)
+}
+
+#[test]
+fn a_flood_of_requests_that_nobody_reads_leaves_memory_flat_and_others_answered() {
+    let (interpreter, daemon) = world();
+    let mut other = daemon.connect();
+    other.call("warm up");
+    let before = daemon.resident_kilobytes();
+    daemon.reset_peak();
+    let stop = AtomicBool::new(false);
+    let template = other.message(json!(0), "tools/list", json!({}));
+    let flooding = daemon.connect();
+    let (mut flooding, taken) = thread::scope(|scope| {
+        let stop = &stop;
+        let line = move |number: usize| {
+            let mut line = template.clone();
+            line["id"] = json!(number);
+            line
+        };
+        let flooder = scope.spawn(move || flood(flooding, line, stop));
+        for _ in 0..500 {
+            other.call("1");
+        }
+        stop.store(true, Ordering::Relaxed);
+        flooder.join().unwrap()
+    });
+    assert!(taken < FLOOD, "the daemon took all of the flood");
+    let peak = daemon.peak_kilobytes().saturating_sub(before);
+    assert!(peak < FLAT_KILOBYTES, "{peak} kB more");
+    // Whatever was taken is answered once it is read, each once and in order.
+    for number in 0..taken {
+        assert_eq!(flooding.read()["id"], number);
+    }
+    assert_eq!(interpreter.requests().len(), 501);
+    println!("flood of lists: {taken} taken, {peak} kB more at the peak");
+}
+
+#[test]
+fn a_flood_of_calls_runs_a_bounded_number_at_once() {
+    let (interpreter, daemon) = world();
+    let mut other = daemon.connect();
+    for _ in 0..33 {
+        interpreter.answer_next(Answer::Hold);
+    }
+    let before = daemon.resident_kilobytes();
+    daemon.reset_peak();
+    let stop = AtomicBool::new(false);
+    let template = other.call_message(json!(0), "1");
+    let flooding = daemon.connect();
+    let (mut flooding, taken) = thread::scope(|scope| {
+        let stop = &stop;
+        let line = move |number: usize| {
+            let mut line = template.clone();
+            line["id"] = json!(number);
+            line
+        };
+        let flooder = scope.spawn(move || flood(flooding, line, stop));
+        interpreter.wait_for_requests(32);
+        // This client's call gets the last answer that is held back: it did not have to wait for the flood.
+        other.send_call(1, "other");
+        let requests = interpreter.wait_for_requests(33);
+        assert_eq!(requests[32].source_code(), "other");
+        stop.store(true, Ordering::Relaxed);
+        flooder.join().unwrap()
+    });
+    assert_eq!(interpreter.requests().len(), 33);
+    let peak = daemon.peak_kilobytes().saturating_sub(before);
+    assert!(peak < FLAT_KILOBYTES, "{peak} kB more");
+    interpreter.release();
+    assert_eq!(other.read()["id"], 1);
+    let mut answered: Vec<_> = (0..taken).map(|_| flooding.read()["id"].as_u64().unwrap()).collect();
+    answered.sort_unstable();
+    assert!(answered.into_iter().eq(0..taken as u64));
+    println!("flood of calls: {taken} taken, {peak} kB more at the peak");
+}
+
+#[test]
+fn cancellations_and_pings_get_past_calls_that_wait() {
+    let (interpreter, daemon) = world();
+    let mut session = daemon.connect();
+    session.initialize("2025-06-18");
+    for _ in 0..32 {
+        interpreter.answer_next(Answer::Hold);
+    }
+    for id in 0..42 {
+        session.send_call(id, &format!("call {id}"));
+    }
+    interpreter.wait_for_requests(32);
+    session.send(&session.message(json!("p"), "ping", json!({})));
+    assert_eq!(session.read()["id"], "p");
+    // One that waits, and one that runs and makes room for the next that waits.
+    session.cancel(32);
+    session.cancel(0);
+    interpreter.wait_for_ended(1);
+    assert_eq!(interpreter.wait_for_requests(33)[32].source_code(), "call 33");
+    interpreter.release();
+    let mut answered: Vec<_> = (0..40).map(|_| session.read()["id"].as_u64().unwrap()).collect();
+    answered.sort_unstable();
+    assert!(answered.into_iter().eq((1..32).chain(33..42)));
+    assert!(interpreter.requests().iter().all(|request| request.source_code() != "call 32"));
+}
+
+#[test]
+fn large_answers_that_nobody_reads_hold_up_nobody_else() {
+    let (interpreter, daemon) = world();
+    let text = "x".repeat(2 << 20);
+    let mut lazy = daemon.connect();
+    for id in 0..8 {
+        interpreter.answer_next(Answer::stdout(&text));
+        lazy.send_call(id, "large");
+    }
+    interpreter.wait_for_requests(8);
+    let mut other = daemon.connect();
+    for _ in 0..100 {
+        other.call("1");
+    }
+    let mut answered: Vec<_> = (0..8).map(|_| lazy.read()["id"].as_u64().unwrap()).collect();
+    answered.sort_unstable();
+    assert!(answered.into_iter().eq(0..8));
+}
+
+#[test]
+fn a_client_that_dies_in_a_call_ends_its_run_at_once_and_nobody_else_s() {
+    let (interpreter, daemon) = world();
+    let (mut dying, mut other) = (daemon.connect(), daemon.connect());
+    interpreter.answer_next(Answer::Hold);
+    other.send_call(1, "goes on");
+    interpreter.wait_for_requests(1);
+    interpreter.answer_next(Answer::Hold);
+    dying.send_call(1, "dies");
+    interpreter.wait_for_requests(2);
+    let started = std::time::Instant::now();
+    drop(dying);
+    interpreter.wait_for_ended(1);
+    let passed = started.elapsed();
+    assert!(passed < std::time::Duration::from_millis(900), "not before the grace of a half-closed client: {passed:?}");
+    assert_eq!(interpreter.ended(), 1);
+    interpreter.release();
+    assert_eq!(other.read()["result"]["structuredContent"]["stdout"], "released");
+    println!("hang-up to the end of the run: {passed:?}");
+}
+
+#[test]
+fn a_client_that_dies_while_its_calls_wait_is_noticed() {
+    let (interpreter, daemon) = world();
+    let mut dying = daemon.connect();
+    for _ in 0..32 {
+        interpreter.answer_next(Answer::Hold);
+    }
+    // As many as are read ahead, and one: from now on nothing is read.
+    for id in 0..32 + 64 + 1 {
+        dying.send_call(id, "1");
+    }
+    interpreter.wait_for_requests(32);
+    drop(dying);
+    interpreter.wait_for_ended(32);
+    daemon.connect().call("1");
+    assert_eq!(interpreter.requests().len(), 33);
+}
+
+#[test]
+fn a_client_that_only_stops_writing_still_gets_its_answers() {
+    let (interpreter, daemon) = world();
+    let mut session = daemon.connect();
+    interpreter.answer_next(Answer::Hold);
+    session.send_call(1, "1");
+    interpreter.wait_for_requests(1);
+    session.finish_writing();
+    interpreter.release();
+    let messages = session.read_to_end();
+    assert_eq!(messages.len(), 1);
+    assert_eq!(messages[0]["result"]["structuredContent"]["stdout"], "released");
+}
+
+#[test]
+fn a_run_that_outlasts_its_half_closed_client_is_ended_after_the_grace() {
+    let (interpreter, daemon) = world();
+    let mut session = daemon.connect();
+    interpreter.answer_next(Answer::Hold);
+    session.send_call(1, "1");
+    interpreter.wait_for_requests(1);
+    session.finish_writing();
+    let started = std::time::Instant::now();
+    interpreter.wait_for_ended(1);
+    assert!(started.elapsed() > std::time::Duration::from_millis(900) && started.elapsed() < PATIENCE);
+    assert!(session.read_to_end().is_empty());
+}
+
+#[test]
+fn a_last_line_without_an_end_is_taken() {
+    let (_interpreter, daemon) = world();
+    let mut session = daemon.connect();
+    let call = session.call_message(json!(1), "1").to_string();
+    session.send_bytes(call.as_bytes());
+    session.finish_writing();
+    assert_eq!(session.read_to_end()[0]["id"], 1);
+}
+
+#[test]
+fn clients_beyond_the_limit_are_turned_away_and_a_place_is_free_again_afterwards() {
+    let interpreter = FakeInterpreter::start();
+    let daemon = Daemon::start_with(&[("PYTHON_INTERPRETER_MCP_URL", &interpreter.url())], &["--max-sessions", "2"]);
+    let mut first = daemon.connect();
+    let mut second = daemon.connect();
+    first.call("1");
+    second.call("1");
+    assert!(daemon.connect().read_to_end().is_empty());
+    drop(second);
+    eventually("a free place", || {
+        let mut session = daemon.connect();
+        let list = format!("{}\n", session.message(json!(1), "tools/list", json!({})));
+        session.write_some(list.as_bytes()).is_some() && !session.read_to_end_or_line().is_empty()
+    });
+    first.call("1");
+}
+
+#[test]
+fn fifty_clients_that_call_cancel_and_leave_get_exactly_one_answer_for_each_live_id() {
+    let (interpreter, daemon) = world();
+    thread::scope(|scope| {
+        for client in 0..50_u64 {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                let mut session = daemon.connect();
+                let mut wanted = Vec::new();
+                for id in 0..40_u64 {
+                    session.send_call(id, "1");
+                    match (client + id) % 5 {
+                        0 => session.cancel(id),
+                        _ => wanted.push(id),
+                    }
+                }
+                if client % 7 == 0 {
+                    return;
+                }
+                // A cancellation may come too late, but no id gets two answers, and none that is wanted gets none.
+                let mut answered = BTreeSet::new();
+                while !wanted.iter().all(|id| answered.contains(id)) {
+                    assert!(answered.insert(session.read()["id"].as_u64().unwrap()), "two answers for one id");
+                }
+                session.finish_writing();
+                for late in session.read_to_end() {
+                    assert!(answered.insert(late["id"].as_u64().unwrap()), "two answers for one id");
+                }
+            });
+        }
+    });
+    assert!(interpreter.requests().len() <= 50 * 40);
+    daemon.connect().call("1");
+}

@@ -1,0 +1,281 @@
+//! Runs the real daemon in a private home and runtime directory, speaks to it in raw lines, and ends whatever it started.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::fake_interpreter::FakeInterpreter;
+use super::{PATIENCE, eventually};
+
+const DAEMON: &str = env!("CARGO_BIN_EXE_python-interpreter-mcpd");
+
+/// A user's world that no other test shares. Whatever runs in it is killed with it.
+pub struct Home(TempDir);
+
+impl Home {
+    pub fn new() -> Self {
+        Self(tempfile::Builder::new().prefix("daemon-").tempdir_in("/tmp").unwrap())
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.path().join("python-interpreter-mcp/mcp.sock")
+    }
+
+    pub fn log(&self) -> String {
+        let path = self.path().join(".local/state/python-interpreter-mcp/daemon.log");
+        fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// The program, with nothing in its environment that a test did not put there.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(DAEMON);
+        command.env_clear().env("HOME", self.path()).env("XDG_RUNTIME_DIR", self.path()).env("PATH", "/usr/bin:/bin");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// The processes that run in this world.
+    pub fn processes(&self) -> Vec<i32> {
+        let mark = format!("XDG_RUNTIME_DIR={}\0", self.path().display());
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(|pid| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environment).contains(&mark)
+        })
+        .collect()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        for pid in self.processes() {
+            signal(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+pub fn signal(pid: i32, signal: rustix::process::Signal) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+pub struct Daemon {
+    child: Child,
+    home: Home,
+}
+
+impl Daemon {
+    /// A daemon whose interpreter is the given service, ready to be connected to.
+    pub fn start(interpreter: &FakeInterpreter) -> Self {
+        Self::start_with(&[("PYTHON_INTERPRETER_MCP_URL", &interpreter.url())], &[])
+    }
+
+    pub fn start_with(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let home = Home::new();
+        let notify = UnixDatagram::bind(home.path().join("notify")).unwrap();
+        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut command = home.command();
+        command.arg("serve").args(arguments).envs(environment.iter().copied());
+        command.env("NOTIFY_SOCKET", home.path().join("notify"));
+        let stderr = fs::File::create(home.path().join("stderr")).unwrap();
+        let child = command.stderr(stderr).spawn().unwrap();
+        let mut message = [0; 64];
+        let length = notify.recv(&mut message).expect("the daemon never became ready");
+        assert_eq!(&message[..length], b"READY=1\n");
+        Self { child, home }
+    }
+
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub fn connect(&self) -> Session {
+        Session::open(self.home.socket())
+    }
+
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.home.path().join("stderr")).unwrap()
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
+    pub fn terminate(&self) {
+        signal(self.pid(), rustix::process::Signal::TERM);
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the daemon's end", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    pub fn resident_kilobytes(&self) -> u64 {
+        self.status_number("VmRSS:")
+    }
+
+    pub fn peak_kilobytes(&self) -> u64 {
+        self.status_number("VmHWM:")
+    }
+
+    /// Makes the peak of the memory start anew.
+    pub fn reset_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+    }
+
+    fn status_number(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the daemon said:\n{}", self.stderr());
+        }
+    }
+}
+
+/// A client's connection. Requests are those of the newest revision unless it was initialized.
+pub struct Session {
+    stream: UnixStream,
+    reader: BufReader<UnixStream>,
+    modern: bool,
+    last_id: i64,
+}
+
+impl Session {
+    pub fn open(socket: impl AsRef<Path>) -> Self {
+        Self::try_open(socket).unwrap()
+    }
+
+    pub fn try_open(socket: impl AsRef<Path>) -> std::io::Result<Self> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Ok(Self { reader: BufReader::new(stream.try_clone()?), stream, modern: true, last_id: 0 })
+    }
+
+    /// Goes through the handshake of the older revisions; returns what the server said.
+    pub fn initialize(&mut self, version: &str) -> Value {
+        self.modern = false;
+        let client = json!({"name": "test", "version": "1"});
+        let parameters = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": client});
+        let answer = self.request("initialize", parameters);
+        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        answer["result"].clone()
+    }
+
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    pub fn send(&mut self, message: &Value) {
+        self.send_bytes(format!("{message}\n").as_bytes());
+    }
+
+    pub fn read_line(&mut self) -> String {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).expect("no line came");
+        line
+    }
+
+    pub fn read(&mut self) -> Value {
+        let line = self.read_line();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?} is not JSON: {error}"))
+    }
+
+    /// Waits for the end of the connection and returns what came before it.
+    pub fn read_to_end(&mut self) -> Vec<Value> {
+        let mut messages = Vec::new();
+        loop {
+            match self.read_line() {
+                line if line.is_empty() => return messages,
+                line => messages.push(serde_json::from_str(&line).unwrap()),
+            }
+        }
+    }
+
+    pub fn message(&self, id: Value, method: &str, mut parameters: Value) -> Value {
+        if self.modern {
+            parameters["_meta"] = json!({
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+                "io.modelcontextprotocol/clientCapabilities": {},
+            });
+        }
+        json!({"jsonrpc": "2.0", "id": id, "method": method, "params": parameters})
+    }
+
+    pub fn call_message(&self, id: Value, source_code: &str) -> Value {
+        let arguments = json!({"source_code": source_code});
+        self.message(id, "tools/call", json!({"name": "execute_python_code", "arguments": arguments}))
+    }
+
+    pub fn send_call(&mut self, id: impl Into<Value>, source_code: &str) {
+        self.send(&self.call_message(id.into(), source_code));
+    }
+
+    pub fn cancel(&mut self, id: impl Into<Value>) {
+        let parameters = json!({"requestId": id.into()});
+        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": parameters}));
+    }
+
+    pub fn request(&mut self, method: &str, parameters: Value) -> Value {
+        self.last_id += 1;
+        self.send(&self.message(json!(self.last_id), method, parameters));
+        let answer = self.read();
+        assert_eq!(answer["id"], self.last_id, "{answer}");
+        answer
+    }
+
+    /// Calls the tool and returns its result.
+    pub fn call(&mut self, source_code: &str) -> Value {
+        let arguments = json!({"source_code": source_code});
+        let answer = self.request("tools/call", json!({"name": "execute_python_code", "arguments": arguments}));
+        assert!(answer["result"].is_object(), "{answer}");
+        answer["result"].clone()
+    }
+
+    pub fn set_write_patience(&self, patience: Duration) {
+        self.stream.set_write_timeout(Some(patience)).unwrap();
+    }
+
+    /// Writes what fits now; none if nothing does for as long as the patience lasts, or the connection is over.
+    pub fn write_some(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.stream.write(bytes).ok()
+    }
+
+    /// One line, or nothing where the connection ended, however it did.
+    pub fn read_to_end_or_line(&mut self) -> String {
+        let mut line = String::new();
+        let _ = self.reader.read_line(&mut line);
+        line
+    }
+
+    /// Says that nothing more will come, and goes on reading.
+    pub fn finish_writing(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+}
