@@ -1,6 +1,6 @@
 //! Attacks on the sandbox, each with a harmless twin that shows that the same act succeeds outside.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test a panic is the report")]
 #[path = "support/interpreter.rs"]
 mod interpreter;
 

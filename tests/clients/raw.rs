@@ -1,0 +1,68 @@
+//! A client of the legacy era without any software of its own: one shim, and one line for each message.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::world::Running;
+
+pub struct RawClient {
+    pub process: Running,
+    /// `None` once it is closed.
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    requests: u64,
+}
+
+impl RawClient {
+    pub fn launch(shim: &mut Command) -> Self {
+        let mut process = Running::start(shim.stdin(Stdio::piped()).stdout(Stdio::piped())).unwrap();
+        let (input, output) = (process.0.stdin.take(), BufReader::new(process.0.stdout.take().unwrap()));
+        Self { process, input, output, requests: 0 }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    /// The whole of a short session but its end: the result of running `program`.
+    pub fn initialize_and_call(&mut self, program: &str) -> Value {
+        self.initialize();
+        let call = json!({"name": "execute_python_code", "arguments": {"source_code": program}});
+        self.request("tools/call", &call)
+    }
+
+    fn initialize(&mut self) {
+        let client = json!({"name": "raw-client", "version": "1.0.0"});
+        let version = "2025-11-25";
+        let initialize = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": client});
+        let agreed = self.request("initialize", &initialize);
+        assert_eq!(agreed["protocolVersion"], version, "{agreed}");
+        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    }
+
+    pub fn close(&mut self) {
+        self.input = None;
+    }
+
+    fn request(&mut self, method: &str, params: &Value) -> Value {
+        self.requests += 1;
+        self.send(&json!({"jsonrpc": "2.0", "id": self.requests, "method": method, "params": params}));
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        let mut answer: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{method}: {error}: {line:?}"));
+        assert_eq!(answer["id"], self.requests, "{line}");
+        let result = answer["result"].take();
+        assert!(result.is_object(), "{method}: {line}");
+        result
+    }
+
+    fn send(&mut self, message: &Value) {
+        let line = format!("{message}\n");
+        self.input.as_mut().expect("it is not closed").write_all(line.as_bytes()).unwrap();
+    }
+}

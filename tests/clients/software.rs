@@ -1,0 +1,148 @@
+//! The clients' software, got from PyPI and npm on first use and kept below cargo's target directory until what is required
+//! changes. Leaves out what the clients do.
+
+use std::{
+    env, fs,
+    fs::File,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::world::{Running, World, happens_within};
+
+/// Everything comes over the network.
+const DEADLINE: Duration = Duration::from_secs(300);
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/clients");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sdk {
+    Python,
+    TypeScript,
+}
+
+impl Sdk {
+    /// The command that runs the client in `world`. Without its software the test is passed over, but not where CI runs it.
+    pub fn client(self, world: &World) -> Option<Command> {
+        let made = match self {
+            Self::Python => python(),
+            Self::TypeScript => typescript(),
+        };
+        match made {
+            Ok((interpreter, script)) => {
+                let mut command = world.command(interpreter);
+                command.arg(script);
+                Some(command)
+            }
+            Err(reason) => {
+                assert!(env::var_os("CI").is_none(), "the {self:?} SDK cannot be installed: {reason}");
+                // Past the capture of a test's output, which is dropped when the test passes.
+                let _ = writeln!(io::stderr(), "passed over: the {self:?} SDK cannot be installed: {reason}");
+                None
+            }
+        }
+    }
+}
+
+fn python() -> Result<(PathBuf, PathBuf), String> {
+    let requirements = source("requirements.txt");
+    let mut candidates = on_path("python3").into_iter().chain(["/usr/bin/python3".into()]);
+    let (python, version) = candidates
+        .find_map(|python| version(&python).map(|version| (python, version)))
+        .ok_or("no python3 here is 3.10 or later and has the modules venv and ensurepip")?;
+    // A virtual environment is of no use to another version than the one that made it.
+    let wanted = format!("{} {version}{}", python.display(), read(&requirements)?);
+    let place = install("python", &wanted, |place, log| {
+        run(Command::new(&python).args(["-m", "venv"]).arg(place), log)?;
+        let pip = ["-m", "pip", "install", "--disable-pip-version-check", "--requirement"];
+        run(Command::new(place.join("bin/python")).args(pip).arg(&requirements), log)
+    })?;
+    Ok((place.join("bin/python"), source("python_client.py")))
+}
+
+/// The version of a Python that will do.
+fn version(python: &Path) -> Option<String> {
+    let check = "import ensurepip, sys, venv; print(sys.version); sys.exit(sys.version_info < (3, 10))";
+    let output = Command::new(python).args(["-c", check]).stdin(Stdio::null()).output().ok()?;
+    if output.status.success() { String::from_utf8(output.stdout).ok() } else { None }
+}
+
+fn typescript() -> Result<(PathBuf, PathBuf), String> {
+    let name = |name: &'static str| on_path(name).into_iter().next().ok_or(format!("{name} is not on PATH"));
+    let (node, npm) = (name("node")?, name("npm")?);
+    // The client is among them because its imports are looked for next to itself.
+    let files = ["package.json", "package-lock.json", "typescript_client.mjs"];
+    let wanted: String = files.iter().map(|file| read(&source(file))).collect::<Result<_, _>>()?;
+    let place = install("typescript", &wanted, |place, log| {
+        for file in files {
+            fs::copy(source(file), place.join(file)).map_err(|error| format!("{file}: {error}"))?;
+        }
+        run(Command::new(npm).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(place), log)
+    })?;
+    Ok((node, place.join("typescript_client.mjs")))
+}
+
+/// Builds a folder once for all tests and their later runs: anew only when something else is `wanted` than it was built from,
+/// or when building it did not come to its end.
+fn install(
+    name: &str,
+    wanted: &str,
+    build: impl FnOnce(&Path, &Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-clients");
+    let (place, log) = (folder.join(name), folder.join(format!("{name}.log")));
+    let failed = |error: io::Error| format!("{}: {error}", folder.display());
+    fs::create_dir_all(&folder).map_err(failed)?;
+    let lock = File::create(folder.join(format!("{name}.lock"))).map_err(failed)?;
+    if !happens_within(DEADLINE, || flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()) {
+        return Err("another test has been installing it for too long".to_owned());
+    }
+    // Written last, so it stands for everything else.
+    let stamp = place.join("built-from");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(place);
+    }
+    for removed in [fs::remove_dir_all(&place), fs::remove_file(&log)] {
+        removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(failed(error)) })?;
+    }
+    fs::create_dir(&place).map_err(failed)?;
+    build(&place, &log)?;
+    fs::write(&stamp, wanted).map_err(failed)?;
+    Ok(place)
+}
+
+/// Runs a command to its end. What it says is kept in `log`; its last line is the reason for a failure.
+fn run(command: &mut Command, log: &Path) -> Result<(), String> {
+    let program = command.get_program().to_owned();
+    let failed = |reason: String| format!("{}: {reason}", program.display());
+    let opened = File::options().create(true).append(true).open(log).and_then(|log| Ok((log.try_clone()?, log)));
+    let (stdout, stderr) = opened.map_err(|error| failed(error.to_string()))?;
+    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    let mut running = Running::start(command).map_err(|error| failed(error.to_string()))?;
+    match running.ended_within(DEADLINE) {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => {
+            let said = fs::read(log).unwrap_or_default();
+            let said = String::from_utf8_lossy(&said);
+            let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
+            Err(failed(format!("{status}, {last:?}; more is in {}", log.display())))
+        }
+        None => Err(failed(format!("it did not end within {DEADLINE:?}"))),
+    }
+}
+
+fn on_path(name: &str) -> Vec<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).map(|folder| folder.join(name)).filter(|file| file.is_file()).collect()
+}
+
+fn source(name: &str) -> PathBuf {
+    Path::new(SOURCES).join(name)
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+}
