@@ -185,26 +185,28 @@ fn a_daemon_that_a_client_started_leaves_when_nobody_is_there() {
 
 #[test]
 fn a_client_that_connected_just_before_it_leaves_is_served() {
-    let home = Home::new();
     let interpreter = FakeInterpreter::start();
-    let url = interpreter.url();
-    for _ in 0..20 {
-        let _ = fs::remove_dir_all(home.socket().parent().unwrap());
-        let listener = listener(&home);
-        let mut first = Session::open(home.socket());
-        start_in_background(&home, listener, &["--idle-exit", "0"], &[("PYTHON_INTERPRETER_MCP_URL", &url)]);
-        first.call("1");
-        // While it stands still one client leaves and the next connects: it wakes with a reason to leave and one to stay.
-        let daemon = home.processes()[0];
-        signal(daemon, Signal::STOP);
-        drop(first);
-        let mut last = Session::open(home.socket());
-        signal(daemon, Signal::CONT);
-        last.call("1");
-        drop(last);
+    let environment = [("PYTHON_INTERPRETER_MCP_URL", interpreter.url())];
+    let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    // Ten of them, because a daemon that has a reason to leave and one to stay may by chance look at the right one first.
+    let homes: Vec<_> = (0..10).map(|_| Home::new()).collect();
+    for home in &homes {
+        start_in_background(home, listener(home), &["--idle-exit", "1"], &environment);
+        let log = home.path().join("stderr");
+        eventually("a daemon that serves", || fs::read_to_string(&log).unwrap().contains("serving"));
+        signal(home.processes()[0], Signal::STOP);
+    }
+    let sessions: Vec<_> = homes.iter().map(|home| Session::open(home.socket())).collect();
+    // They stand still until their time is over; that is the one thing that no event tells.
+    std::thread::sleep(Duration::from_millis(1100));
+    for (home, mut session) in homes.iter().zip(sessions) {
+        signal(home.processes()[0], Signal::CONT);
+        session.call("1");
+        drop(session);
         eventually("the daemon is gone", || home.processes().is_empty());
         assert!(!home.socket().exists());
     }
+    assert_eq!(interpreter.requests().len(), 10);
 }
 
 #[test]

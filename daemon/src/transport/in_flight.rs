@@ -98,3 +98,42 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(id: i64) -> RequestId {
+        NumberOrString::Number(id)
+    }
+
+    #[test]
+    fn an_id_that_comes_back_after_a_cancellation_is_another_request() {
+        let in_flight = InFlight::default();
+        let first = in_flight.begin(number(7), true);
+        assert_eq!(in_flight.cancel(&number(7)), Some(first.clone()));
+        let second = in_flight.begin(number(7), true);
+        assert_eq!(in_flight.id_of(&first), None, "the answer to the first has nowhere to go");
+        in_flight.finish(&first);
+        assert_eq!(in_flight.id_of(&second), Some(number(7)));
+        in_flight.finish(&second);
+        assert!(in_flight.is_empty() && !in_flight.contains(&number(7)));
+    }
+
+    #[test]
+    fn calls_leave_room_for_other_requests_and_both_are_bounded() {
+        let in_flight = InFlight::default();
+        let mut begun = 0;
+        let mut fill = |is_call| {
+            while in_flight.admits(is_call) {
+                begun += 1;
+                in_flight.begin(number(begun), is_call);
+            }
+            begun
+        };
+        assert_eq!(fill(true), 32);
+        assert_eq!(fill(false), 40);
+        in_flight.cancel(&number(1));
+        assert!(in_flight.admits(true));
+    }
+}
