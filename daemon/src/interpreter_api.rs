@@ -6,7 +6,6 @@ mod failure;
 mod http;
 mod url;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -90,7 +89,13 @@ impl InterpreterApi {
         let path = endpoint::socket_path(Socket::Interpreter)?;
         let owner = Owner {
             program: std::env::current_exe().map_err(SetUpError::OwnPath)?,
-            arguments: vec![OsString::from("interpreter"), OsString::from("--background")],
+            // The limit goes along, because a flag of ours is not in its environment.
+            arguments: vec![
+                "interpreter".into(),
+                "--background".into(),
+                "--timeout".into(),
+                settings.timeout.to_string().into(),
+            ],
             log: endpoint::state_directory().map(|directory| directory.join("interpreter.log")),
         };
         let choice = Choice::new(settings.interpreter_url.clone());

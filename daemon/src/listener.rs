@@ -1,28 +1,18 @@
 //! The socket on which clients arrive: inherited from systemd or from whoever started this process, or bound here. Accepts
 //! only this user's processes. What they say is not its concern.
 
-use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::os::unix::uds_local_socket::tokio::Listener as SocketListener;
-use python_interpreter_mcp::endpoint::{self, EndpointError, Socket};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use python_interpreter_mcp::endpoint::{self, EndpointError, OwnedPath, Socket};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use tokio::net::UnixStream;
 
 /// How long accepting pauses when the process is out of descriptors or memory, so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long another process may hold the lock that is needed to remove the socket's path.
-const LOCK_DEADLINE: Duration = Duration::from_secs(1);
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
-
 #[derive(Debug, thiserror::Error)]
 pub enum ListenerError {
     #[error("the socket that was passed on cannot be read from LISTEN_FDS and LISTEN_PID: {0}")]
@@ -41,15 +31,7 @@ pub enum ListenerError {
 #[derive(Debug)]
 pub struct Bound {
     socket: OwnedFd,
-    path: Option<OwnPath>,
-}
-
-/// A path that this process removes when it stops, and which file it is.
-#[derive(Debug)]
-pub struct OwnPath {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
+    path: Option<OwnedPath>,
 }
 
 impl Bound {
@@ -60,16 +42,16 @@ impl Bound {
             // systemd keeps its sockets: what it passed on stays where it is. Only it gives them names. INVOCATION_ID would
             // not tell, because whatever is started from a unit, such as a terminal, inherits it.
             let own = background && std::env::var_os("LISTEN_FDNAMES").is_none();
-            let path = if own { OwnPath::of(&socket) } else { None };
+            let path = if own { OwnedPath::of(&socket) } else { None };
             return Ok(Self { socket, path });
         }
         let path = endpoint::socket_path(which)?;
         let socket = endpoint::bind(&path)?;
-        Ok(Self { socket, path: OwnPath::at(path) })
+        Ok(Self { socket, path: OwnedPath::at(path) })
     }
 
     /// The listening socket, and its path if that is ours to remove.
-    pub fn into_parts(self) -> (OwnedFd, Option<OwnPath>) {
+    pub fn into_parts(self) -> (OwnedFd, Option<OwnedPath>) {
         (self.socket, self.path)
     }
 }
@@ -98,7 +80,7 @@ fn inherited() -> Result<Option<OwnedFd>, ListenerError> {
 
 pub struct Listener {
     socket: SocketListener,
-    path: Option<OwnPath>,
+    path: Option<OwnedPath>,
 }
 
 impl Listener {
@@ -141,54 +123,15 @@ impl Listener {
 
     /// Removes the socket's path if this process is who it belongs to, so that the next client starts a new daemon.
     pub fn remove_path(&mut self) {
-        if let Some(own) = self.path.take() {
-            own.remove();
+        if let Some(path) = self.path.take() {
+            remove(path);
         }
     }
 }
 
-impl OwnPath {
-    fn of(socket: &impl AsFd) -> Option<Self> {
-        let address = rustix::net::getsockname(socket).ok()?;
-        let address = rustix::net::SocketAddrUnix::try_from(address).ok()?;
-        Self::at(PathBuf::from(OsStr::from_bytes(address.path_bytes()?)))
-    }
-
-    fn at(path: PathBuf) -> Option<Self> {
-        let metadata = fs::symlink_metadata(&path).ok()?;
-        Some(Self { device: metadata.dev(), inode: metadata.ino(), path })
-    }
-
-    /// Removes it, unless somebody else has taken its place.
-    pub fn remove(self) {
-        if let Err(error) = self.try_remove() {
-            tracing::warn!(%error, path = %self.path.display(), "socket cannot be removed");
-        }
-    }
-
-    /// Under the lock that those hold who bind this path: between the look and the removal nobody may replace it.
-    fn try_remove(&self) -> io::Result<()> {
-        let _lock = lock(&self.path.with_extension("lock"))?;
-        match fs::symlink_metadata(&self.path) {
-            Ok(metadata) if (metadata.dev(), metadata.ino()) == (self.device, self.inode) => {
-                fs::remove_file(&self.path)
-            }
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-fn lock(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?;
-    let deadline = Instant::now() + LOCK_DEADLINE;
-    loop {
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
-            Err(error) => return Err(error.into()),
-        }
+/// Removes the path of a socket of ours. A failure is the log's: the next who binds it finds it stale and replaces it.
+pub fn remove(path: OwnedPath) {
+    if let Err(error) = path.remove() {
+        tracing::warn!(%error, "socket cannot be removed");
     }
 }

@@ -1,6 +1,8 @@
 //! A user's world of its own, in which clients launch the real shim: private directories, and the processes that came of
 //! it, which end with it. Leaves out what is said.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::{
     collections::HashSet,
     ffi::OsStr,
@@ -63,8 +65,21 @@ impl World {
     }
 
     pub fn daemons(&self) -> Vec<u32> {
+        self.serving("serve")
+    }
+
+    pub fn interpreters(&self) -> Vec<u32> {
+        self.serving("interpreter")
+    }
+
+    /// How many processes run a program in a slot.
+    pub fn programs(&self) -> usize {
+        self.those(|process| process.arguments.iter().any(|word| word == "script.py")).len()
+    }
+
+    fn serving(&self, command: &str) -> Vec<u32> {
         let is_daemon = |process: &Process| process.program() == "python-interpreter-mcpd";
-        self.those(|process| is_daemon(process) && process.arguments.get(1).is_some_and(|word| word == "serve"))
+        self.those(|process| is_daemon(process) && process.arguments.get(1).is_some_and(|word| word == command))
     }
 
     fn those(&self, wanted: impl Fn(&Process) -> bool) -> Vec<u32> {

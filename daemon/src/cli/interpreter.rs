@@ -13,7 +13,7 @@ use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::listener::Bound;
+use crate::listener::{Bound, remove};
 use crate::{logging, systemd};
 
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ pub struct Arguments {
     background: bool,
 
     /// With --background, how long to wait for the next connection, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, env = "PYTHON_INTERPRETER_MCP_IDLE_EXIT", value_name = "SECONDS", default_value_t = 600)]
     idle_exit: u64,
 }
 
@@ -77,7 +77,7 @@ async fn serve(arguments: Arguments, bound: Option<Bound>) -> anyhow::Result<Exi
     let listener = match (bound, arguments.listen) {
         (Some(bound), _) => {
             let (socket, path) = bound.into_parts();
-            leave.remove_path = path.map(|path| Box::new(move || path.remove()) as Box<dyn FnOnce()>);
+            leave.remove_path = path.map(|path| Box::new(move || remove(path)) as Box<dyn FnOnce()>);
             let socket = std::os::unix::net::UnixListener::from(socket);
             socket.set_nonblocking(true)?;
             Listener::Unix(UnixListener::from_std(socket)?)

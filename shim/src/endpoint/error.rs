@@ -33,6 +33,9 @@ pub enum EndpointError {
     #[error("binding the socket {} failed ({source}); check the directory's permissions and free space", path.display())]
     Bind { path: PathBuf, source: io::Error },
 
+    #[error("removing the socket {} failed ({source}); remove it by hand", path.display())]
+    Remove { path: PathBuf, source: io::Error },
+
     #[error("connecting to {} failed ({source}); end the process that serves it, and try again", path.display())]
     Connect { path: PathBuf, source: io::Error },
 

@@ -12,12 +12,14 @@ use interprocess::{local_socket::traits::StreamCommon as _, os::unix::uds_local_
 mod directory;
 mod error;
 mod listener;
+mod owned_path;
 mod owner;
 mod start;
 
 pub use directory::{runtime_directory, state_directory};
 pub use error::EndpointError;
 pub use listener::{bind, connect};
+pub use owned_path::OwnedPath;
 pub use owner::{Owner, daemon, daemon_log};
 pub use start::{connect_or_start, ensure_listening};
 

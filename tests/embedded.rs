@@ -1,0 +1,128 @@
+//! The whole path with the embedded interpreter behind it: `exec`, time limits, and an interpreter that leaves, dies or cannot
+//! isolate.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+#[path = "clients/raw.rs"]
+mod raw;
+#[path = "support/clients.rs"]
+mod world;
+
+use std::process::Output;
+
+use raw::RawClient;
+use rustix::process::{Pid, Signal, kill_process};
+use world::{World, until};
+
+const DAEMON: &str = env!("CARGO_BIN_EXE_python-interpreter-mcpd");
+
+fn exec(world: &World, arguments: &[&str]) -> Output {
+    world.command(DAEMON).arg("exec").args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn exec_prints_exits_and_saves_as_the_program_did() {
+    let world = World::new();
+    let program = "import os, sys
+print('out'); print('err', file=sys.stderr)
+os.makedirs('plots'); open('plots/a.bin', 'wb').write(bytes(range(256))); open('b.txt', 'w').write('b')
+sys.exit(3)";
+    let directory = world.path().join("saved");
+    let output = exec(&world, &[program, "--output", directory.to_str().unwrap()]);
+    assert_eq!((text(&output.stdout), text(&output.stderr), output.status.code()), ("out\n", "err\n", Some(3)));
+    assert_eq!(std::fs::read(directory.join("plots/a.bin")).unwrap(), (0..=255).collect::<Vec<u8>>());
+    assert_eq!(std::fs::read_to_string(directory.join("b.txt")).unwrap(), "b");
+    assert_eq!((world.daemons().len(), world.interpreters().len()), (1, 1));
+}
+
+#[test]
+fn a_time_limit_keeps_what_was_printed() {
+    let world = World::new();
+    let mut command = world.command(DAEMON);
+    let output = command.args(["exec", "print('before')\nwhile True: pass"]).env("PYTHON_INTERPRETER_MCP_TIMEOUT", "1");
+    let output = output.output().unwrap();
+    assert_eq!((text(&output.stdout), output.status.code()), ("before\n", Some(124)));
+    assert!(text(&output.stderr).contains("PYTHON_INTERPRETER_MCP_TIMEOUT"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn daemon_and_interpreter_leave_when_idle_and_are_started_again() {
+    let world = World::new();
+    let run = || {
+        let mut command = world.command(DAEMON);
+        command.args(["exec", "print(6 * 7)"]).env("PYTHON_INTERPRETER_MCP_IDLE_EXIT", "1");
+        let output = command.output().unwrap();
+        assert_eq!((text(&output.stdout), text(&output.stderr)), ("42\n", ""));
+    };
+    run();
+    until("both have left", || world.daemons().is_empty() && world.interpreters().is_empty());
+    for socket in ["mcp.sock", "interpreter.sock"] {
+        assert!(!world.path().join("python-interpreter-mcp").join(socket).exists(), "{socket}");
+    }
+    run();
+}
+
+#[test]
+fn a_killed_interpreter_fails_its_call_only() {
+    let world = World::new();
+    let mut client = RawClient::launch(&mut world.command(world::shim()));
+    assert_eq!(client.initialize_and_call("print(1)")["structuredContent"]["stdout"], "1\n");
+    let interpreter = world.interpreters()[0];
+    let mut victim = RawClient::launch(&mut world.command(world::shim()));
+    let failed = std::thread::scope(|scope| {
+        let call = scope.spawn(|| victim.initialize_and_call("while True: pass"));
+        // The program's environment is its own, so it is looked for below the interpreter.
+        until("the program runs", || world.programs() > 0);
+        kill(interpreter);
+        call.join().unwrap()
+    });
+    assert_eq!(failed["isError"], true, "{failed}");
+    assert!(failed["structuredContent"]["stderr"].as_str().unwrap().starts_with("Request error: "), "{failed}");
+    until("the program is gone", || world.programs() == 0);
+    assert_eq!(client.call("print(2)")["structuredContent"]["stdout"], "2\n");
+    assert_ne!(world.interpreters(), [interpreter]);
+}
+
+#[test]
+fn where_the_kernel_does_not_isolate_nothing_runs_and_the_remedy_is_told() {
+    let world = World::new();
+    // A user namespace may forbid further ones to itself.
+    let forbidden = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+    let mut command = world.command("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", forbidden, "sh", DAEMON, "exec"]);
+    let output = command.arg("open('/tmp/ran', 'w'); print('RAN')").output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!((text(&output.stdout), output.status.code()), ("", Some(1)), "{stderr}");
+    assert!(stderr.contains("cannot isolate Python") && stderr.contains("user.max_user_namespaces"), "{stderr}");
+}
+
+#[test]
+fn a_second_call_needs_no_new_process_but_its_slot() {
+    let world = World::new();
+    exec(&world, &["pass"]);
+    let before = (world.daemons(), world.interpreters());
+    for _ in 0..20 {
+        assert_eq!(text(&exec(&world, &["print('again')"]).stdout), "again\n");
+    }
+    assert_eq!((world.daemons(), world.interpreters()), before);
+}
+
+fn kill(process: u32) {
+    kill_process(Pid::from_raw(process as i32).unwrap(), Signal::KILL).unwrap();
+}
+
+#[test]
+fn the_command_line_explains_itself() {
+    let world = World::new();
+    let help = world.command(DAEMON).arg("--help").output().unwrap();
+    for command in ["serve", "exec", "interpreter"] {
+        assert!(text(&help.stdout).contains(command), "{}", text(&help.stdout));
+    }
+    assert!(!text(&help.stdout).contains("spawner"));
+    let outside = world.command(DAEMON).args(["interpreter", "--listen", "0.0.0.0:50081"]).output().unwrap();
+    assert!(text(&outside.stderr).contains("use 127.0.0.1"), "{}", text(&outside.stderr));
+}
