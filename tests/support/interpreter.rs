@@ -53,9 +53,11 @@ impl Interpreter {
 
     pub fn start_as(user: u32, environment: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        // What cargo built may lie where that user cannot look.
+        // What cargo built may lie where that user cannot look. Copied by another process, because a file that is open for
+        // writing here, even in a child that another test has just forked, cannot be executed.
         let program = home.path().join("python-interpreter-mcpd");
-        fs::copy(env!("CARGO_BIN_EXE_python-interpreter-mcpd"), &program).unwrap();
+        let built = env!("CARGO_BIN_EXE_python-interpreter-mcpd");
+        assert!(Command::new("cp").args([Path::new(built), &program]).status().unwrap().success());
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
         chown(home.path(), Some(user), Some(user)).unwrap();
         let mut command = as_user(&program, user, home.path());
