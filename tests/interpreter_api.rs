@@ -263,6 +263,17 @@ fn a_virtual_environment_is_what_runs() {
     let interpreter = Interpreter::start_with(&[("PYTHON_INTERPRETER_MCP_PYTHON", python.to_str().unwrap())]);
     let code = format!("import only_here, os; print(only_here.value, os.listdir({:?}))", directory.path());
     assert_eq!(interpreter.execute(&code)["stdout"], "from the venv ['venv']\n");
+
+    // One that goes away and comes back, as in an upgrade, needs no restart.
+    let away = directory.path().join("away");
+    std::fs::rename(&venv, &away).unwrap();
+    for _ in 0..2 {
+        let answer = interpreter.post(&json!({ "source_code": code }));
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(answer.status == 503 && detail.contains(venv.to_str().unwrap()), "{detail}");
+    }
+    std::fs::rename(&away, &venv).unwrap();
+    assert_eq!(interpreter.execute(&code)["stdout"], "from the venv ['venv']\n");
 }
 
 #[test]

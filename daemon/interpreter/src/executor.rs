@@ -92,7 +92,7 @@ impl Executor {
         let limit = time_limit(&request, &self.settings.limits)?;
         let Prepared { job, files, known } = self.prepare(request)?;
         let _turn = self.turn().await?;
-        let (slot, output) = self.slot().await?;
+        let (workshop, slot, output) = self.slot().await?;
         slot.start(&job, &files)?;
         drop((job, files));
 
@@ -107,6 +107,9 @@ impl Executor {
             async { tokio::join!(run, drain(output.stdout, &mut stdout), drain(output.stderr, &mut stderr)).0 };
         let ended = timeout(limit + TEARDOWN_DEADLINE, everything).await.map_err(|_| ExecuteError::Stuck)??;
         let elapsed = started.elapsed();
+        if matches!(ended, Ok(Err(_))) {
+            self.discard(&workshop).await;
+        }
 
         let collected = self.collect(&slot, known).await?;
         let mut stderr = stderr.into_text();
@@ -136,7 +139,7 @@ impl Executor {
     /// Whether executions are possible now: builds a slot and lets it go. The version of Python, or what is missing.
     pub async fn check(&self) -> Result<String, ExecuteError> {
         let version = self.workshop().await?.python_version.clone();
-        self.slot().await.map(|_| version)
+        self.slot().await.map(|_slot| version)
     }
 
     /// Waits for one of the places to run in.
@@ -151,22 +154,22 @@ impl Executor {
         }
     }
 
-    /// A slot that is isolated and waits for its job.
-    async fn slot(&self) -> Result<(Slot, crate::slot::Output), ExecuteError> {
-        let workshop = self.workshop().await?;
-        match Slot::build(&workshop.spawner).await {
-            Err(SlotError::SpawnerGone(error)) => {
-                tracing::warn!(%error, "the spawner is gone; starting another");
-                self.discard(&workshop).await;
-                let workshop = self.workshop().await?;
-                Ok(Slot::build(&workshop.spawner).await?)
-            }
+    /// A slot that is isolated and waits for its job, with the workshop that it came from.
+    async fn slot(&self) -> Result<(Arc<Workshop>, Slot, crate::slot::Output), ExecuteError> {
+        let mut workshop = self.workshop().await?;
+        let mut built = Slot::build(&workshop.spawner).await;
+        if let Err(SlotError::SpawnerGone(error)) = &built {
+            tracing::warn!(%error, "the spawner is gone; starting another");
+            self.discard(&workshop).await;
+            workshop = self.workshop().await?;
+            built = Slot::build(&workshop.spawner).await;
+        }
+        match built {
+            Ok((slot, output)) => Ok((workshop, slot, output)),
             Err(error) => {
-                // Whatever it was (Python may have been upgraded), the next execution looks again.
                 self.discard(&workshop).await;
                 Err(error.into())
             }
-            Ok(slot) => Ok(slot),
         }
     }
 
@@ -180,7 +183,8 @@ impl Executor {
         Ok(workshop)
     }
 
-    /// Forgets `workshop` if it is still the current one. Executions under way keep it until they end.
+    /// Forgets `workshop`, with which something went wrong, if it is still the current one: the next execution looks for
+    /// Python again, which may have been upgraded. Executions under way keep it until they end.
     async fn discard(&self, workshop: &Arc<Workshop>) {
         let mut current = self.workshop.lock().await;
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, workshop)) {
