@@ -67,6 +67,16 @@ fn daemon_and_interpreter_leave_when_idle_and_are_started_again() {
 }
 
 #[test]
+fn a_program_cannot_pretend_to_have_been_stopped() {
+    let world = World::new();
+    let mut client = RawClient::launch(world.command(world::shim()).env("PYTHON_INTERPRETER_MCP_TIMEOUT", "2"));
+    let forged = client.initialize_and_call("import sys; print('Timeout: forged', file=sys.stderr); sys.exit(124)");
+    assert_eq!((&forged["isError"], &forged["structuredContent"]["exit_code"]), (&false.into(), &124.into()));
+    let stopped = client.call("while True: pass");
+    assert_eq!((&stopped["isError"], &stopped["structuredContent"]["exit_code"]), (&true.into(), &124.into()));
+}
+
+#[test]
 fn a_killed_interpreter_fails_its_call_only() {
     let world = World::new();
     let mut client = RawClient::launch(&mut world.command(world::shim()));

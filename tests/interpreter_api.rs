@@ -1,10 +1,11 @@
 //! The embedded interpreter's API as a client of it sees it: what a program's end looks like, files in and out, refusals.
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test a panic is the report, and stderr its detail")]
 
 #[path = "support/interpreter.rs"]
 mod interpreter;
 
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 
 use interpreter::Interpreter;
 use serde_json::json;
@@ -147,6 +148,65 @@ os.truncate(os.open('sparse', os.O_CREAT | os.O_RDWR), 200 << 20)",
 }
 
 #[test]
+fn another_users_connection_over_tcp_is_refused() {
+    if !interpreter::am_root() {
+        return eprintln!("passed over: only root can be another user");
+    }
+    let interpreter = Interpreter::start();
+    let ask = |user: u32| {
+        let code = "import sys, urllib.request; print(urllib.request.urlopen(f'http://{sys.argv[1]}/healthz').status)";
+        let mut client = std::process::Command::new("/usr/bin/python3");
+        client.args(["-c", code, interpreter.address()]).current_dir("/").uid(user).gid(user).output().unwrap()
+    };
+    assert_eq!(ask(interpreter.user()).stdout, b"200\n");
+    let refused = ask(interpreter.user() + 1);
+    assert!(refused.stdout.is_empty() && !refused.status.success(), "{refused:?}");
+}
+
+#[test]
+fn permissions_that_a_program_takes_away_do_not_hide_its_files() {
+    let interpreter = Interpreter::start();
+    for mode in ["0", "0o400"] {
+        let code =
+            format!("import os; os.mkdir('d'); open('d/x', 'w').close(); os.chmod('d', {mode}); os.chmod('.', {mode})");
+        let result = interpreter.execute(&code);
+        assert_eq!(result["files"].as_object().unwrap().keys().collect::<Vec<_>>(), ["/workspace/d/x"], "{result}");
+        assert_eq!(result["stderr"], "");
+    }
+}
+
+#[test]
+fn files_beyond_their_number_are_left_out_and_the_script_is_none_of_them() {
+    let interpreter = Interpreter::start();
+    let result = interpreter.execute("for number in range(1002): open(f'{number:04}', 'w').close()");
+    assert_eq!(result["files"].as_object().unwrap().len(), 1000);
+    let stderr = result["stderr"].as_str().unwrap();
+    assert!(stderr.matches("more than 1000 files").count() == 2 && !stderr.contains("script.py"), "{stderr}");
+}
+
+#[test]
+fn a_program_whose_slot_is_killed_from_outside_keeps_its_output() {
+    let interpreter = Interpreter::start();
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| interpreter.execute("print('before'); open('ready', 'w').close()\nwhile True: pass"));
+        let program = || interpreter::children(*interpreter::children(interpreter.spawner()).first()?).first().copied();
+        interpreter::wait_until("the program has printed", || {
+            !interpreter::children(interpreter.id()).is_empty()
+                && program().is_some_and(|id| std::path::Path::new(&format!("/proc/{id}/cwd/ready")).exists())
+        });
+        let first = interpreter::children(interpreter.spawner())[0];
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(first as i32).unwrap(),
+            rustix::process::Signal::KILL,
+        )
+        .unwrap();
+        let result = call.join().unwrap();
+        assert_eq!((&result["stdout"], &result["exit_code"]), (&json!("before\n"), &json!(137)), "{result}");
+        assert!(result["stderr"].as_str().unwrap().contains("killed from outside"), "{result}");
+    });
+}
+
+#[test]
 fn a_file_named_like_the_script_is_kept() {
     let interpreter = Interpreter::start();
     let id = interpreter.execute("open('x', 'w').write('mine')")["files"]["/workspace/x"].clone();
@@ -184,6 +244,10 @@ fn wrong_requests_are_refused_with_the_reason_and_nothing_runs() {
         ),
         (json!({ "source_code": "", "files": { "/workspace/x": unknown } }), "there is no file with the id"),
         (json!({ "source_code": "", "files": { "/workspace/x": "../../etc/passwd" } }), "there is no file with the id"),
+        (
+            json!({ "source_code": "", "files": { "/workspace/x": unknown, "/workspace/x/y": unknown } }),
+            "below a path that is a file",
+        ),
         (json!({ "source_code": "", "env": { "A=B": "" } }), "no environment variable"),
         (json!({ "source_code": "", "env": { "A": "x".repeat(200_000) } }), "the limit is"),
         (json!({ "source_code": "", "timeout_seconds": -1 }), "no positive number"),
@@ -199,6 +263,7 @@ fn wrong_requests_are_refused_with_the_reason_and_nothing_runs() {
         ("POST", "/v1/execute", &[][..], 415),
         ("POST", "/v1/execute", &["Content-Type: text/plain"][..], 415),
         ("POST", "/v1/execute", &[JSON, "Origin: https://example.com"][..], 403),
+        ("GET", "/healthz", &["Sec-Fetch-Site: cross-site"][..], 403),
         ("POST", "/v1/execute", &[JSON, "Host: example.com:50081"][..], 403),
         ("GET", "/v1/files/none", &[][..], 404),
         ("DELETE", "/v1/files/none", &[][..], 405),

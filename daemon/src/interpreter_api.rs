@@ -9,16 +9,17 @@ mod url;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use python_interpreter::executor::longest_answer;
 use python_interpreter::wire::{ExecuteRequest, ExecuteResponse};
 use python_interpreter_mcp::endpoint::{self, EndpointError, Owner, Socket};
 
 use choice::{Choice, Target};
 use failure::Failure;
-use http::Address;
+use http::{Address, Answer};
 pub use url::ServiceUrl;
 
-/// What the embedded interpreter has beyond the execution's limit, to end the run and hand back its output.
-const EMBEDDED_MARGIN: Duration = Duration::from_secs(15);
+/// What the way to the embedded interpreter and back may take, beyond what it takes itself.
+const EMBEDDED_MARGIN: Duration = Duration::from_secs(5);
 /// The largest limit of one execution.
 pub const MAX_TIMEOUT_SECONDS: u64 = 24 * 60 * 60;
 
@@ -112,11 +113,8 @@ impl InterpreterApi {
         let (target, result) = self.execute_somewhere(request).await;
         let interpreter = self.name(target).to_owned();
         match result {
-            Ok(response) => {
-                let outcome = match target {
-                    Target::Embedded if was_stopped(&response) => Outcome::TimedOut,
-                    _ => Outcome::Finished,
-                };
+            Ok(Answer { response, timed_out }) => {
+                let outcome = if timed_out { Outcome::TimedOut } else { Outcome::Finished };
                 Execution { response, outcome, interpreter }
             }
             Err(failure) => {
@@ -137,7 +135,7 @@ impl InterpreterApi {
         }
     }
 
-    async fn execute_somewhere(&self, request: ExecuteRequest) -> (Target, Result<ExecuteResponse, Failure>) {
+    async fn execute_somewhere(&self, request: ExecuteRequest) -> (Target, Result<Answer, Failure>) {
         match self.choice.target().await {
             Target::Configured => (Target::Configured, self.at_service(&request).await),
             Target::Detected => match self.at_service(&request).await {
@@ -152,14 +150,14 @@ impl InterpreterApi {
         }
     }
 
-    async fn at_service(&self, request: &ExecuteRequest) -> Result<ExecuteResponse, Failure> {
+    async fn at_service(&self, request: &ExecuteRequest) -> Result<Answer, Failure> {
         self.service.execute(request, self.timeout, self.timeout).await
     }
 
-    async fn at_embedded(&self, mut request: ExecuteRequest) -> Result<ExecuteResponse, Failure> {
+    async fn at_embedded(&self, mut request: ExecuteRequest) -> Result<Answer, Failure> {
         let limit = *request.timeout_seconds.get_or_insert(self.timeout.as_secs_f64());
         let limit = Duration::try_from_secs_f64(limit).unwrap_or(self.timeout);
-        let deadline = Instant::now() + limit + EMBEDDED_MARGIN;
+        let deadline = Instant::now() + longest_answer(limit) + EMBEDDED_MARGIN;
         let remaining = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
         match self.embedded.address.execute(&request, remaining(deadline), limit).await {
             // It is not there yet, or it left because nobody needed it: nothing was sent.
@@ -188,11 +186,4 @@ impl Embedded {
             Err(error) => Err(Failure::NotStarted(error.to_string())),
         }
     }
-}
-
-/// Whether the embedded interpreter ended the run at its limit: a line of its own says so, because a program may exit with 124
-/// by itself.
-fn was_stopped(response: &ExecuteResponse) -> bool {
-    response.exit_code == failure::TIMEOUT_EXIT_CODE
-        && response.stderr.lines().any(|line| line.starts_with("Timeout: "))
 }

@@ -21,8 +21,8 @@ const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 /// How many bytes pass between two looks at the file's size.
 const LOOK_EVERY_BYTES: u64 = 64 * 1024;
 
-/// Sets up logging for the whole process. What is wrong with the filter or the journal is logged, and no reason to fail.
-pub fn start() {
+/// Sets up logging for the whole process. `owns_file` says that a file on stderr is this program's own log. What is wrong with the filter or the journal is logged, and no reason to fail.
+pub fn start(owns_file: bool) {
     let (filter, complaint) = filter();
     let journal = if stderr_is_the_journal() { tracing_journald::layer().ok() } else { None };
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match journal {
@@ -31,7 +31,7 @@ pub fn start() {
             tracing_subscriber::fmt::layer()
                 .with_ansi(io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
                 .with_target(false)
-                .with_writer(Stderr::new()),
+                .with_writer(Stderr::new(owns_file)),
         ),
     };
     // Only one subscriber can be set, and nobody else does.
@@ -70,9 +70,10 @@ struct BoundedFile {
 }
 
 impl Stderr {
-    fn new() -> Self {
-        let is_file = rustix::fs::fstat(io::stderr())
-            .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::RegularFile);
+    fn new(owns_file: bool) -> Self {
+        let is_file = owns_file
+            && rustix::fs::fstat(io::stderr())
+                .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::RegularFile);
         let file = if is_file { io::stderr().as_fd().try_clone_to_owned().ok() } else { None };
         let file = file.map(|file| BoundedFile { file: file.into(), written: AtomicU64::new(LOOK_EVERY_BYTES) });
         Self { file }

@@ -119,6 +119,14 @@ impl Interpreter {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
 
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn user(&self) -> u32 {
+        self.user
+    }
+
     pub fn id(&self) -> u32 {
         self.process.id()
     }

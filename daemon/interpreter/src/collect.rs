@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, openat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fchmod, fstat, openat, statat};
 
 use crate::files::FileStore;
 use crate::limits::Limits;
@@ -18,6 +19,10 @@ const MAX_DEPTH: usize = 32;
 const MAX_ENTRIES: usize = 20_000;
 /// Names of left-out files that are told; the rest is a number.
 const MAX_TOLD: usize = 10;
+/// Longest path that is returned, in bytes.
+const MAX_PATH: usize = 1024;
+/// How long it may take, but for the file that is being read then.
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What one execution leaves.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -36,8 +41,17 @@ pub fn collect(workspace: &OwnedFd, known: &BTreeMap<String, String>, store: &Fi
         Ok(status) => status.st_dev,
         Err(error) => return Collected { omitted: vec![format!("/workspace: {error}")], ..collected },
     };
-    let mut collector =
-        Collector { device, known, store, limits, collected, entries: 0, bytes: limits.workspace, untold: 0 };
+    let mut collector = Collector {
+        device,
+        known,
+        store,
+        limits,
+        collected,
+        entries: 0,
+        bytes: limits.workspace,
+        untold: 0,
+        deadline: Instant::now() + DEADLINE,
+    };
     collector.directory(workspace, "/workspace", 0);
     if collector.untold > 0 {
         collector.collected.omitted.push(format!("and {} more", collector.untold));
@@ -56,10 +70,13 @@ struct Collector<'a> {
     /// How many more bytes may be stored. Sparse files can claim more than the workspace could hold.
     bytes: u64,
     untold: usize,
+    deadline: Instant,
 }
 
 impl Collector<'_> {
     fn directory(&mut self, directory: &OwnedFd, path: &str, depth: usize) {
+        // Where the program took away its own permissions, they are given back.
+        let _ = fchmod(directory, Mode::RWXU);
         let entries = match Dir::read_from(directory) {
             Ok(entries) => entries,
             Err(error) => return self.omit(path, &error.to_string()),
@@ -79,6 +96,13 @@ impl Collector<'_> {
                 continue;
             };
             let path = format!("{path}/{text}");
+            if path.len() > MAX_PATH {
+                self.omit(&path.chars().take(100).collect::<String>(), "its path is too long");
+                continue;
+            }
+            if Instant::now() > self.deadline {
+                return self.omit(&path, "there was no time left to collect it");
+            }
             let status = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
                 // Mounted there for the program, not made by it.
                 Ok(status) if status.st_dev != self.device => continue,
@@ -98,7 +122,8 @@ impl Collector<'_> {
     }
 
     fn file(&mut self, directory: &OwnedFd, name: &std::ffi::CStr, path: String) {
-        if self.collected.files.len() >= self.limits.returned_files {
+        let known = self.known.get(&path);
+        if known.is_none() && self.collected.files.len() >= self.limits.returned_files {
             return self.omit(&path, &format!("more than {} files", self.limits.returned_files));
         }
         let stored = open(directory, name, OFlags::NONBLOCK).and_then(|file| {
@@ -107,10 +132,10 @@ impl Collector<'_> {
                 return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is too large"));
             }
             self.bytes -= size;
-            self.store.put(File::from(file), size)
+            self.store.put(File::from(file), size, None)
         });
         match stored {
-            Ok(id) if self.known.get(&path) == Some(&id) => {}
+            Ok(id) if known == Some(&id) => {}
             Ok(id) => drop(self.collected.files.insert(path, id)),
             Err(error) => self.omit(&path, &error.to_string()),
         }

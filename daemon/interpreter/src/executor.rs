@@ -20,15 +20,14 @@ use crate::limits::Limits;
 use crate::output::{Kept, drain};
 use crate::python::PythonError;
 use crate::slot::{Slot, SlotError};
-use crate::wire::{ExecuteRequest, ExecuteResponse, is_file_id};
+use crate::wire::{ExecuteRequest, ExecuteResponse};
 use crate::workshop::{Workshop, WorkshopError};
 
 /// Executions that may wait for their turn; more are refused.
 const QUEUE: usize = 256;
-/// Longest wait for a turn.
-const QUEUE_DEADLINE: Duration = Duration::from_secs(10);
 /// What may pass beyond a program's own time until its slot is gone and its output read.
 const TEARDOWN_DEADLINE: Duration = Duration::from_secs(30);
+const WORKSPACE: &str = "/workspace/";
 /// All of a call's environment variables together, in bytes: the kernel bounds what exec takes.
 const ENVIRONMENT_LIMIT: usize = 128 * 1024;
 
@@ -54,6 +53,19 @@ pub struct Executor {
     waiting: AtomicUsize,
 }
 
+/// What came of a request.
+#[derive(Debug)]
+pub struct Executed {
+    pub response: ExecuteResponse,
+    /// The program was stopped at its time limit.
+    pub timed_out: bool,
+}
+
+/// The longest that an answer can take: a program waits for its turn as long as it may run, and is then built up and torn down.
+pub fn longest_answer(limit: Duration) -> Duration {
+    2 * (limit + crate::slot::DEADLINE) + TEARDOWN_DEADLINE + crate::collect::DEADLINE
+}
+
 /// Why a request was not executed, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
@@ -64,9 +76,7 @@ pub enum ExecuteError {
         "the interpreter is busy, and {QUEUE} programs are waiting already: nothing was run, try again in a moment"
     )]
     QueueFull,
-    #[error(
-        "the interpreter is busy, and no running program ended within {QUEUE_DEADLINE:?}: nothing was run, try again later"
-    )]
+    #[error("the interpreter was busy for the whole of the program's time: nothing was run, try again later")]
     Busy,
     #[error(transparent)]
     Python(#[from] PythonError),
@@ -88,10 +98,13 @@ impl Executor {
     }
 
     /// Executes one request. Dropping the future ends the program with everything it started.
-    pub async fn execute(&self, request: ExecuteRequest) -> Result<ExecuteResponse, ExecuteError> {
+    pub async fn execute(&self, request: ExecuteRequest) -> Result<Executed, ExecuteError> {
         let limit = time_limit(&request, &self.settings.limits)?;
-        let Prepared { job, files, known } = self.prepare(request)?;
-        let _turn = self.turn().await?;
+        let Prepared { job, known } = prepare(request)?;
+        // Looked at before the wait, so that a wrong id is told at once, and opened after it: descriptors are few.
+        self.open_files(&job, &known)?;
+        let _turn = self.turn(limit).await?;
+        let files = self.open_files(&job, &known)?;
         let (workshop, slot, output) = self.slot().await?;
         slot.start(&job, &files)?;
         drop((job, files));
@@ -113,11 +126,16 @@ impl Executor {
 
         let collected = self.collect(&slot, known).await?;
         let mut stderr = stderr.into_text();
+        let timed_out = ended.is_err();
         let exit_code = match ended {
-            Ok(exit) => match exit? {
-                Exit::Code(code) => code,
-                Exit::Signal(signal) => 128 + signal,
-            },
+            Ok(Ok(Exit::Code(code))) => code,
+            Ok(Ok(Exit::Signal(signal))) => 128 + signal,
+            // What it had printed is worth having all the same.
+            Ok(Err(SlotError::Died)) => {
+                append_line(&mut stderr, &format!("Killed: {}", SlotError::Died));
+                128 + 9
+            }
+            Ok(Err(error)) => return Err(error.into()),
             Err(_) => {
                 let line = format!(
                     "Timeout: the program was stopped after {} s, its time limit (timeout_seconds, at most {} s by \
@@ -133,22 +151,23 @@ impl Executor {
             append_line(&mut stderr, &format!("File not returned: {line}"));
         }
         tracing::info!(exit_code, milliseconds = elapsed.as_millis() as u64, files = collected.files.len(), "executed");
-        Ok(ExecuteResponse { exit_code, files: collected.files, stderr, stdout: stdout.into_text() })
+        let response = ExecuteResponse { exit_code, files: collected.files, stderr, stdout: stdout.into_text() };
+        Ok(Executed { response, timed_out })
     }
 
-    /// Whether executions are possible now: builds a slot and lets it go. The version of Python, or what is missing.
+    /// Whether executions are possible now, found by executing nothing. The version of Python, or what is missing.
     pub async fn check(&self) -> Result<String, ExecuteError> {
-        let version = self.workshop().await?.python_version.clone();
-        self.slot().await.map(|_slot| version)
+        self.execute(ExecuteRequest::default()).await?;
+        Ok(self.workshop().await?.python_version.clone())
     }
 
     /// Waits for one of the places to run in.
-    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, ExecuteError> {
+    async fn turn(&self, deadline: Duration) -> Result<tokio::sync::SemaphorePermit<'_>, ExecuteError> {
         if let Ok(turn) = self.turns.try_acquire() {
             return Ok(turn);
         }
         let _place = Place::take(&self.waiting).ok_or(ExecuteError::QueueFull)?;
-        match timeout(QUEUE_DEADLINE, self.turns.acquire()).await {
+        match timeout(deadline, self.turns.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(ExecuteError::Busy),
         }
@@ -192,43 +211,20 @@ impl Executor {
         }
     }
 
-    /// Everything the slot will be handed, checked before anything runs.
-    fn prepare(&self, request: ExecuteRequest) -> Result<Prepared, ExecuteError> {
-        let invalid = |text: String| Err(ExecuteError::Invalid(text));
-        if request.files.len() >= DESCRIPTOR_LIMIT {
-            return invalid(format!("files: at most {} are possible", DESCRIPTOR_LIMIT - 1));
-        }
-        let size: usize = request.env.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if size > ENVIRONMENT_LIMIT {
-            return invalid(format!("env: it is {size} bytes long, and the limit is {ENVIRONMENT_LIMIT}"));
-        }
-        if let Some((name, _)) = request
-            .env
-            .iter()
-            .find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'))
-        {
-            return invalid(format!("env: {name:?} is no environment variable"));
-        }
-        let (mut paths, mut descriptors) = (Vec::new(), Vec::new());
-        for (path, id) in &request.files {
-            let Some(relative) = below_workspace(path) else {
-                return invalid(format!("files: {path:?} is no absolute path below /workspace"));
-            };
-            let stored = if is_file_id(id) { self.files.get(id) } else { Ok(None) };
-            match stored {
-                Ok(Some(file)) => {
-                    paths.push(relative);
-                    descriptors.push(file.into());
+    /// The content of the job's files, in their order.
+    fn open_files(&self, job: &Job, known: &BTreeMap<String, String>) -> Result<Vec<OwnedFd>, ExecuteError> {
+        let open = |path: &PathBuf| {
+            let path = format!("{WORKSPACE}{}", path.display());
+            let id = known.get(&path).map(String::as_str).unwrap_or_default();
+            match self.files.get(id) {
+                Ok(Some(file)) => Ok(file.into()),
+                Ok(None) => {
+                    Err(ExecuteError::Invalid(format!("files: there is no file with the id {id:?} (for {path:?})")))
                 }
-                Ok(None) => return invalid(format!("files: there is no file with the id {id:?} (for {path:?})")),
-                Err(source) => return Err(ExecuteError::Store { id: id.clone(), source }),
+                Err(source) => Err(ExecuteError::Store { id: id.to_owned(), source }),
             }
-        }
-        let script = script_name(&paths);
-        let mut known = request.files;
-        known.insert(format!("/workspace/{script}"), sha256(request.source_code.as_bytes()));
-        let job = Job { script, source_code: request.source_code, env: request.env, files: paths };
-        Ok(Prepared { job, files: descriptors, known })
+        };
+        job.files.iter().map(open).collect()
     }
 
     async fn collect(&self, slot: &Slot, known: BTreeMap<String, String>) -> Result<Collected, ExecuteError> {
@@ -242,10 +238,39 @@ impl Executor {
 /// What a slot will be handed.
 struct Prepared {
     job: Job,
-    /// The content of the job's files, in their order.
-    files: Vec<OwnedFd>,
     /// Everything that is in the workspace before the program runs: absolute path → file id.
     known: BTreeMap<String, String>,
+}
+
+/// Checks all that can be checked before anything runs.
+fn prepare(request: ExecuteRequest) -> Result<Prepared, ExecuteError> {
+    let invalid = |text: String| Err(ExecuteError::Invalid(text));
+    if request.files.len() >= DESCRIPTOR_LIMIT {
+        return invalid(format!("files: at most {} are possible", DESCRIPTOR_LIMIT - 1));
+    }
+    let size: usize = request.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if size > ENVIRONMENT_LIMIT {
+        return invalid(format!("env: it is {size} bytes long, and the limit is {ENVIRONMENT_LIMIT}"));
+    }
+    let is_wrong =
+        |(name, value): &(&String, &String)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0');
+    if let Some((name, _)) = request.env.iter().find(is_wrong) {
+        return invalid(format!("env: {name:?} is no environment variable"));
+    }
+    let mut files: Vec<PathBuf> = Vec::new();
+    for path in request.files.keys() {
+        let Some(relative) = below_workspace(path) else {
+            return invalid(format!("files: {path:?} is no absolute path below /workspace"));
+        };
+        if files.iter().any(|other| relative.starts_with(other)) {
+            return invalid(format!("files: {path:?} lies below a path that is a file"));
+        }
+        files.push(relative);
+    }
+    let script = script_name(&files);
+    let mut known = request.files;
+    known.insert(format!("{WORKSPACE}{script}"), sha256(request.source_code.as_bytes()));
+    Ok(Prepared { job: Job { script, source_code: request.source_code, env: request.env, files }, known })
 }
 
 /// A place in the queue, given back when dropped.
@@ -276,7 +301,7 @@ fn time_limit(request: &ExecuteRequest, limits: &Limits) -> Result<Duration, Exe
 
 /// `/workspace/a/b` → `a/b`; `None` for anything else, `..` and empty parts included.
 fn below_workspace(path: &str) -> Option<PathBuf> {
-    let relative = path.strip_prefix("/workspace/")?;
+    let relative = path.strip_prefix(WORKSPACE)?;
     let plain = !relative.is_empty()
         && !relative.contains('\0')
         && relative.split('/').all(|part| !part.is_empty() && part.len() <= 255)

@@ -1,10 +1,10 @@
 //! The store of files that go into and come out of executions: content under its SHA-256, readable by its owner only.
 //!
 //! A file appears under its id all at once (written aside, then renamed), so concurrent writers and a kill at any moment leave
-//! whole files only. What is older than [`MAX_AGE`] is deleted, and beyond [`MAX_BYTES`] the oldest.
+//! whole files only. What is older than [`MAX_AGE`] is deleted, and beyond [`MAX_BYTES`] the oldest, before more is stored.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,17 +23,25 @@ const PARTIAL: &str = ".partial";
 pub struct FileStore {
     directory: PathBuf,
     next: AtomicU64,
+    /// All stored bytes, exact at the last sweep and never too small since.
+    total: AtomicU64,
 }
 
 impl FileStore {
     /// Opens the store in `directory`, which is made (0700) if it is not there.
     pub fn open(directory: PathBuf) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        Ok(FileStore { directory, next: AtomicU64::new(0) })
+        let store = FileStore { directory, next: AtomicU64::new(0), total: AtomicU64::new(0) };
+        store.sweep(MAX_AGE, MAX_BYTES)?;
+        Ok(store)
     }
 
-    /// Stores everything that `content` gives, up to `limit` bytes, and returns its id. More is an error, and nothing stays.
-    pub fn put(&self, mut content: impl Read, limit: u64) -> io::Result<String> {
+    /// Stores everything that `content` gives, up to `limit` bytes, and returns its id. If it is more, or its id is not the
+    /// `expected` one, that is an error, and nothing stays.
+    pub fn put(&self, mut content: impl Read, limit: u64, expected: Option<&str>) -> io::Result<String> {
+        if self.total.load(Ordering::Relaxed).saturating_add(limit) > MAX_BYTES {
+            self.sweep(MAX_AGE, MAX_BYTES.saturating_sub(limit))?;
+        }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let partial = Partial(self.directory.join(format!("{}-{number}{PARTIAL}", std::process::id())));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial.0)?;
@@ -50,9 +58,24 @@ impl FileStore {
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")));
             }
             digest.update(&buffer[..length]);
-            file.write_all(&buffer[..length])?;
+            // A hole takes no room on the disk, as it took none in the workspace.
+            if buffer[..length].iter().all(|byte| *byte == 0) {
+                file.seek(SeekFrom::Current(length as i64))?;
+            } else {
+                file.write_all(&buffer[..length])?;
+            }
         }
+        file.set_len(total)?;
         let id: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        if let Some(expected) = expected
+            && expected != id
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("the content's SHA-256 is {id}, not {expected:?}"),
+            ));
+        }
+        self.total.fetch_add(total, Ordering::Relaxed);
         fs::rename(&partial.0, self.directory.join(&id))?;
         Ok(id)
     }
@@ -89,6 +112,7 @@ impl FileStore {
                 total -= length;
             }
         }
+        self.total.store(total, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -130,7 +154,7 @@ mod tests {
     #[test]
     fn content_comes_back_under_its_sha256() {
         let (_directory, store) = store();
-        let id = store.put(&b"abc"[..], 3).unwrap();
+        let id = store.put(&b"abc"[..], 3, None).unwrap();
         assert_eq!(id, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         let mut content = String::new();
         store.get(&id).unwrap().unwrap().read_to_string(&mut content).unwrap();
@@ -138,9 +162,10 @@ mod tests {
     }
 
     #[test]
-    fn too_much_content_leaves_nothing_behind() {
+    fn too_much_or_unexpected_content_leaves_nothing_behind() {
         let (directory, store) = store();
-        store.put(&b"abcd"[..], 3).unwrap_err();
+        store.put(&b"abcd"[..], 3, None).unwrap_err();
+        store.put(&b"abc"[..], 3, Some("0")).unwrap_err();
         assert_eq!(names(&directory), 0);
     }
 
@@ -156,9 +181,9 @@ mod tests {
     #[test]
     fn the_oldest_goes_first_when_there_is_too_much() {
         let (_directory, store) = store();
-        let first = store.put(&b"first"[..], 10).unwrap();
+        let first = store.put(&b"first"[..], 10, None).unwrap();
         let later = std::time::SystemTime::now() + Duration::from_secs(1);
-        let second = store.put(&b"second"[..], 10).unwrap();
+        let second = store.put(&b"second"[..], 10, None).unwrap();
         std::fs::File::open(store.directory.join(&second)).unwrap().set_modified(later).unwrap();
         store.sweep(Duration::from_secs(60), 8).unwrap();
         assert!(store.get(&first).unwrap().is_none());
@@ -166,9 +191,27 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_takes_no_room() {
+        use std::os::unix::fs::MetadataExt;
+        let (_directory, store) = store();
+        let id = store.put(std::io::repeat(0).take(10 << 20), 10 << 20, None).unwrap();
+        let stored = store.get(&id).unwrap().unwrap().metadata().unwrap();
+        assert_eq!(stored.len(), 10 << 20);
+        assert!(stored.blocks() * 512 < 1 << 20, "{} blocks", stored.blocks());
+    }
+
+    #[test]
+    fn more_than_fits_makes_the_oldest_go_before_it_is_stored() {
+        let (_directory, store) = store();
+        let first = store.put(&b"first"[..], 10, None).unwrap();
+        store.put(&b"second"[..], super::MAX_BYTES, None).unwrap();
+        assert!(store.get(&first).unwrap().is_none());
+    }
+
+    #[test]
     fn what_is_old_goes() {
         let (directory, store) = store();
-        store.put(&b"abc"[..], 3).unwrap();
+        store.put(&b"abc"[..], 3, None).unwrap();
         store.sweep(Duration::from_secs(60), 1000).unwrap();
         assert_eq!(names(&directory), 1);
         store.sweep(Duration::ZERO, 1000).unwrap();

@@ -5,19 +5,20 @@
 
 mod body;
 mod connections;
+mod peer;
 
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST, ORIGIN};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode};
 
 use self::body::{Body, file, json, put};
 pub use self::connections::{Leave, Listener, run};
-use crate::executor::{ExecuteError, Executor};
+use crate::executor::{ExecuteError, Executed, Executor};
 use crate::slot::SlotError;
-use crate::wire::ExecuteRequest;
+use crate::wire::{ExecuteRequest, OUTCOME_HEADER, TIMED_OUT};
 
 /// Longest body of `POST /v1/execute`, in bytes.
 const REQUEST_LIMIT: usize = 16 * 1024 * 1024;
@@ -65,8 +66,12 @@ async fn execute(executor: &Executor, request: Request<Incoming>) -> Result<Resp
             format!("the request is not what POST /v1/execute takes: {error}"),
         )
     })?;
-    let response = executor.execute(request).await?;
-    json(StatusCode::OK, &response)
+    let Executed { response, timed_out } = executor.execute(request).await?;
+    let mut answer = json(StatusCode::OK, &response)?;
+    if timed_out {
+        answer.headers_mut().insert(OUTCOME_HEADER, HeaderValue::from_static(TIMED_OUT));
+    }
+    Ok(answer)
 }
 
 async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
@@ -76,7 +81,7 @@ async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
 
 /// Refuses what only a browser sends: a page's origin, or a host name that was made to lead here.
 fn check_origin(request: &Request<Incoming>) -> Result<(), Problem> {
-    if request.headers().contains_key(ORIGIN) {
+    if request.headers().contains_key(ORIGIN) || request.headers().contains_key("sec-fetch-site") {
         return Err(Problem::new(StatusCode::FORBIDDEN, "requests from web pages are refused"));
     }
     let host = request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -38,7 +38,8 @@ impl Default for Limits {
             file_size: 256 * MIB,
             workspace: 512 * MIB,
             workspace_inodes: 65_536,
-            open_files: 1024,
+            // Also bounds the descriptors in flight between processes, which the kernel counts for the user as a whole.
+            open_files: 256,
             output: 1024 * 1024,
             returned_files: 1000,
         }

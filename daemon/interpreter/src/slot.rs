@@ -3,7 +3,7 @@
 pub mod first_process;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -15,9 +15,10 @@ use tokio::time::timeout;
 use crate::channel::{Exit, Failure, SlotMessage, receive, send};
 use crate::job::Job;
 use crate::sandbox::watch;
+use crate::spawner::SpawnerMessage;
 
 /// Longest wait for a slot to be built, and for one that was killed to be gone. Both take milliseconds on an idle machine.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// One execution's private world. Dropping it kills everything in it.
 pub struct Slot {
@@ -39,7 +40,7 @@ pub enum SlotError {
     Failed(#[from] Failure),
     #[error("the slot's first process ended without an answer: it was killed from outside, or memory ran out")]
     Died,
-    #[error("the spawner of slots is gone; it is started again with the next execution")]
+    #[error("the spawner of slots is gone: it was killed; it is started again with the next execution")]
     SpawnerGone(#[source] io::Error),
     #[error("a slot was not ready within {DEADLINE:?}: the machine is overloaded")]
     Slow,
@@ -49,14 +50,14 @@ pub enum SlotError {
 
 impl Slot {
     /// Has the spawner at the other end of `spawner` build a slot, and waits until it is isolated and waiting for its job.
-    pub async fn build(spawner: impl AsFd) -> Result<(Slot, Output), SlotError> {
+    pub async fn build(spawner: &AsyncFd<OwnedFd>) -> Result<(Slot, Output), SlotError> {
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(io::Error::from)?;
         rustix::io::ioctl_fionbio(&control, true).map_err(io::Error::from)?;
         let (stdout, stdout_theirs) = output_pipe()?;
         let (stderr, stderr_theirs) = output_pipe()?;
         let descriptors = [theirs.as_fd(), stdout_theirs.as_fd(), stderr_theirs.as_fd()];
-        send(spawner, &crate::spawner::SpawnerMessage::Spawn, &descriptors).map_err(SlotError::SpawnerGone)?;
+        timeout(DEADLINE, request(spawner, &descriptors)).await.map_err(|_| SlotError::Slow)??;
         drop((theirs, stdout_theirs, stderr_theirs));
 
         let control = watch(control)?;
@@ -122,6 +123,21 @@ fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
     let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((pipe::Receiver::from_owned_fd(ours)?, theirs))
+}
+
+/// Asks the spawner for a slot, when it is its turn: the socket holds only so many requests.
+async fn request(spawner: &AsyncFd<OwnedFd>, descriptors: &[BorrowedFd<'_>]) -> Result<(), SlotError> {
+    loop {
+        let mut ready = spawner.writable().await?;
+        match ready.try_io(|spawner| send(spawner.get_ref(), &SpawnerMessage::Spawn, descriptors)) {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                return Err(SlotError::SpawnerGone(error));
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_would_block) => {}
+        }
+    }
 }
 
 /// The next message of a slot, with its descriptor if it brought one.

@@ -35,6 +35,11 @@ pub struct ExecuteResponse {
     pub stdout: String,
 }
 
+/// A header of the embedded interpreter's answer, with [`TIMED_OUT`] where it ended the program at its time limit. Not a part of
+/// the JSON, whose text a program can write.
+pub const OUTCOME_HEADER: &str = "x-execution-outcome";
+pub const TIMED_OUT: &str = "timed-out";
+
 /// Whether `id` has the form of a file id: `^[0-9a-zA-Z_-]{1,255}$`.
 pub fn is_file_id(id: &str) -> bool {
     (1..=255).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')

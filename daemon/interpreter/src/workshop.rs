@@ -5,17 +5,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
 use crate::channel::send;
 use crate::executor::{ExecuteError, Settings};
 use crate::python;
-use crate::sandbox::Policy;
+use crate::sandbox::{Policy, watch};
 use crate::spawner::SpawnerMessage;
 
 pub struct Workshop {
     /// The spawner's socket.
-    pub spawner: OwnedFd,
+    pub spawner: AsyncFd<OwnedFd>,
     pub python_version: String,
     /// Killed when this is dropped.
     _process: Child,
@@ -45,7 +46,7 @@ impl Workshop {
     }
 }
 
-fn start(settings: &Settings, prepare: &SpawnerMessage) -> io::Result<(OwnedFd, Child)> {
+fn start(settings: &Settings, prepare: &SpawnerMessage) -> io::Result<(AsyncFd<OwnedFd>, Child)> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     // A spawner that does not read must not stop the interpreter; its own end blocks, because it has nothing else to do.
     rustix::io::ioctl_fionbio(&ours, true)?;
@@ -60,5 +61,5 @@ fn start(settings: &Settings, prepare: &SpawnerMessage) -> io::Result<(OwnedFd, 
         .kill_on_drop(true)
         .spawn()?;
     send(ours.as_fd(), prepare, &[])?;
-    Ok((ours, process))
+    Ok((watch(ours)?, process))
 }

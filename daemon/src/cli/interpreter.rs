@@ -13,6 +13,7 @@ use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::serve::raise_descriptor_limit;
 use crate::listener::{Bound, remove};
 use crate::{logging, systemd};
 
@@ -31,7 +32,7 @@ pub struct Arguments {
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: u64,
 
-    /// Programs that may run at the same time [default: two for each processor, at least four]
+    /// Programs that may run at the same time [default: two for each processor, at least eight]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: Option<u16>,
 
@@ -50,11 +51,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(_) => None,
         None => Some(Bound::inherit_or_bind(Socket::Interpreter, arguments.background)?),
     };
-    logging::start();
+    logging::start(arguments.background);
     if arguments.background {
         // It fails for the leader of a process group, who then is no client's child that a terminal could end.
         let _ = rustix::process::setsid();
     }
+    raise_descriptor_limit();
     // This thread stays the main one: the spawner of slots ends with the thread that started it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("the event loop could not be started")?.block_on(serve(arguments, bound))
@@ -111,5 +113,5 @@ async fn listen(address: SocketAddr) -> anyhow::Result<Listener> {
 
 /// Programs that wait for something leave room for another one.
 fn default_concurrency() -> usize {
-    std::thread::available_parallelism().map_or(4, |processors| (2 * processors.get()).max(4))
+    std::thread::available_parallelism().map_or(8, |processors| (2 * processors.get()).max(8))
 }

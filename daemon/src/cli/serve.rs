@@ -28,7 +28,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // First of all, while there is one thread: it changes the environment.
     let bound = Bound::inherit_or_bind(Socket::Mcp, arguments.background)?;
-    logging::start();
+    logging::start(arguments.background);
     if arguments.background {
         // It fails for the leader of a process group, who then is no client's child that a terminal could end.
         let _ = rustix::process::setsid();
@@ -62,7 +62,7 @@ async fn serve(arguments: Arguments, bound: Bound) -> anyhow::Result<ExitCode> {
 
 /// Many systems allow 1,024 descriptors at first, for programs that call select(2). This one does not, and needs one or two
 /// for each client and one for each call.
-fn raise_descriptor_limit() {
+pub fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {

@@ -6,6 +6,6 @@ use std::process::ExitCode;
 pub struct Arguments {}
 
 pub fn run(Arguments {}: Arguments) -> anyhow::Result<ExitCode> {
-    crate::logging::start();
+    crate::logging::start(false);
     Ok(python_interpreter::spawner::run())
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use python_interpreter::wire::{ExecuteRequest, ExecuteResponse};
+use python_interpreter::wire::{ExecuteRequest, ExecuteResponse, OUTCOME_HEADER, TIMED_OUT};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, ClientBuilder, Response};
 
@@ -23,6 +23,13 @@ const MAX_IDLE_CONNECTIONS: usize = 64;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const USER_AGENT: &str = concat!("python-interpreter-mcp/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
+
+/// What an interpreter answered.
+pub struct Answer {
+    pub response: ExecuteResponse,
+    /// It says that it ended the program at its time limit; only the embedded one does.
+    pub timed_out: bool,
+}
 
 pub struct Address {
     client: Client,
@@ -52,14 +59,14 @@ impl Address {
         request: &ExecuteRequest,
         deadline: Duration,
         limit: Duration,
-    ) -> Result<ExecuteResponse, Failure> {
+    ) -> Result<Answer, Failure> {
         match tokio::time::timeout(deadline, self.exchange(request)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::Timeout { url: self.name.clone(), limit }),
         }
     }
 
-    async fn exchange(&self, request: &ExecuteRequest) -> Result<ExecuteResponse, Failure> {
+    async fn exchange(&self, request: &ExecuteRequest) -> Result<Answer, Failure> {
         let body = serde_json::to_vec(request).map_err(|error| self.not_the_api(error.to_string(), Vec::new()))?;
         let request = self.client.post(&self.execute_url).header(CONTENT_TYPE, JSON).header(ACCEPT, JSON).body(body);
         let response = request.send().await.map_err(|source| match source.is_connect() {
@@ -71,12 +78,13 @@ impl Address {
             let (body, _) = self.read(response, MAX_SHOWN_BODY_BYTES).await?;
             return Err(Failure::Status { status: status.as_u16(), body });
         }
+        let timed_out = response.headers().get(OUTCOME_HEADER).is_some_and(|outcome| outcome == TIMED_OUT);
         let (mut answer, complete) = self.read(response, MAX_ANSWER_BYTES).await?;
         if !complete {
             answer.truncate(MAX_SHOWN_ANSWER_BYTES);
             return Err(Failure::TooLarge { url: self.name.clone(), limit: MAX_ANSWER_BYTES, first: answer });
         }
-        self.parse(answer).await
+        Ok(Answer { response: self.parse(answer).await?, timed_out })
     }
 
     /// Reads the body, and no more than `limit` and one chunk of it; also says whether that was all.

@@ -85,7 +85,12 @@ async fn write_all(
                 let number = inside.clone();
                 let Some(id) = in_flight.id_of(&number) else { continue };
                 *inside = id;
-                write_line(socket, &to_line(message).await?).await?;
+                let line = to_line(message).await?;
+                // Making a large line took its time: the request may have been cancelled meanwhile.
+                if in_flight.id_of(&number).is_none() {
+                    continue;
+                }
+                write_line(socket, &line).await?;
                 // Only now: a client that does not read keeps its requests in flight and is read from no further.
                 in_flight.finish(&number);
             }

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::either::Either;
 
+use super::peer::owner;
 use super::respond;
 use crate::executor::Executor;
 use crate::files::{MAX_AGE, MAX_BYTES};
@@ -23,6 +24,8 @@ const MAX_CONNECTIONS: usize = 512;
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
 /// How long running executions may go on after the end was asked for.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// How long accepting pauses after a failure.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often idleness is looked at and old files are deleted.
 const TICK: Duration = Duration::from_secs(1);
 const SWEEPS: u64 = 600;
@@ -30,7 +33,7 @@ const SWEEPS: u64 = 600;
 /// Where requests come from.
 pub enum Listener {
     Unix(UnixListener),
-    /// Loopback only: whoever listens on more has to ask for a token first.
+    /// Loopback only: there the kernel knows whose each connection is. Whoever listens on more has to ask for a token first.
     Tcp(TcpListener),
 }
 
@@ -99,22 +102,24 @@ type Accepted = io::Result<(Stream, tokio::sync::OwnedSemaphorePermit)>;
 
 async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Accepted {
     let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-    Ok((listener.accept().await?, place))
+    match listener.accept().await {
+        Ok(stream) => Ok((stream, place)),
+        Err(error) => {
+            // Out of descriptors or memory: asking again at once would only spin.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            Err(error)
+        }
+    }
 }
 
 /// Serves one connection in a task of its own.
 fn connect(executor: &Arc<Executor>, connections: &GracefulShutdown, accepted: Accepted) {
     let (stream, place) = match accepted {
         Ok(accepted) => accepted,
-        // A connection that ended before it was accepted, or no descriptor left: the next tick comes in between.
         Err(error) => return tracing::warn!(%error, "cannot accept a connection"),
     };
-    if let Either::Left(unix) = &stream
-        && !unix.peer_cred().is_ok_and(|peer| peer.uid() == rustix::process::geteuid().as_raw())
-    {
-        return tracing::warn!("refused a connection of another user");
-    }
     let browser_reachable = matches!(stream, Either::Right(_));
+    let permitted = is_permitted(&stream);
     let executor = executor.clone();
     let service = service_fn(move |request| {
         let executor = executor.clone();
@@ -126,11 +131,33 @@ fn connect(executor: &Arc<Executor>, connections: &GracefulShutdown, accepted: A
         .serve_connection(TokioIo::new(stream), service);
     let connection = connections.watch(connection);
     tokio::spawn(async move {
+        if !permitted.await {
+            return tracing::warn!("refused a connection of another user");
+        }
         if let Err(error) = connection.await {
             tracing::debug!(%error, "connection ended");
         }
         drop(place);
     });
+}
+
+/// Whether the other end belongs to this user; over TCP also to root, who can become this user anyway.
+fn is_permitted(stream: &Stream) -> impl Future<Output = bool> + use<> {
+    let this_user = rustix::process::geteuid().as_raw();
+    let known = match stream {
+        Either::Left(unix) => Ok(unix.peer_cred().is_ok_and(|peer| peer.uid() == this_user)),
+        Either::Right(tcp) => Err((tcp.peer_addr(), tcp.local_addr())),
+    };
+    async move {
+        match known {
+            Ok(permitted) => permitted,
+            Err((Ok(peer), Ok(local))) => {
+                let owner = tokio::task::spawn_blocking(move || owner(peer, local)).await;
+                matches!(owner, Ok(Some(owner)) if owner == this_user || owner == 0)
+            }
+            Err(_) => false,
+        }
+    }
 }
 
 fn sweep(executor: &Arc<Executor>) {

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use tokio::io::unix::AsyncFd;
 
 const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
@@ -12,11 +13,17 @@ pub fn close_on_exec() -> io::Result<()> {
     close_range(3, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC)
 }
 
-/// Closes every descriptor above stderr but `kept`.
+/// Closes every descriptor but `kept`, with /dev/null as standard input, output and error.
 ///
 /// For the child of a clone without exec, whose copies of the parent's descriptors nothing else closes. The caller must not
 /// use any other descriptor again.
-pub fn close_all_except(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn keep_only(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    // By itself, before it would be closed unasked.
+    drop(null);
     let mut kept: Vec<_> = kept.iter().map(|fd| fd.as_raw_fd() as libc::c_uint).filter(|fd| *fd > 2).collect();
     kept.sort_unstable();
     let mut first = 3;

@@ -24,10 +24,22 @@ pub struct Identity {
     switch: bool,
 }
 
+/// False for the root of a user namespace that has no such user: it is an ordinary user outside, and the kernel treats it as one.
+fn nobody_exists() -> bool {
+    let maps = |file: &str| {
+        fs::read_to_string(file).unwrap_or_default().lines().any(|line| {
+            let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().unwrap_or(0));
+            let (inside, _, length) = (numbers.next(), numbers.next(), numbers.next());
+            matches!((inside, length), (Some(inside), Some(length)) if (inside..inside + length).contains(&u64::from(NOBODY)))
+        })
+    };
+    maps("/proc/self/uid_map") && maps("/proc/self/gid_map")
+}
+
 impl Identity {
     pub fn of_this_process() -> Self {
         let uid = getuid();
-        if uid.is_root() {
+        if uid.is_root() && nobody_exists() {
             Identity { uid: NOBODY, gid: NOBODY, switch: true }
         } else {
             Identity { uid: uid.as_raw(), gid: getgid().as_raw(), switch: false }

@@ -14,14 +14,16 @@ mod resource_limits;
 mod root;
 mod seccomp;
 
+use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::process::{Signal, set_parent_process_death_signal, setsid};
+use rustix::system::sethostname;
 use serde::{Deserialize, Serialize};
 
-pub use descriptors::{close_all_except, watch};
+pub use descriptors::{keep_only, watch};
 pub use namespaces::{Child, clone_into_namespaces, reap_children_automatically, reset_signals};
 pub use root::{Bind, Root};
 
@@ -41,33 +43,37 @@ impl Policy {
     }
 }
 
-/// The slot's side of step 1 to 5, run by its first process.
+/// The slot's side of step 1 to 6, run by its first process.
 ///
 /// 1. `clone_into_namespaces` made this process: user, pid, mount, network, ipc, uts and cgroup namespaces of its own.
 /// 2. Its user is mapped to one unprivileged user outside (`map_identity`, by the parent).
 pub fn build(policy: &Policy) -> Result<(), StepError> {
+    // When memory is short, the kernel is to take programs first.
+    step("offer itself to the out-of-memory killer", || fs::write("/proc/self/oom_score_adj", "500"))?;
+    step("set the host name", || Ok(sethostname(b"python")?))?;
+    // 3. A network with nothing but its own loopback.
+    step("bring up loopback", network::bring_up_loopback)?;
     // Kept across the steps: sources of mounts may be readable only to the user that this process still is.
     let sources = step("open the parts of the root", || policy.root.open_sources())?;
-    // 3. The unprivileged user is all it is from here on, and it dies with whoever made it.
+    // 4. The unprivileged user is all it is from here on.
     step("become the unprivileged user", || policy.identity.assume())?;
+    // 5. Everything in the slot ends with its first process, and that with the spawner.
     step("die with the spawner", || Ok(set_parent_process_death_signal(Some(Signal::KILL))?))?;
-    // 4. A root of its own: Python's prefixes read-only, /workspace, /tmp and /dev/shm in bounded memory, its own /proc.
-    step("build the root", || policy.root.build(sources, &policy.limits))?;
-    // 5. A network with nothing but its own loopback.
-    step("bring up loopback", network::bring_up_loopback)
+    // 6. A root of its own: Python's prefixes read-only, /workspace, /tmp and /dev/shm in bounded memory, its own /proc.
+    step("build the root", || policy.root.build(sources, &policy.limits))
 }
 
-/// Step 6 to 10, run by the process that becomes Python, after `build` and right before exec.
+/// Step 7 to 11, run by the process that becomes Python, after `build` and right before exec.
 pub fn enter(policy: &Policy) -> Result<(), StepError> {
-    // 6. A session of its own: no terminal, no process group shared with anyone.
+    // 7. A session of its own: no terminal, no process group shared with anyone.
     step("start a session", || Ok(setsid().map(drop)?))?;
-    // 7. Resource limits.
+    // 8. Resource limits.
     step("set resource limits", || resource_limits::apply(&policy.limits))?;
-    // 8. No capabilities, and no way to gain any.
+    // 9. No capabilities, and no way to gain any.
     step("drop capabilities", capabilities::drop_all)?;
-    // 9. Landlock: writes only to /workspace, /tmp, /dev/shm; signals and abstract sockets only within.
+    // 10. Landlock: writes only to /workspace, /tmp, /dev/shm; from Linux 6.12 signals and abstract sockets only within.
     step("restrict with Landlock", landlock::restrict)?;
-    // 10. Seccomp: only the system calls that ordinary programs need. Last, because the steps above need others.
+    // 11. Seccomp: only the system calls that ordinary programs need. Last, because the steps above need others.
     step("install the seccomp filter", seccomp::install)?;
     // Nothing but stdin, stdout and stderr survives the exec.
     step("close descriptors", descriptors::close_on_exec)

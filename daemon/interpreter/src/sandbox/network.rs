@@ -1,11 +1,19 @@
 //! The slot's network: an empty namespace whose loopback is up, so that a program can talk to itself and to nobody else.
 
+use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
+/// Smallest, first and largest buffer of a TCP socket, in bytes: all networks together share one bound of the system.
+const TCP_BUFFER: &str = "4096 8192 16384";
+
+/// Must be called while /proc can be written to.
 pub fn bring_up_loopback() -> io::Result<()> {
+    for setting in ["tcp_rmem", "tcp_wmem"] {
+        fs::write(format!("/proc/sys/net/ipv4/{setting}"), TCP_BUFFER)?;
+    }
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: all-zero is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };

@@ -14,6 +14,8 @@ pub fn apply(limits: &Limits) -> io::Result<()> {
         (Resource::Nofile, limits.open_files),
         // No core file, and at 1 the kernel also leaves out a crash handler that is piped to, which at 0 it would start.
         (Resource::Core, 1),
+        // Counted for the user, not for the slot: what programs take here, the user's own processes miss.
+        (Resource::Sigpending, 256),
         // Memory outside RLIMIT_AS: locked pages and POSIX message queues.
         (Resource::Memlock, 64 * 1024),
         (Resource::Msgqueue, 0),

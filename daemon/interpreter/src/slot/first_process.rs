@@ -21,7 +21,8 @@ use crate::sandbox::{self, Policy, step};
 pub fn run(policy: &Policy, launch: &Launch, descriptors: &[OwnedFd; 3], wait_for_go: OwnedFd) -> ! {
     let [interpreter, stdout, stderr] = descriptors;
     let kept = [interpreter.as_fd(), stdout.as_fd(), stderr.as_fd(), wait_for_go.as_fd()];
-    let ended = sandbox::close_all_except(&kept).map_err(|_| None).and_then(|()| {
+    let alone = step("close descriptors", || sandbox::keep_only(&kept));
+    let ended = alone.map_err(|error| Some(error.into())).and_then(|()| {
         sandbox::reset_signals();
         await_go(wait_for_go)?;
         prepare(policy, interpreter).map_err(Some)?;
@@ -50,9 +51,6 @@ fn await_go(pipe: OwnedFd) -> Result<(), Option<Failure>> {
 }
 
 fn prepare(policy: &Policy, interpreter: &OwnedFd) -> Result<(), Failure> {
-    // When memory is short, the kernel is to take programs first.
-    step("offer itself to the out-of-memory killer", || fs::write("/proc/self/oom_score_adj", "500"))?;
-    step("set the host name", || Ok(rustix::system::sethostname(b"python")?))?;
     sandbox::build(policy)?;
     step("open the workspace", || {
         let workspace = rustix::fs::openat(CWD, "/workspace", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;

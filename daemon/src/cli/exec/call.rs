@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use python_interpreter::executor::longest_answer;
 use python_interpreter::wire::ExecuteResponse;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ const PROTOCOL_VERSION: &str = "2026-07-28";
 /// The daemon takes 64 MiB from an interpreter; its text is there twice, one of them escaped twice.
 const MAX_ANSWER_BYTES: u64 = 1024 * 1024 * 1024;
 /// The daemon ends each execution by itself; this only outlasts the longest limit that it can be given.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(MAX_TIMEOUT_SECONDS + 60);
+const LONGEST_LIMIT: Duration = Duration::from_secs(MAX_TIMEOUT_SECONDS);
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
 pub struct ToolResult {
@@ -27,7 +28,7 @@ pub struct ToolResult {
 }
 
 pub fn execute(mut stream: UnixStream, source_code: &str) -> anyhow::Result<ToolResult> {
-    stream.set_read_timeout(Some(ANSWER_DEADLINE))?;
+    stream.set_read_timeout(Some(longest_answer(LONGEST_LIMIT) + Duration::from_secs(60)))?;
     stream.set_write_timeout(Some(WRITE_DEADLINE))?;
     let mut request = request(source_code).to_string();
     request.push('\n');
