@@ -8,7 +8,8 @@ mod raw;
 #[path = "support/clients.rs"]
 mod world;
 
-use std::process::Output;
+use std::io::{BufRead, BufReader};
+use std::process::{Output, Stdio};
 
 use raw::RawClient;
 use rustix::process::{Pid, Signal, kill_process};
@@ -64,6 +65,49 @@ fn daemon_and_interpreter_leave_when_idle_and_are_started_again() {
         assert!(!world.path().join("python-interpreter-mcp").join(socket).exists(), "{socket}");
     }
     run();
+}
+
+#[test]
+fn without_a_home_that_can_be_written_to_programs_still_run() {
+    let world = World::new();
+    let mut command = world.command(DAEMON);
+    command.env("HOME", "/proc/none").env_remove("XDG_STATE_HOME").args([
+        "exec",
+        "open('x', 'w').write('kept')",
+        "--output",
+    ]);
+    let output = command.arg(world.path().join("saved")).output().unwrap();
+    assert_eq!((text(&output.stderr), output.status.code()), ("", Some(0)));
+    assert_eq!(std::fs::read_to_string(world.path().join("saved/x")).unwrap(), "kept");
+}
+
+#[test]
+fn a_wrong_setting_is_told_to_whoever_started_the_daemon_and_an_empty_one_is_none() {
+    let world = World::new();
+    let run = |value: &str| {
+        let mut command = world.command(DAEMON);
+        command.env("PYTHON_INTERPRETER_MCP_TIMEOUT", value).args(["exec", "print(1)"]).output().unwrap()
+    };
+    let wrong = run("abc");
+    assert!(text(&wrong.stderr).contains("invalid value 'abc' for '--timeout"), "{}", text(&wrong.stderr));
+    assert_eq!(text(&run("").stdout), "1\n");
+}
+
+#[test]
+fn in_a_terminal_the_log_is_for_people() {
+    let world = World::new();
+    // A terminal of its own, until the daemon serves.
+    let command = format!("timeout 60 {DAEMON} serve");
+    let mut terminal = world.command("script");
+    let mut terminal =
+        terminal.args(["-qefc", &command, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(terminal.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    assert!(line.contains("serving") && line.contains("\u{1b}["), "{line:?}");
+    for daemon in world.daemons() {
+        kill_process(Pid::from_raw(daemon as i32).unwrap(), Signal::TERM).unwrap();
+    }
+    terminal.wait().unwrap();
 }
 
 #[test]

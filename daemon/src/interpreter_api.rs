@@ -167,6 +167,7 @@ impl InterpreterApi {
             }
             result => result,
         }
+        .map_err(Failure::unwrap_detail)
     }
 }
 

@@ -22,7 +22,7 @@ enum ShimError {
     Endpoint(#[from] EndpointError),
     #[error(transparent)]
     Relay(#[from] RelayError),
-    #[error("the daemon closed the connection; start the client again, and look for the reason {}", whereabouts(.0))]
+    #[error("the daemon closed the connection, {}; then start the client again", endpoint::reason_in(.0.as_deref()))]
     DaemonClosed(Option<PathBuf>),
 }
 
@@ -63,10 +63,6 @@ fn introduction() -> String {
         "python-interpreter-mcp gives an AI client isolated Python over MCP; a client launches it, a person configures it:\n\
          {{\"mcpServers\":{{\"python-interpreter\":{{\"command\":{program:?}}}}}}}"
     )
-}
-
-fn whereabouts(log: &Option<PathBuf>) -> String {
-    log.as_ref().map_or_else(|| "in the daemon's log".to_owned(), |path| format!("in {}", path.display()))
 }
 
 fn answer(mut to: impl io::Write, text: &str) -> ExitCode {

@@ -8,9 +8,9 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fchmod, fstat, openat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, SeekFrom, fchmod, fstat, openat, statat};
 
-use crate::files::FileStore;
+use crate::files::{FileStore, sha256};
 use crate::limits::Limits;
 
 /// Deepest directory below the workspace that is looked into.
@@ -131,12 +131,19 @@ impl Collector<'_> {
             if size > self.bytes.min(self.limits.file_size) {
                 return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is too large"));
             }
+            if let Some(known) = known
+                && *known == sha256(&mut File::from(file.try_clone()?))?
+            {
+                // Neither returned nor kept: above all the program's own text.
+                return Ok(None);
+            }
+            rustix::fs::seek(&file, SeekFrom::Start(0))?;
             self.bytes -= size;
-            self.store.put(File::from(file), size, None)
+            self.store.put(File::from(file), size, None).map(Some)
         });
         match stored {
-            Ok(id) if known == Some(&id) => {}
-            Ok(id) => drop(self.collected.files.insert(path, id)),
+            Ok(None) => {}
+            Ok(Some(id)) => drop(self.collected.files.insert(path, id)),
             Err(error) => self.omit(&path, &error.to_string()),
         }
     }

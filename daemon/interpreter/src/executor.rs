@@ -269,7 +269,7 @@ fn prepare(request: ExecuteRequest) -> Result<Prepared, ExecuteError> {
     }
     let script = script_name(&files);
     let mut known = request.files;
-    known.insert(format!("{WORKSPACE}{script}"), sha256(request.source_code.as_bytes()));
+    known.insert(format!("{WORKSPACE}{script}"), sha256_of(&request.source_code));
     Ok(Prepared { job: Job { script, source_code: request.source_code, env: request.env, files }, known })
 }
 
@@ -317,8 +317,8 @@ fn script_name(files: &[PathBuf]) -> String {
         .unwrap_or_else(|| SCRIPT.to_owned())
 }
 
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+fn sha256_of(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn append_line(text: &mut String, line: &str) {

@@ -66,7 +66,7 @@ impl FileStore {
             }
         }
         file.set_len(total)?;
-        let id: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hexadecimal(digest);
         if let Some(expected) = expected
             && expected != id
         {
@@ -122,6 +122,22 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// The id of everything that `content` gives.
+pub fn sha256(content: &mut impl Read) -> io::Result<String> {
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match content.read(&mut buffer)? {
+            0 => return Ok(hexadecimal(digest)),
+            length => digest.update(&buffer[..length]),
+        }
+    }
+}
+
+fn hexadecimal(digest: Sha256) -> String {
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A file being written, deleted unless it got its name.

@@ -6,7 +6,7 @@ mod files;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -40,18 +40,21 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         log: endpoint::daemon_log(),
     };
     let stream = endpoint::connect_or_start(&path, &owner)?;
-    let result = call::execute(stream, &source_code).with_context(|| match &owner.log {
-        Some(log) => format!("the daemon gave no answer (its log may be {})", log.display()),
-        None => "the daemon gave no answer".to_owned(),
-    })?;
+    let result = call::execute(stream, &source_code)
+        .with_context(|| format!("the daemon gave no answer, {}", endpoint::reason_in(owner.log.as_deref())))?;
     // Whoever reads our output may have had enough of it; the exit code is still worth telling.
     let _ = io::stdout().write_all(result.response.stdout.as_bytes()).and_then(|()| io::stdout().flush());
     let _ = io::stderr().write_all(result.response.stderr.as_bytes());
     if result.is_error && !result.response.stderr.ends_with('\n') {
         let _ = io::stderr().write_all(b"\n");
     }
-    if let Some(directory) = &arguments.output {
-        files::save(directory, &result)?;
+    match &arguments.output {
+        Some(directory) => files::save(directory, &result)?,
+        None if !result.response.files.is_empty() && io::stderr().is_terminal() => {
+            let files = result.response.files.len();
+            let _ = writeln!(io::stderr(), "{files} file(s) returned; save them with --output DIRECTORY");
+        }
+        None => {}
     }
     // Some services write a death by signal as -1, which must not turn into a success.
     Ok(ExitCode::from(u8::try_from(result.response.exit_code).unwrap_or(u8::MAX)))
@@ -71,6 +74,9 @@ fn source_code(arguments: &Arguments) -> anyhow::Result<String> {
             .map_err(Into::into)
             .and_then(read)
             .with_context(|| format!("{source} cannot be run"));
+    }
+    if Path::new(source).is_dir() {
+        bail!("{source} is a directory; to run this text as code, use -c");
     }
     // A mistyped file name would be a strange program, and a stranger error.
     if source.ends_with(".py") && !source.contains(char::is_whitespace) {

@@ -63,16 +63,23 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(arguments: Arguments, bound: Option<Bound>) -> anyhow::Result<ExitCode> {
-    let state_directory = endpoint::state_directory()
-        .context("there is no place for files: set HOME or XDG_STATE_HOME to a directory that can be written")?;
-    let executor = Executor::new(Settings {
-        python: arguments.python,
+    let settings = |state_directory: PathBuf| Settings {
+        python: arguments.python.clone(),
         limits: Limits { timeout: Duration::from_secs(arguments.timeout), ..Limits::default() },
         spawner: vec!["/proc/self/exe".into(), "spawner".into()],
         concurrency: arguments.concurrency.map_or_else(default_concurrency, usize::from),
         state_directory,
-    })
-    .context("the store of files cannot be opened")?;
+    };
+    // Without a home that can be written to, programs still run; their files then last until the session's end.
+    let executor = match endpoint::state_directory().map(|directory| Executor::new(settings(directory))) {
+        Some(Ok(executor)) => executor,
+        unusable => {
+            let reason =
+                unusable.and_then(Result::err).map_or_else(|| "there is none".to_owned(), |error| error.to_string());
+            tracing::warn!(reason, "the state directory cannot be used; files are kept beside the socket");
+            Executor::new(settings(endpoint::runtime_directory()?)).context("the store of files cannot be opened")?
+        }
+    };
 
     let mut leave =
         Leave { when_idle: arguments.background.then(|| Duration::from_secs(arguments.idle_exit)), remove_path: None };

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use python_interpreter::wire::ExecuteResponse;
+use serde_json::Value;
 
 use super::Outcome;
 
@@ -38,6 +39,20 @@ impl Failure {
     /// Whether the execution was provably never sent: there was no connection to send it over.
     pub fn was_never_sent(&self) -> bool {
         matches!(self, Self::NotReached { .. })
+    }
+
+    /// Takes the embedded interpreter's own sentence out of the JSON around it; of a service the body is shown as it is.
+    pub fn unwrap_detail(self) -> Self {
+        match self {
+            Self::Status { status, body } => match serde_json::from_slice::<Value>(&body) {
+                Ok(Value::Object(mut object)) => match object.remove("detail") {
+                    Some(Value::String(detail)) => Self::Status { status, body: detail.into_bytes() },
+                    _ => Self::Status { status, body },
+                },
+                _ => Self::Status { status, body },
+            },
+            other => other,
+        }
     }
 
     pub fn outcome(&self) -> Outcome {

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use super::owner::reason_in;
+
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     #[error("the directory {} cannot be used ({source}); {remedy}", path.display())]
@@ -45,13 +47,6 @@ pub enum EndpointError {
     #[error("starting {} failed ({source}); check that it can be run", program.display())]
     Start { program: PathBuf, source: io::Error },
 
-    #[error("{} ended as soon as it was started; {}", program.display(), see(log))]
+    #[error("{} ended as soon as it was started, {}", program.display(), reason_in(log.as_deref()))]
     EndedAtOnce { program: PathBuf, log: Option<PathBuf> },
-}
-
-fn see(log: &Option<PathBuf>) -> String {
-    match log {
-        Some(path) => format!("see {}", path.display()),
-        None => "run it by hand to see why".to_owned(),
-    }
 }

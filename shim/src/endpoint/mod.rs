@@ -20,7 +20,7 @@ pub use directory::{runtime_directory, state_directory};
 pub use error::EndpointError;
 pub use listener::{bind, connect};
 pub use owned_path::OwnedPath;
-pub use owner::{Owner, daemon, daemon_log};
+pub use owner::{Owner, daemon, daemon_log, reason_in};
 pub use start::{connect_or_start, ensure_listening};
 
 /// Which of the two sockets in the runtime directory.

@@ -2,6 +2,7 @@
 //! Leaves out finding the program.
 
 use std::{
+    env,
     fs::{self, File},
     io,
     os::{
@@ -73,6 +74,12 @@ fn start(owner: &Owner, listener: OwnedFd) -> io::Result<()> {
     command.args(["-c", DETACH, ANNOUNCE]).arg(&owner.program).args(&owner.arguments);
     for variable in NOT_PASSED_ON {
         command.env_remove(variable);
+    }
+    // Clients' configurations are full of them, and an empty limit is no limit.
+    for (name, value) in env::vars_os() {
+        if value.is_empty() && name.to_string_lossy().starts_with("PYTHON_INTERPRETER_MCP") {
+            command.env_remove(name);
+        }
     }
     // Never our own stderr: clients read that to its end, and the owner outlives us.
     let log = owner.log.as_deref().and_then(|path| open_log(path).ok());
