@@ -119,7 +119,7 @@ fn reports_a_daemon_that_closes_after_delivering_what_it_sent() {
     assert!(reading.join().unwrap() == last);
     let said = shim.stderr();
     assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.starts_with("python-interpreter-mcp: the daemon closed the connection; "), "{said}");
+    assert!(said.starts_with("python-interpreter-mcp: the daemon closed the connection, "), "{said}");
     assert!(said.contains(home.log().to_str().unwrap()), "{said}");
 }
 
