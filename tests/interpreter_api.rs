@@ -316,6 +316,14 @@ fn a_python_that_is_missing_or_too_old_is_named() {
 }
 
 #[test]
+fn a_directory_that_is_named_as_python_is_told_apart() {
+    let interpreter = Interpreter::start_with(&[("PYTHON_INTERPRETER_MCP_PYTHON", "/usr")]);
+    let answer = interpreter.post(&json!({ "source_code": "" }));
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(answer.status == 503 && detail.contains("/usr cannot be run as Python: it is a directory"), "{detail}");
+}
+
+#[test]
 fn a_virtual_environment_is_what_runs() {
     let directory = tempfile::tempdir().unwrap();
     let venv = directory.path().join("venv");

@@ -115,6 +115,9 @@ fn find() -> Option<PathBuf> {
 
 async fn describe(path: &Path) -> Result<Description, PythonError> {
     let broken = |reason: String| PythonError::Broken { path: path.to_owned(), reason };
+    if path.is_dir() {
+        return Err(broken("it is a directory; of a virtual environment, name bin/python".to_owned()));
+    }
     let output = Command::new(path)
         .args(["-I", "-c", DESCRIBE])
         .current_dir("/")
