@@ -141,7 +141,7 @@ impl InterpreterApi {
             Target::Detected => match self.at_service(&request).await {
                 // Nobody listened, so nothing was sent: the one case in which another interpreter may get the call.
                 Err(failure) if failure.was_never_sent() => {
-                    self.choice.look_again();
+                    self.choice.look_again().await;
                     (Target::Embedded, self.at_embedded(request).await)
                 }
                 result => (Target::Detected, result),

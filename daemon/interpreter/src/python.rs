@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
+use crate::output::{Kept, drain};
 use crate::sandbox::{Bind, Root};
 
 /// The oldest Python that slots run.
@@ -15,6 +16,9 @@ pub const OLDEST: (u32, u32) = (3, 9);
 
 /// Longest wait for a Python to describe itself; a first start from a cold disk takes seconds.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How much a Python may say of itself, in bytes.
+const DESCRIBE_LIMIT: usize = 64 * 1024;
 
 /// Where python3 is looked for when PATH does not lead to one.
 const USUAL_PLACES: [&str; 3] = ["/usr/bin/python3", "/usr/local/bin/python3", "/run/current-system/sw/bin/python3"];
@@ -118,20 +122,28 @@ async fn describe(path: &Path) -> Result<Description, PythonError> {
     if path.is_dir() {
         return Err(broken("it is a directory; of a virtual environment, name bin/python".to_owned()));
     }
-    let output = Command::new(path)
-        .args(["-I", "-c", DESCRIBE])
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = match tokio::time::timeout(DESCRIBE_DEADLINE, output).await {
-        Ok(Ok(output)) => output,
+    let described = async {
+        let mut command = Command::new(path);
+        command.args(["-I", "-c", DESCRIBE]).current_dir("/").kill_on_drop(true);
+        let mut python = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let (mut stdout, mut stderr) = (Kept::new(DESCRIBE_LIMIT), Kept::new(DESCRIBE_LIMIT));
+        let ended = async {
+            if let (Some(out), Some(err)) = (python.stdout.take(), python.stderr.take()) {
+                tokio::join!(drain(out, &mut stdout), drain(err, &mut stderr));
+            }
+            python.wait().await
+        };
+        let status = ended.await?;
+        std::io::Result::Ok((status, stdout.into_text(), stderr.into_text()))
+    };
+    let (status, stdout, stderr) = match tokio::time::timeout(DESCRIBE_DEADLINE, described).await {
+        Ok(Ok(described)) => described,
         Ok(Err(error)) => return Err(broken(error.to_string())),
         Err(_) => return Err(broken(format!("it gave no answer within {DESCRIBE_DEADLINE:?}"))),
     };
-    serde_json::from_slice(&output.stdout).map_err(|_| {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        broken(format!("it ended with {} and said {:?}", output.status, stderr.lines().last().unwrap_or_default()))
+    serde_json::from_str(&stdout).map_err(|_| {
+        let said: String = stderr.lines().last().unwrap_or_default().chars().take(200).collect();
+        broken(format!("it ended with {status} and said {said:?}"))
     })
 }
 

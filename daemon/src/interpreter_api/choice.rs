@@ -1,8 +1,9 @@
 //! Which interpreter a call goes to: the configured one; else a service on this machine's port 50081, where it belongs to
 //! this user or to root; else the embedded one.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
 
 use super::ServiceUrl;
 
@@ -55,8 +56,9 @@ impl Choice {
         if self.configured {
             return Target::Configured;
         }
-        let last = *self.last();
-        if let Some((when, target)) = last
+        // Held while looking: calls that arrive together wait for one look.
+        let mut last = self.last.lock().await;
+        if let Some((when, target)) = *last
             && when.elapsed() < LOOK_AGAIN
         {
             return target;
@@ -71,17 +73,13 @@ impl Choice {
                 _ => tracing::info!(interpreter = %self.service, "interpreter chosen"),
             }
         }
-        *self.last() = Some((Instant::now(), target));
+        *last = Some((Instant::now(), target));
         target
     }
 
     /// Forgets the last answer, because the service turned out not to be there.
-    pub fn look_again(&self) {
-        *self.last() = None;
-    }
-
-    fn last(&self) -> MutexGuard<'_, Option<(Instant, Target)>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    pub async fn look_again(&self) {
+        *self.last.lock().await = None;
     }
 }
 
@@ -178,7 +176,7 @@ mod tests {
         assert_eq!(choice.target().await, Target::Detected);
         drop(listener);
         assert_eq!(choice.target().await, Target::Detected, "the answer holds for a while");
-        choice.look_again();
+        choice.look_again().await;
         assert_eq!(choice.target().await, Target::Embedded);
     }
 }
