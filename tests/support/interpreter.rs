@@ -119,6 +119,13 @@ impl Interpreter {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     }
 
+    /// After whatever happened, the next execution is right and nothing is left in any slot.
+    pub fn works(&self) {
+        let result = self.execute("print(6 * 7)");
+        assert_eq!((result["stdout"].as_str(), result["exit_code"].as_i64()), (Some("42\n"), Some(0)), "{result}");
+        self.wait_until_empty();
+    }
+
     pub fn address(&self) -> &str {
         &self.address
     }
