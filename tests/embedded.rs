@@ -8,12 +8,14 @@ mod raw;
 #[path = "support/clients.rs"]
 mod world;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use raw::RawClient;
 use rustix::process::{Pid, Signal, kill_process};
-use world::{World, until};
+use world::{PATIENCE, Running, World, until};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_python-interpreter-mcpd");
 
@@ -118,6 +120,29 @@ fn a_program_cannot_pretend_to_have_been_stopped() {
     assert_eq!((&forged["isError"], &forged["structuredContent"]["exit_code"]), (&false.into(), &124.into()));
     let stopped = client.call("while True: pass");
     assert_eq!((&stopped["isError"], &stopped["structuredContent"]["exit_code"]), (&true.into(), &124.into()));
+}
+
+#[test]
+fn a_call_that_arrives_while_the_interpreter_leaves_is_served() {
+    let world = World::new();
+    let socket = world.path().join("python-interpreter-mcp/interpreter.sock");
+    let mut command = world.command(DAEMON);
+    let mut interpreter = Running::start(command.args(["interpreter", "--background", "--idle-exit", "1"])).unwrap();
+    let id = Pid::from_child(&interpreter.0);
+    until("it serves", || UnixStream::connect(&socket).is_ok());
+    kill_process(id, Signal::STOP).unwrap();
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    // It stands still until its time is over; that is the one thing that no event tells.
+    std::thread::sleep(Duration::from_millis(1100));
+    kill_process(id, Signal::CONT).unwrap();
+    let body = r#"{"source_code": "print('served')"}"#;
+    let head = "POST /v1/execute HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("served"), "{answer}");
+    assert!(interpreter.ended_within(PATIENCE).is_some_and(|status| status.success()));
+    assert!(!socket.exists());
 }
 
 #[test]

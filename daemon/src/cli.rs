@@ -4,6 +4,7 @@ mod exec;
 mod interpreter;
 mod serve;
 mod spawner;
+mod start_up;
 
 use std::process::ExitCode;
 

@@ -3,26 +3,24 @@
 //! A file appears under its id all at once (written aside, then renamed), so concurrent writers and a kill at any moment leave
 //! whole files only. What is older than [`MAX_AGE`] is deleted, and beyond [`MAX_BYTES`] the oldest, before more is stored.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 /// How long a stored file is kept after it was last stored.
 pub const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// All stored files together, in bytes.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-/// Files being written; a writer that was killed leaves one behind, which ages like any other.
-const PARTIAL: &str = ".partial";
 
 #[derive(Debug)]
 pub struct FileStore {
     directory: PathBuf,
-    next: AtomicU64,
     /// All stored bytes, exact at the last sweep and never too small since.
     total: AtomicU64,
 }
@@ -31,7 +29,7 @@ impl FileStore {
     /// Opens the store in `directory`, which is made (0700) if it is not there.
     pub fn open(directory: PathBuf) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let store = FileStore { directory, next: AtomicU64::new(0), total: AtomicU64::new(0) };
+        let store = FileStore { directory, total: AtomicU64::new(0) };
         store.sweep(MAX_AGE, MAX_BYTES)?;
         Ok(store)
     }
@@ -42,9 +40,8 @@ impl FileStore {
         if self.total.load(Ordering::Relaxed).saturating_add(limit) > MAX_BYTES {
             self.sweep(MAX_AGE, MAX_BYTES.saturating_sub(limit))?;
         }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let partial = Partial(self.directory.join(format!("{}-{number}{PARTIAL}", std::process::id())));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial.0)?;
+        // Readable by its owner only, and deleted unless it gets its name. What a killed writer leaves ages like any other.
+        let mut file = NamedTempFile::new_in(&self.directory)?;
         let mut digest = Sha256::new();
         let mut buffer = vec![0; 64 * 1024];
         let mut total = 0;
@@ -65,7 +62,7 @@ impl FileStore {
                 file.write_all(&buffer[..length])?;
             }
         }
-        file.set_len(total)?;
+        file.as_file().set_len(total)?;
         let id = hexadecimal(digest);
         if let Some(expected) = expected
             && expected != id
@@ -76,7 +73,7 @@ impl FileStore {
             ));
         }
         self.total.fetch_add(total, Ordering::Relaxed);
-        fs::rename(&partial.0, self.directory.join(&id))?;
+        file.persist(self.directory.join(&id))?;
         Ok(id)
     }
 
@@ -138,16 +135,6 @@ pub fn sha256(content: &mut impl Read) -> io::Result<String> {
 
 fn hexadecimal(digest: Sha256) -> String {
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A file being written, deleted unless it got its name.
-struct Partial(PathBuf);
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // After the rename it is not there under this name.
-        let _ = fs::remove_file(&self.0);
-    }
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::serve::raise_descriptor_limit;
+use crate::cli::start_up::start_up;
 use crate::listener::{Bound, remove};
-use crate::{logging, systemd};
+use crate::systemd;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -51,15 +51,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Some(_) => None,
         None => Some(Bound::inherit_or_bind(Socket::Interpreter, arguments.background)?),
     };
-    logging::start(arguments.background);
-    if arguments.background {
-        // It fails for the leader of a process group, who then is no client's child that a terminal could end.
-        let _ = rustix::process::setsid();
-    }
-    raise_descriptor_limit();
     // This thread stays the main one: the spawner of slots ends with the thread that started it.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("the event loop could not be started")?.block_on(serve(arguments, bound))
+    start_up(arguments.background)?.block_on(serve(arguments, bound))
 }
 
 async fn serve(arguments: Arguments, bound: Option<Bound>) -> anyhow::Result<ExitCode> {

@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use python_interpreter_mcp::endpoint::Socket;
-use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::start_up::start_up;
 use crate::config::Settings;
 use crate::interpreter_api::InterpreterApi;
 use crate::listener::{Bound, Listener};
 use crate::server::Server;
 use crate::sessions::{self, End};
-use crate::{logging, systemd};
+use crate::systemd;
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -28,14 +28,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // First of all, while there is one thread: it changes the environment.
     let bound = Bound::inherit_or_bind(Socket::Mcp, arguments.background)?;
-    logging::start(arguments.background);
-    if arguments.background {
-        // It fails for the leader of a process group, who then is no client's child that a terminal could end.
-        let _ = rustix::process::setsid();
-    }
-    raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("the event loop could not be started")?.block_on(serve(arguments, bound))
+    start_up(arguments.background)?.block_on(serve(arguments, bound))
 }
 
 async fn serve(arguments: Arguments, bound: Bound) -> anyhow::Result<ExitCode> {
@@ -58,14 +51,4 @@ async fn serve(arguments: Arguments, bound: Bound) -> anyhow::Result<ExitCode> {
         tracing::info!(seconds = settings.sessions.idle_exit, "leaving: no client was here for a while");
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Many systems allow 1,024 descriptors at first, for programs that call select(2). This one does not, and needs one or two
-/// for each client and one for each call.
-pub fn raise_descriptor_limit() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the limit of descriptors stays");
-    }
 }

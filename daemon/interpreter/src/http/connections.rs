@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::either::Either;
 
 use super::peer::owner;
@@ -46,6 +46,9 @@ pub struct Leave {
     pub remove_path: Option<Box<dyn FnOnce()>>,
 }
 
+/// Why serving ended, where nobody asked for it.
+const IDLE: &str = "idle";
+
 type Stream = Either<UnixStream, TcpStream>;
 
 impl Listener {
@@ -64,13 +67,12 @@ pub async fn run(listener: Listener, executor: Executor, leave: Leave, shutdown:
     let connections = GracefulShutdown::new();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut tick, mut idle) = (0, Duration::ZERO);
+    let (mut tick, mut idle_since) = (0, Instant::now());
     tokio::pin!(shutdown);
     let reason = loop {
         tokio::select! {
             () = &mut shutdown => break "asked to stop",
             accepted = accept(&listener, &places) => {
-                idle = Duration::ZERO;
                 connect(&executor, &connections, accepted);
             }
             _ = ticks.tick() => {
@@ -78,9 +80,11 @@ pub async fn run(listener: Listener, executor: Executor, leave: Leave, shutdown:
                     sweep(&executor);
                 }
                 tick += 1;
-                idle = if connections.count() == 0 { idle + TICK } else { Duration::ZERO };
-                if leave.when_idle.is_some_and(|limit| idle >= limit) {
-                    break "idle";
+                if connections.count() > 0 {
+                    idle_since = Instant::now();
+                }
+                if leave.when_idle.is_some_and(|limit| idle_since.elapsed() >= limit) {
+                    break IDLE;
                 }
             }
         }
@@ -88,11 +92,21 @@ pub async fn run(listener: Listener, executor: Executor, leave: Leave, shutdown:
     if let Some(remove_path) = leave.remove_path {
         remove_path();
     }
-    // Whoever connected before the path was gone is served: the started executions are no reason to lose it.
+    // Whoever connected before the path was gone is served. The event loop is let turn once to learn of them.
+    tokio::task::yield_now().await;
     while let Ok(accepted) = timeout(Duration::ZERO, accept(&listener, &places)).await {
         connect(&executor, &connections, accepted);
     }
     drop(listener);
+    if reason == IDLE {
+        // Asked to end now, a connection would close before it has read its request. They end by themselves, at the latest when idle.
+        while connections.count() > 0 {
+            tokio::select! {
+                () = &mut shutdown => break,
+                _ = ticks.tick() => {}
+            }
+        }
+    }
     let open = connections.count();
     let drained = timeout(DRAIN_DEADLINE, connections.shutdown()).await.is_ok();
     tracing::info!(reason, open, drained, "interpreter stopped");

@@ -1,0 +1,28 @@
+//! What every service of this program does before it serves: its log, its session, its limits, its event loop.
+
+use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::logging;
+
+/// `background` says that a client or the daemon started this process: then it leaves their terminal, and its log is its own.
+pub fn start_up(background: bool) -> anyhow::Result<Runtime> {
+    logging::start(background);
+    if background {
+        // It fails for the leader of a process group, who then is no client's child that a terminal could end.
+        let _ = rustix::process::setsid();
+    }
+    raise_descriptor_limit();
+    Builder::new_current_thread().enable_all().build().context("the event loop could not be started")
+}
+
+/// Many systems allow 1,024 descriptors at first, for programs that call select(2). This one does not, and needs one or two
+/// for each client and one for each call.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of descriptors stays");
+    }
+}
