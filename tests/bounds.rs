@@ -5,7 +5,7 @@
 #[path = "support/interpreter.rs"]
 mod interpreter;
 
-use interpreter::{Interpreter, wait_until};
+use interpreter::Interpreter;
 
 #[test]
 fn what_the_whole_system_shares_cannot_be_used_up() {
@@ -47,7 +47,7 @@ try:
 except OSError as error: print(error, flush=True)
 time.sleep(99)" }))
         });
-        wait_until("the program runs", || !interpreter::children(interpreter.spawner()).is_empty());
+        interpreter.wait_until_busy();
         for number in 0..40 {
             assert_eq!(interpreter.execute(&format!("print({number})"))["stdout"], format!("{number}\n"));
         }
@@ -89,10 +89,20 @@ fn an_endless_loop_ends_at_its_limit_with_what_it_printed() {
 }
 
 #[test]
-fn a_memory_bomb_gets_a_memory_error() {
+fn more_memory_than_there_is_for_a_process_is_a_memory_error() {
     let interpreter = Interpreter::start();
-    let result = interpreter.execute("x = []\nwhile True: x.append(bytearray(256 << 20))");
-    assert!(result["stderr"].as_str().unwrap().ends_with("MemoryError\n"), "{result}");
+    let result = interpreter.execute("bytearray(5 << 30)");
+    let stderr = result["stderr"].as_str().unwrap();
+    assert!(stderr.contains("MemoryError\nLimit: a process may use 4 GiB of address space"), "{result}");
+    interpreter.works();
+}
+
+#[test]
+fn a_memory_bomb_is_ended_at_its_limit() {
+    let interpreter = Interpreter::start_with(&[("PYTHON_INTERPRETER_MCP_MEMORY", "512M")]);
+    let result = interpreter.execute("print('before', flush=True)\nx = []\nwhile True: x.append(bytearray(16 << 20))");
+    assert_eq!((&result["exit_code"], &result["stdout"]), (&137.into(), &"before\n".into()), "{result}");
+    assert!(result["stderr"].as_str().unwrap().contains("its limit of 512 MiB for all its processes"), "{result}");
     interpreter.works();
 }
 

@@ -161,7 +161,7 @@ fn a_killed_interpreter_fails_its_call_only() {
     });
     assert_eq!(failed["isError"], true, "{failed}");
     assert!(failed["structuredContent"]["stderr"].as_str().unwrap().starts_with("Request error: "), "{failed}");
-    until("the program is gone", || world.programs() == 0);
+    until("nothing of it is left", || !world.interpreters().contains(&interpreter));
     assert_eq!(client.call("print(2)")["structuredContent"]["stdout"], "2\n");
     assert_ne!(world.interpreters(), [interpreter]);
 }

@@ -227,7 +227,7 @@ fn a_caller_that_hangs_up_takes_its_program_along() {
     interpreter.works();
     let body = br#"{"source_code": "while True: pass"}"#;
     let stream = interpreter.send("POST", "/v1/execute", &["Content-Type: application/json"], body);
-    wait_until("the program runs", || !interpreter::children(interpreter.spawner()).is_empty());
+    interpreter.wait_until_busy();
     drop(stream);
     interpreter.wait_until_empty();
     interpreter.works();
@@ -269,15 +269,15 @@ fn as_root_programs_are_nobody() {
 fn killing_the_interpreter_ends_everything_it_started() {
     let interpreter = Interpreter::start();
     interpreter.works();
-    let (spawner, id) = (interpreter.spawner(), interpreter.id());
+    let id = interpreter.id();
     let body = br#"{"source_code": "while True: pass"}"#;
     let mut stream = interpreter.send("POST", "/v1/execute", &["Content-Type: application/json"], body);
-    wait_until("the program runs", || !interpreter::children(spawner).is_empty());
-    let slot = interpreter::children(spawner)[0];
+    interpreter.wait_until_busy();
+    let started = interpreter::descendants(id);
     rustix::process::kill_process(rustix::process::Pid::from_raw(id as i32).unwrap(), rustix::process::Signal::KILL)
         .unwrap();
     let gone = |id: u32| std::fs::read_to_string(format!("/proc/{id}/stat")).map_or(true, |stat| stat.contains(") Z "));
-    wait_until("spawner and slot are gone", || gone(spawner) && gone(slot));
+    wait_until("all of them are gone", || started.iter().all(|process| gone(*process)));
     let _ = stream.flush();
     let _ = stream.read(&mut [0]);
 }

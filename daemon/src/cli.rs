@@ -2,6 +2,7 @@
 
 mod exec;
 mod interpreter;
+mod limits;
 mod serve;
 mod spawner;
 mod start_up;

@@ -6,8 +6,9 @@
 use std::{
     collections::HashSet,
     ffi::OsStr,
-    fs, io,
-    os::unix::ffi::OsStrExt as _,
+    fs,
+    io::{self, Read as _, Write as _},
+    os::unix::{ffi::OsStrExt as _, net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     thread,
@@ -72,9 +73,15 @@ impl World {
         self.serving("interpreter")
     }
 
-    /// How many processes run a program in a slot.
-    pub fn programs(&self) -> usize {
-        self.those(|process| process.arguments.iter().any(|word| word == "script.py")).len()
+    /// How many programs the embedded interpreter says that it runs.
+    pub fn programs(&self) -> u64 {
+        let socket = self.path().join("python-interpreter-mcp/interpreter.sock");
+        let Ok(mut stream) = UnixStream::connect(socket) else { return 0 };
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+        serde_json::from_str::<serde_json::Value>(body).unwrap()["slots"]["in_use"].as_u64().unwrap()
     }
 
     fn serving(&self, command: &str) -> Vec<u32> {

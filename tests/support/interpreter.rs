@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test a panic is the report, and stderr its detail")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -21,10 +21,16 @@ use serde_json::{Value, json};
 const ORDINARY_USER: u32 = 54321;
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// What programs call the files that they make where the host has a directory of the same name.
+pub const LEFT_BEHIND: &str = "left-behind-by-a-program";
+
 pub struct Interpreter {
     process: Child,
     address: String,
     user: u32,
+    environment: Vec<(String, String)>,
+    /// Those of the host when it was started.
+    mounts: Vec<String>,
     /// Its home, state and runtime directories.
     pub home: tempfile::TempDir,
 }
@@ -60,12 +66,22 @@ impl Interpreter {
         assert!(Command::new("cp").args([Path::new(built), &program]).status().unwrap().success());
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
         chown(home.path(), Some(user), Some(user)).unwrap();
-        let mut command = as_user(&program, user, home.path());
-        command.args(["interpreter", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
-        command.envs(environment.iter().copied());
-        let mut process = command.spawn().unwrap();
-        let address = wait_for_address(process.stderr.take().unwrap());
-        Interpreter { process, address, user, home }
+        let environment: Vec<_> =
+            environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let (process, address) = serve(&program, user, home.path(), &environment);
+        Interpreter { process, address, user, environment, mounts: mounts(), home }
+    }
+
+    /// Another one with the same home, state and settings in place of this one, which is killed if it still lives.
+    pub fn restart(&mut self) {
+        self.kill();
+        let program = self.home.path().join("python-interpreter-mcpd");
+        (self.process, self.address) = serve(&program, self.user, self.home.path(), &self.environment);
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 
     /// Executes `code` and expects that it was executed, whatever came of it.
@@ -80,33 +96,12 @@ impl Interpreter {
     }
 
     pub fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
-        let mut stream = self.send(method, path, headers, body);
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
-        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        let body = answer.split_off(end + 4);
-        // Chunked bodies are only used for stored files, whose length is in the head instead.
-        assert!(!head.to_ascii_lowercase().contains("transfer-encoding: chunked"));
-        Answer { status, body }
+        receive(self.send(method, path, headers, body)).unwrap()
     }
 
     /// Sends a request and leaves the answer to be read.
     pub fn send(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let host = if headers.iter().any(|header| header.starts_with("Host:")) { "" } else { "Host: localhost\r\n" };
-        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\n{host}Connection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
-        )
-        .unwrap();
-        // A server that has refused the request may close before it has read all of it.
-        let _ = stream.write_all(body);
-        stream
+        send(&self.address, method, path, headers, body).unwrap()
     }
 
     /// Runs `code` outside the sandbox as the same user: what it prints. The harmless twin of an attack.
@@ -114,9 +109,14 @@ impl Interpreter {
         let script = self.home.path().join("twin.py");
         fs::write(&script, code).unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o644)).unwrap();
-        let output = as_user(Path::new("python3"), self.user, self.home.path()).arg(&script).output().unwrap();
+        let output = self.command(Path::new("python3")).arg(&script).output().unwrap();
         fs::remove_file(&script).unwrap();
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    }
+
+    /// A command outside the sandbox as the same user.
+    pub fn command(&self, program: &Path) -> Command {
+        as_user(program, self.user, self.home.path())
     }
 
     /// After whatever happened, the next execution is right and nothing is left in any slot.
@@ -124,6 +124,51 @@ impl Interpreter {
         let result = self.execute("print(6 * 7)");
         assert_eq!((result["stdout"].as_str(), result["exit_code"].as_i64()), (Some("42\n"), Some(0)), "{result}");
         self.wait_until_empty();
+    }
+
+    /// Executes a whole request and expects that it was executed, whatever came of it.
+    pub fn run(&self, request: &Value) -> Value {
+        let answer = self.post(request);
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        answer.json()
+    }
+
+    /// Runs `code` for at most `seconds`.
+    pub fn run_for(&self, seconds: f64, code: &str) -> Value {
+        self.run(&json!({ "source_code": code, "timeout_seconds": seconds }))
+    }
+
+    /// After an attack: the next call is right, and neither processes nor mounts nor files are left on the host.
+    pub fn is_unscathed(&self) {
+        self.works();
+        let new: Vec<String> = mounts().into_iter().filter(|mount| !self.mounts.contains(mount)).collect();
+        assert!(new.is_empty(), "mounts of a slot are left on the host: {new:?}");
+        for place in ["/tmp", "/dev/shm", "/var/tmp"] {
+            let left = Path::new(place).join(LEFT_BEHIND);
+            assert!(!left.exists(), "{} is left on the host", left.display());
+        }
+        let stored: u64 =
+            self.stored_files().iter().map(|path| fs::metadata(path).map_or(0, |found| found.len())).sum();
+        assert!(stored < 4 << 30, "{stored} bytes are stored");
+    }
+
+    /// What is in the store of files, which is not made before something is executed.
+    pub fn stored_files(&self) -> Vec<PathBuf> {
+        let store = self.home.path().join("state/python-interpreter-mcp/files");
+        fs::read_dir(store)
+            .map_or_else(|_| Vec::new(), |entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
+    }
+
+    /// The program that has made the file `name` in its working directory, as a process of the host.
+    pub fn program_with(&self, name: &str) -> u32 {
+        let made = |id: &u32| Path::new(&format!("/proc/{id}/cwd/{name}")).exists();
+        let mut found = None;
+        wait_until("a program has made its file", || {
+            // Its first process has the same working directory and was there earlier.
+            found = descendants(self.id()).into_iter().rfind(made);
+            found.is_some()
+        });
+        found.unwrap()
     }
 
     pub fn address(&self) -> &str {
@@ -143,9 +188,27 @@ impl Interpreter {
         spawner
     }
 
-    /// Waits until no slot is left: the spawner has no children.
+    /// How many slots are "waiting", "building" or "in_use".
+    pub fn slots(&self, which: &str) -> u64 {
+        self.request("GET", "/healthz", &[], b"").json()["slots"][which].as_u64().unwrap()
+    }
+
+    pub fn wait_until_busy(&self) {
+        wait_until("a program runs", || self.slots("in_use") > 0);
+    }
+
+    /// Waits until nothing is left of any program: there are the spawner's two processes, the zygote, and two for each slot that
+    /// waits for a program.
     pub fn wait_until_empty(&self) {
-        wait_until("no process is left in any slot", || children(self.spawner()).is_empty());
+        let count = |which| self.slots(which) as usize;
+        wait_until("nothing is left in any slot", || {
+            let waiting = count("waiting");
+            let processes = descendants(self.id()).len();
+            count("in_use") == 0
+                && count("building") == 0
+                && waiting == count("waiting")
+                && processes == 3 + 2 * waiting
+        });
     }
 
     /// A path in its home, made by its user.
@@ -160,13 +223,52 @@ impl Interpreter {
 
 impl Drop for Interpreter {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
     }
+}
+
+/// Removes the file `name` in the working directory of a program, which waits for that.
+pub fn release(program: u32, name: &str) {
+    fs::remove_file(format!("/proc/{program}/cwd/{name}")).unwrap();
 }
 
 pub fn am_root() -> bool {
     rustix::process::getuid().is_root()
+}
+
+/// What `POST /v1/execute` at `address` answers, or why there is no answer: the interpreter may be killed meanwhile.
+pub fn try_post(address: &str, request: &Value) -> io::Result<Answer> {
+    let headers = ["Content-Type: application/json"];
+    receive(send(address, "POST", "/v1/execute", &headers, request.to_string().as_bytes())?)
+}
+
+fn send(address: &str, method: &str, path: &str, headers: &[&str], body: &[u8]) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    let host = if headers.iter().any(|header| header.starts_with("Host:")) { "" } else { "Host: localhost\r\n" };
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let length = body.len();
+    write!(stream, "{method} {path} HTTP/1.1\r\n{host}Connection: close\r\n{headers}Content-Length: {length}\r\n\r\n")?;
+    // A server that has refused the request may close before it has read all of it.
+    let _ = stream.write_all(body);
+    Ok(stream)
+}
+
+fn receive(mut stream: TcpStream) -> io::Result<Answer> {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let no_answer = || io::Error::new(io::ErrorKind::UnexpectedEof, "a part of an answer");
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(no_answer)?;
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(no_answer)?;
+    let body = answer.split_off(end + 4);
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    // Chunked bodies are only used for stored files, whose length is in the head instead.
+    assert!(!head.contains("transfer-encoding: chunked"));
+    if length.is_some_and(|length: usize| length != body.len()) {
+        return Err(no_answer());
+    }
+    Ok(Answer { status, body })
 }
 
 /// Waits for something that is sure to happen soon.
@@ -176,6 +278,16 @@ pub fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// The host's mounts where slots have theirs.
+fn mounts() -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let of_slots = |mount: &&str| {
+        let place = mount.split(' ').nth(1).unwrap_or_default();
+        ["/tmp", "/workspace", "/proc", "/dev/shm", "/opt"].iter().any(|path| place.starts_with(path))
+    };
+    mounts.lines().filter(of_slots).map(str::to_owned).collect()
 }
 
 /// The living children of a process.
@@ -189,6 +301,26 @@ pub fn children(parent: u32) -> Vec<u32> {
     };
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     processes.filter(alive).collect()
+}
+
+/// The living descendants of a process.
+pub fn descendants(ancestor: u32) -> Vec<u32> {
+    let mut found = children(ancestor);
+    let mut next = 0;
+    while let Some(&process) = found.get(next) {
+        found.extend(children(process));
+        next += 1;
+    }
+    found
+}
+
+fn serve(program: &Path, user: u32, home: &Path, environment: &[(String, String)]) -> (Child, String) {
+    let mut command = as_user(program, user, home);
+    command.args(["interpreter", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    let mut process = command.spawn().unwrap();
+    let address = wait_for_address(process.stderr.take().unwrap());
+    (process, address)
 }
 
 fn as_user(program: &Path, user: u32, home: &Path) -> Command {

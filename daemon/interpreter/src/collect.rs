@@ -12,6 +12,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, SeekFrom, fchmod, fstat, 
 
 use crate::files::{FileStore, sha256};
 use crate::limits::Limits;
+use crate::prepare::WORKSPACE;
+use crate::slot::Stamp;
 
 /// Deepest directory below the workspace that is looked into.
 const MAX_DEPTH: usize = 32;
@@ -33,9 +35,32 @@ pub struct Collected {
     pub omitted: Vec<String>,
 }
 
-/// Collects from the directory `workspace`. `known` are the files that were there before, by path and id: unchanged, they are
-/// not returned. Blocks; call it where blocking is allowed.
-pub fn collect(workspace: &OwnedFd, known: &BTreeMap<String, String>, store: &FileStore, limits: &Limits) -> Collected {
+/// What was put into the workspace before the program ran: absolute path → its stamp then, and its id where it was a stored file.
+pub type Known = BTreeMap<String, (Stamp, Option<String>)>;
+
+/// Whether there is nothing but what was there before, found by a look at one small directory.
+pub fn is_unchanged(workspace: &OwnedFd, known: &Known) -> bool {
+    let Ok(entries) = Dir::read_from(workspace) else { return false };
+    let mut count = 0;
+    for entry in entries {
+        let Ok(entry) = entry else { return false };
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        count += 1;
+        let before = name.to_str().ok().and_then(|name| known.get(&format!("{WORKSPACE}{name}")));
+        let now = statat(workspace, name, AtFlags::SYMLINK_NOFOLLOW);
+        if count > known.len() || now.is_err() || before.map(|known| known.0) != now.ok().as_ref().map(Stamp::of) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Collects from the directory `workspace`. Of the `known` files those are returned that have changed. Blocks; call it where
+/// blocking is allowed.
+pub fn collect(workspace: &OwnedFd, known: &Known, store: &FileStore, limits: &Limits) -> Collected {
     let collected = Collected::default();
     let device = match fstat(workspace) {
         Ok(status) => status.st_dev,
@@ -62,7 +87,7 @@ pub fn collect(workspace: &OwnedFd, known: &BTreeMap<String, String>, store: &Fi
 struct Collector<'a> {
     /// What the workspace is on.
     device: u64,
-    known: &'a BTreeMap<String, String>,
+    known: &'a Known,
     store: &'a FileStore,
     limits: &'a Limits,
     collected: Collected,
@@ -127,15 +152,16 @@ impl Collector<'_> {
             return self.omit(&path, &format!("more than {} files", self.limits.returned_files));
         }
         let stored = open(directory, name, OFlags::NONBLOCK).and_then(|file| {
-            let size = fstat(&file)?.st_size as u64;
+            let status = fstat(&file)?;
+            let (size, stamp) = (status.st_size as u64, Stamp::of(&status));
             if size > self.bytes.min(self.limits.file_size) {
                 return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is too large"));
             }
-            if let Some(known) = known
-                && *known == sha256(&mut File::from(file.try_clone()?))?
-            {
+            match known {
                 // Neither returned nor kept: above all the program's own text.
-                return Ok(None);
+                Some((before, _)) if *before == stamp => return Ok(None),
+                Some((_, Some(id))) if *id == sha256(&mut File::from(file.try_clone()?))? => return Ok(None),
+                _ => {}
             }
             rustix::fs::seek(&file, SeekFrom::Start(0))?;
             self.bytes -= size;

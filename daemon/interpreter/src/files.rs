@@ -77,6 +77,11 @@ impl FileStore {
         Ok(id)
     }
 
+    /// A nameless file beside the stored ones, gone when closed.
+    pub fn scratch(&self) -> io::Result<File> {
+        tempfile::tempfile_in(&self.directory)
+    }
+
     /// Opens a stored file; `None` where there is no such id.
     pub fn get(&self, id: &str) -> io::Result<Option<File>> {
         // Only ids that this store makes: no other name of the directory can be asked for.

@@ -1,24 +1,26 @@
 //! The interpreter API over HTTP/1.1, on a Unix socket or on TCP: `POST /v1/execute`, `GET` and `PUT /v1/files/{id}`,
-//! `GET /healthz`.
+//! `GET /healthz`. An execution is answered as JSON, or told as it happens where `application/x-ndjson` is accepted.
 //!
 //! A connection that closes takes its execution with it. Errors are JSON: `{"detail": "…"}`.
 
 mod body;
 mod connections;
+mod events;
 mod peer;
 
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode};
 
 use self::body::{Body, file, json, put};
 pub use self::connections::{Leave, Listener, run};
-use crate::executor::{ExecuteError, Executed, Executor};
+use crate::execution::Executed;
+use crate::executor::{ExecuteError, Executor};
 use crate::slot::SlotError;
-use crate::wire::{ExecuteRequest, OUTCOME_HEADER, TIMED_OUT};
+use crate::wire::{EVENTS, ExecuteRequest, OUTCOME_HEADER};
 
 /// Longest body of `POST /v1/execute`, in bytes.
 const REQUEST_LIMIT: usize = 16 * 1024 * 1024;
@@ -30,7 +32,7 @@ async fn respond(executor: Arc<Executor>, request: Request<Incoming>, browser_re
     }
     let path = request.uri().path().to_owned();
     let answer = match (request.method(), path.as_str()) {
-        (&Method::POST, "/v1/execute") => execute(&executor, request).await,
+        (&Method::POST, "/v1/execute") => execute(executor, request).await,
         (&Method::GET, "/healthz") => health(&executor).await,
         (method, path) => match (path.strip_prefix("/v1/files/"), method) {
             (Some(id), &Method::GET) => file(&executor.files, id),
@@ -44,12 +46,14 @@ async fn respond(executor: Arc<Executor>, request: Request<Incoming>, browser_re
     answer.unwrap_or_else(Response::from)
 }
 
-async fn execute(executor: &Executor, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+async fn execute(executor: Arc<Executor>, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
     // Demanded because a web page cannot send it to another origin without asking first.
     let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json")) {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json"));
     }
+    let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let as_events = accepted.split(',').any(|range| range.split(';').next().is_some_and(|kind| kind.trim() == EVENTS));
     let body = Limited::new(request.into_body(), REQUEST_LIMIT).collect();
     let body = match tokio::time::timeout(body::READ_DEADLINE, body).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -66,17 +70,31 @@ async fn execute(executor: &Executor, request: Request<Incoming>) -> Result<Resp
             format!("the request is not what POST /v1/execute takes: {error}"),
         )
     })?;
-    let Executed { response, timed_out } = executor.execute(request).await?;
-    let mut answer = json(StatusCode::OK, &response)?;
-    if timed_out {
-        answer.headers_mut().insert(OUTCOME_HEADER, HeaderValue::from_static(TIMED_OUT));
+    if as_events {
+        return events::execute(executor, request).await;
     }
+    let Executed { response, outcome } = executor.execute(request, None).await?;
+    let mut answer = json(StatusCode::OK, &response)?;
+    answer.headers_mut().insert(OUTCOME_HEADER, HeaderValue::from_static(outcome.as_str()));
     Ok(answer)
 }
 
 async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
-    let version = executor.check().await?;
-    json(StatusCode::OK, &serde_json::json!({ "status": "ok", "python": version }))
+    // Opening one has attacked a slot of it: there is none without its protections.
+    let workshop = executor.workshop().await?;
+    let memory = if workshop.groups.is_some() { "control group" } else { "watched" };
+    json(
+        StatusCode::OK,
+        &serde_json::json!({
+            "status": "ok",
+            "python": workshop.python_version,
+            "preloaded": workshop.launch.preload,
+            "network": workshop.policy.network,
+            "protections": workshop.protections,
+            "memory_limit": memory,
+            "slots": executor.slots(),
+        }),
+    )
 }
 
 /// Refuses what only a browser sends: a page's origin, or a host name that was made to lead here.
@@ -124,11 +142,13 @@ impl From<ExecuteError> for Problem {
             | ExecuteError::Busy
             | ExecuteError::Python(_)
             | ExecuteError::Workshop(_)
+            | ExecuteError::Probe(_)
             | ExecuteError::Slot(SlotError::Failed(_) | SlotError::SpawnerGone(_) | SlotError::Slow) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             ExecuteError::Slot(SlotError::Died | SlotError::Io(_))
             | ExecuteError::Store { .. }
+            | ExecuteError::Workspace { .. }
             | ExecuteError::Stuck => StatusCode::INTERNAL_SERVER_ERROR,
         };
         tracing::warn!(%error, status = status.as_u16(), "not executed");

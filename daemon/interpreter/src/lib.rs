@@ -1,7 +1,9 @@
 //! The embedded Python interpreter: a service with the interpreter API whose every execution is isolated by the kernel.
 //!
-//! In the order in which a request passes: [`wire`] is its JSON, `http` serves it, [`executor`] runs it, `prepare` checks it, `workshop` holds the
-//! spawner that makes its [`slot`], `sandbox` is what a slot is made of, `collect` and [`files`] take what it leaves.
+//! In the order in which a request passes: [`wire`] is its JSON, `http` serves it, [`executor`] lets it in, `prepare` checks it, `pool`
+//! has a [`slot`] ready for it, `execution` runs it there, `collect` and [`files`] take what it leaves. Slots are made by the
+//! [`spawner`], in a process of its own, out of what `sandbox` knows; their children are forked by the zygote, the host's Python with
+//! the library in `zygote/` and the scripts in `runner/`.
 
 pub mod wire;
 
@@ -11,14 +13,24 @@ pub mod executor;
 pub mod limits;
 mod prepare;
 
+mod pool;
+mod probe;
+mod workshop;
+
+mod execution;
+mod explain;
+mod memory;
+mod output;
+
 mod channel;
-mod job;
+mod control_group;
+pub mod mounts;
 mod python;
+mod runner;
 mod sandbox;
+pub use sandbox::Network;
 mod slot;
 pub mod spawner;
-mod workshop;
 
 mod collect;
 pub mod files;
-mod output;

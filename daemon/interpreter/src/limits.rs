@@ -1,4 +1,4 @@
-//! The bounds of one execution, each with its default. What a bound means to the kernel is in `sandbox/`.
+//! The bounds of one execution, each with its default. What a bound means to the kernel is in `sandbox/` and `control_group`.
 
 use std::time::Duration;
 
@@ -11,7 +11,9 @@ const MIB: u64 = 1024 * 1024;
 pub struct Limits {
     /// Longest wall-clock time; a call's own `timeout_seconds` can only shorten it.
     pub timeout: Duration,
-    /// Address space of each process (RLIMIT_AS).
+    /// Longest processor time of each process (RLIMIT_CPU).
+    pub cpu_time: Duration,
+    /// Memory of all processes together, what they write to `/workspace`, `/tmp` and `/dev/shm` included.
     pub memory: u64,
     /// Processes and threads together (RLIMIT_NPROC, counted in the slot's own user namespace).
     pub processes: u64,
@@ -20,11 +22,13 @@ pub struct Limits {
     /// Everything in `/workspace`, `/tmp` and `/dev/shm` together, in memory.
     pub workspace: u64,
     /// Files and directories in the same three places together.
-    pub workspace_inodes: u64,
+    pub workspace_files: u64,
     /// Open files of each process (RLIMIT_NOFILE).
     pub open_files: u64,
-    /// What is kept of each of stdout and stderr; the rest is read, counted and dropped.
+    /// What is kept of each of stdout and stderr in the answer; the whole is a file.
     pub output: usize,
+    /// How much of each of stdout and stderr the file holds; the rest is read, counted and dropped.
+    pub output_file: u64,
     /// Files returned by one execution.
     pub returned_files: usize,
 }
@@ -33,15 +37,25 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             timeout: Duration::from_secs(300),
-            memory: 4096 * MIB,
+            cpu_time: Duration::from_secs(1200),
+            memory: 2048 * MIB,
             processes: 256,
             file_size: 256 * MIB,
             workspace: 512 * MIB,
-            workspace_inodes: 65_536,
+            workspace_files: 65_536,
             // Also bounds the descriptors in flight between processes, which the kernel counts for the user as a whole.
             open_files: 256,
             output: 1024 * 1024,
+            output_file: 64 * MIB,
             returned_files: 1000,
         }
+    }
+}
+
+impl Limits {
+    /// Address space of each process (RLIMIT_AS). Some libraries reserve much more than they use; the memory itself is bounded
+    /// otherwise.
+    pub fn address_space(&self) -> u64 {
+        self.memory.saturating_mul(2)
     }
 }

@@ -1,8 +1,14 @@
-//! What a program prints, within a bound: the beginning and the end are kept, the middle is counted.
+//! What a program prints, within bounds: the beginning and the end are kept for the answer, more goes to a file, and the rest is
+//! counted.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Seek, Write};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::files::FileStore;
+use crate::wire::Event;
 
 /// The kept part of one output stream.
 #[derive(Debug)]
@@ -40,7 +46,127 @@ impl Kept {
     }
 }
 
+/// One of a program's output streams, on its way into the answer.
+pub struct Stream {
+    kept: Kept,
+    decoder: Decoder,
+    /// Everything from the first byte on, once there is more than the answer holds.
+    whole: Option<File>,
+    total: u64,
+    limit: u64,
+}
+
+/// A program's stream at its end.
+pub struct Printed {
+    pub text: String,
+    /// It held bytes that are not UTF-8, which were replaced.
+    pub replaced: bool,
+    /// All of it, or its beginning, where the text is not: the content and its length in bytes.
+    pub whole: Option<(File, u64)>,
+    /// How long it was altogether, in bytes.
+    pub total: u64,
+}
+
+impl Stream {
+    /// `shown` bytes are kept for the answer, and `stored` for the file.
+    pub fn new(shown: usize, stored: u64) -> Self {
+        Stream { kept: Kept::new(shown), decoder: Decoder::default(), whole: None, total: 0, limit: stored }
+    }
+
+    /// Takes what was printed, and gives it back as text. Only whole characters: the rest comes with the next.
+    fn push(&mut self, bytes: &[u8], store: &FileStore) -> String {
+        let before = self.total;
+        self.total += bytes.len() as u64;
+        if self.whole.is_none() && self.total > self.kept.limit as u64 {
+            self.whole = self.spill(store);
+        }
+        if let Some(file) = &mut self.whole {
+            let room = usize::try_from(self.limit.saturating_sub(before)).unwrap_or(usize::MAX).min(bytes.len());
+            if file.write_all(&bytes[..room]).is_err() {
+                // The disk is full: the answer says what it holds, and names no file.
+                self.whole = None;
+                self.limit = 0;
+            }
+        }
+        self.kept.push(bytes);
+        self.decoder.decode(bytes)
+    }
+
+    /// What was kept so far, which is everything until now.
+    fn spill(&self, store: &FileStore) -> Option<File> {
+        let mut file = if self.limit > 0 { store.scratch().ok()? } else { return None };
+        file.write_all(&self.kept.head).ok()?;
+        let (first, second) = self.kept.tail.as_slices();
+        file.write_all(first).and_then(|()| file.write_all(second)).ok()?;
+        Some(file)
+    }
+
+    pub fn end(mut self) -> Printed {
+        self.decoder.end();
+        let length = self.total.min(self.limit);
+        let whole = self.whole.and_then(|mut file| file.rewind().is_ok().then_some((file, length)));
+        Printed { text: self.kept.into_text(), replaced: self.decoder.replaced, whole, total: self.total }
+    }
+}
+
+/// UTF-8 in pieces.
+#[derive(Debug, Default)]
+struct Decoder {
+    /// The beginning of a character whose end has not come.
+    rest: Vec<u8>,
+    replaced: bool,
+}
+
+impl Decoder {
+    fn decode(&mut self, bytes: &[u8]) -> String {
+        let mut text = String::new();
+        let joined;
+        let mut bytes = if self.rest.is_empty() {
+            bytes
+        } else {
+            joined = [std::mem::take(&mut self.rest).as_slice(), bytes].concat();
+            &joined
+        };
+        while let Err(error) = std::str::from_utf8(bytes) {
+            let (valid, after) = bytes.split_at(error.valid_up_to());
+            text.push_str(&String::from_utf8_lossy(valid));
+            let Some(length) = error.error_len() else {
+                self.rest = after.to_vec();
+                return text;
+            };
+            self.replaced = true;
+            text.push(char::REPLACEMENT_CHARACTER);
+            bytes = &after[length..];
+        }
+        text.push_str(&String::from_utf8_lossy(bytes));
+        text
+    }
+
+    fn end(&mut self) {
+        self.replaced |= !self.rest.is_empty();
+    }
+}
+
+/// Where a stream's text goes as it comes: to nobody, or to whoever reads events.
+pub type Sink<'a> = Option<(&'a tokio::sync::mpsc::Sender<Event>, fn(String) -> Event)>;
+
 /// Reads to the end, however long it is; never fails, because what was read before an error is worth having.
+pub async fn read_stream(mut from: impl AsyncRead + Unpin, stream: &mut Stream, store: &FileStore, sink: Sink<'_>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length) = from.read(&mut buffer).await
+        && length > 0
+    {
+        let text = stream.push(&buffer[..length], store);
+        if let Some((events, event)) = sink
+            && !text.is_empty()
+        {
+            // A reader that is gone has no use for it; one that is slow makes the program wait, within its time.
+            let _ = events.send(event(text)).await;
+        }
+    }
+}
+
+/// Reads to the end and keeps a part.
 pub async fn drain(mut from: impl AsyncRead + Unpin, kept: &mut Kept) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length) = from.read(&mut buffer).await
@@ -52,7 +178,10 @@ pub async fn drain(mut from: impl AsyncRead + Unpin, kept: &mut Kept) {
 
 #[cfg(test)]
 mod tests {
-    use super::Kept;
+    use std::io::Read;
+
+    use super::{Kept, Stream};
+    use crate::files::FileStore;
 
     fn kept(limit: usize, pieces: &[&str]) -> String {
         let mut kept = Kept::new(limit);
@@ -82,5 +211,34 @@ mod tests {
     #[test]
     fn a_character_across_the_halves_is_whole_again() {
         assert_eq!(kept(3, &["aé"]), "aé");
+    }
+
+    fn stream(shown: usize, stored: u64, pieces: &[&[u8]]) -> (Vec<String>, super::Printed) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = FileStore::open(directory.path().join("files")).unwrap();
+        let mut stream = Stream::new(shown, stored);
+        let events = pieces.iter().map(|piece| stream.push(piece, &store)).collect();
+        (events, stream.end())
+    }
+
+    #[test]
+    fn events_hold_whole_characters_and_say_what_was_replaced() {
+        let (events, printed) = stream(100, 100, &[b"a\xc3", b"\xa9b", b"\xff", b"\xc3"]);
+        assert_eq!(events, ["a", "éb", "\u{fffd}", ""]);
+        assert!(printed.replaced && printed.whole.is_none());
+        assert!(!stream(100, 100, &["é".as_bytes()]).1.replaced);
+    }
+
+    #[test]
+    fn the_whole_is_a_file_where_the_answer_has_a_gap() {
+        for (stored, expected) in [(100, "abcdefgh"), (5, "abcde")] {
+            let printed = stream(4, stored, &[b"abc", b"def", b"gh"]).1;
+            assert_eq!((printed.text.as_str(), printed.total), ("ab\n[4 bytes left out]\ngh", 8));
+            let (mut file, length) = printed.whole.unwrap();
+            let mut content = String::new();
+            file.read_to_string(&mut content).unwrap();
+            assert_eq!((content.as_str(), length), (expected, expected.len() as u64));
+        }
+        assert!(stream(4, 0, &[b"abcdefgh"]).1.whole.is_none());
     }
 }

@@ -4,29 +4,93 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use crate::channel::DESCRIPTOR_LIMIT;
 use crate::executor::ExecuteError;
-use crate::files::sha256;
-use crate::job::{Job, SCRIPT};
 use crate::limits::Limits;
+use crate::python::Launch;
+use crate::runner;
 use crate::wire::ExecuteRequest;
 
 pub const WORKSPACE: &str = "/workspace/";
+/// Where the program's own text is, below `/workspace`, unless a file of the call has that name.
+const SCRIPT: &str = "script.py";
+/// Files of a call.
+const MOST_FILES: usize = 1000;
 /// All of a call's environment variables together, in bytes: the kernel bounds what exec takes.
 const ENVIRONMENT_LIMIT: usize = 128 * 1024;
 
-/// What a slot will be handed.
+/// Variables that act only when Python, or a library that may be preloaded, starts: names, beginnings and ends of names.
+const START_NAMES: [&str; 6] = ["HOME", "LANG", "LANGUAGE", "PATH", "TMPDIR", "TZ"];
+const START_PREFIXES: [&str; 18] = [
+    "ASAN_",
+    "BLIS_",
+    "CUDA_",
+    "GLIBC_",
+    "GOTO_",
+    "KMP_",
+    "LC_",
+    "LD_",
+    "MALLOC_",
+    "MKL_",
+    "MPL",
+    "NUMBA_",
+    "NUMEXPR_",
+    "OMP_",
+    "OPENBLAS_",
+    "PYTHON",
+    "SSL_",
+    "XDG_",
+];
+const START_SUFFIX: &str = "_NUM_THREADS";
+
+/// A request that can be run.
 pub struct Prepared {
-    pub job: Job,
-    /// Everything that is in the workspace before the program runs: absolute path → file id.
-    pub known: BTreeMap<String, String>,
+    /// What the program's file is called, below `/workspace`.
+    pub script: String,
+    pub source_code: String,
+    env: BTreeMap<String, String>,
+    /// (path below `/workspace`, file id)
+    pub files: Vec<(PathBuf, String)>,
+}
+
+impl Prepared {
+    /// A program without anything.
+    pub fn of_source(source_code: String) -> Self {
+        Prepared { script: SCRIPT.to_owned(), source_code, env: BTreeMap::new(), files: Vec::new() }
+    }
+
+    /// What the child is told, in the form that `zygote/src/child.rs` reads. Variables that act at the start of Python make it start
+    /// another one.
+    pub fn job(&self, launch: &Launch) -> Vec<u8> {
+        let mut texts = vec![self.script.clone()];
+        let starts = self.env.keys().any(|name| acts_at_start(name));
+        if starts {
+            let mut environment = launch.environment.clone();
+            environment.extend(self.env.clone());
+            if let Some(theirs) = self.env.get("PYTHONPATH") {
+                environment.insert("PYTHONPATH".to_owned(), format!("{theirs}:{}", runner::SITE));
+            }
+            texts.insert(0, launch.executable.to_string_lossy().into_owned());
+            texts.extend(environment.iter().map(|(name, value)| format!("{name}={value}")));
+        } else {
+            texts.extend(self.env.iter().map(|(name, value)| format!("{name}={value}")));
+        }
+        let mut job = vec![if starts { b'x' } else { b'r' }];
+        texts.iter().for_each(|text| job.extend(text.bytes().chain([0])));
+        job
+    }
+}
+
+fn acts_at_start(name: &str) -> bool {
+    START_NAMES.contains(&name)
+        || START_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || name.ends_with(START_SUFFIX)
 }
 
 /// Checks all that can be checked before anything runs.
 pub fn prepare(request: ExecuteRequest) -> Result<Prepared, ExecuteError> {
     let invalid = |text: String| Err(ExecuteError::Invalid(text));
-    if request.files.len() >= DESCRIPTOR_LIMIT {
-        return invalid(format!("files: at most {} are possible", DESCRIPTOR_LIMIT - 1));
+    if request.files.len() > MOST_FILES {
+        return invalid(format!("files: at most {MOST_FILES} are possible"));
     }
     let size: usize = request.env.iter().map(|(name, value)| name.len() + value.len()).sum();
     if size > ENVIRONMENT_LIMIT {
@@ -37,22 +101,18 @@ pub fn prepare(request: ExecuteRequest) -> Result<Prepared, ExecuteError> {
     if let Some((name, _)) = request.env.iter().find(is_wrong) {
         return invalid(format!("env: {name:?} is no environment variable"));
     }
-    let mut files: Vec<PathBuf> = Vec::new();
-    for path in request.files.keys() {
+    let mut files: Vec<(PathBuf, String)> = Vec::new();
+    for (path, id) in &request.files {
         let Some(relative) = below_workspace(path) else {
             return invalid(format!("files: {path:?} is no absolute path below /workspace"));
         };
-        if files.iter().any(|other| relative.starts_with(other)) {
+        if files.iter().any(|(other, _)| relative.starts_with(other)) {
             return invalid(format!("files: {path:?} lies below a path that is a file"));
         }
-        files.push(relative);
+        files.push((relative, id.clone()));
     }
-    let source_id =
-        sha256(&mut request.source_code.as_bytes()).map_err(|error| ExecuteError::Invalid(error.to_string()))?;
     let script = script_name(&files);
-    let mut known = request.files;
-    known.insert(format!("{WORKSPACE}{script}"), source_id);
-    Ok(Prepared { job: Job { script, source_code: request.source_code, env: request.env, files }, known })
+    Ok(Prepared { script, source_code: request.source_code, env: request.env, files })
 }
 
 pub fn time_limit(request: &ExecuteRequest, limits: &Limits) -> Result<Duration, ExecuteError> {
@@ -76,10 +136,10 @@ fn below_workspace(path: &str) -> Option<PathBuf> {
 }
 
 /// `script.py`, or the next name that none of the call's own files has.
-fn script_name(files: &[PathBuf]) -> String {
+fn script_name(files: &[(PathBuf, String)]) -> String {
     std::iter::once(SCRIPT.to_owned())
         .chain((2..).map(|number| format!("script-{number}.py")))
-        .find(|name| !files.iter().any(|file| file.starts_with(name)))
+        .find(|name| !files.iter().any(|(file, _)| file.starts_with(name)))
         .unwrap_or_else(|| SCRIPT.to_owned())
 }
 
@@ -87,7 +147,7 @@ fn script_name(files: &[PathBuf]) -> String {
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use super::{below_workspace, script_name};
+    use super::{acts_at_start, below_workspace, script_name};
 
     #[test]
     fn only_paths_below_the_workspace_are_taken() {
@@ -101,7 +161,18 @@ mod tests {
 
     #[test]
     fn the_script_makes_way_for_a_file_of_its_name() {
-        assert_eq!(script_name(&[PathBuf::from("data.csv")]), "script.py");
-        assert_eq!(script_name(&[PathBuf::from("script.py"), PathBuf::from("script-2.py/x")]), "script-3.py");
+        let files = |names: &[&str]| names.iter().map(|name| (PathBuf::from(name), String::new())).collect::<Vec<_>>();
+        assert_eq!(script_name(&files(&["data.csv"])), "script.py");
+        assert_eq!(script_name(&files(&["script.py", "script-2.py/x"])), "script-3.py");
+    }
+
+    #[test]
+    fn what_acts_at_the_start_is_told_apart() {
+        for name in ["PYTHONHASHSEED", "OMP_NUM_THREADS", "SOME_NUM_THREADS", "MPLBACKEND", "LC_ALL", "TZ"] {
+            assert!(acts_at_start(name), "{name}");
+        }
+        for name in ["API_KEY", "DEBUG", "LANGCHAIN_KEY", "PY", "TZDATA"] {
+            assert!(!acts_at_start(name), "{name}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The host's Python: which one it is, and what of the host it needs to see in a slot.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,8 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 
+use crate::executor::Settings;
+use crate::mounts::{show_mounts, show_name_service};
 use crate::output::{Kept, drain};
-use crate::sandbox::{Bind, Root};
+use crate::runner;
+use crate::sandbox::{Bind, Network, Root};
 
 /// The oldest Python that slots run.
 pub const OLDEST: (u32, u32) = (3, 9);
@@ -44,11 +48,37 @@ pub struct Launch {
     pub executable: PathBuf,
     /// All of a program's environment.
     pub environment: BTreeMap<String, String>,
+    /// Modules that programs find imported.
+    pub preload: Vec<String>,
+}
+
+/// What tells a Python from another at the same place: its files' devices, inodes and times of change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace(Vec<Option<(u64, u64, i64)>>);
+
+impl Trace {
+    fn of(python: &Description) -> (Vec<PathBuf>, Self) {
+        let mut paths = python.prefixes.clone();
+        paths.push(python.executable.clone());
+        let trace = Trace::at(&paths);
+        (paths, trace)
+    }
+
+    pub fn at(paths: &[PathBuf]) -> Self {
+        // Of directories the time says nothing: what is installed into them is seen as it is.
+        let look = |path: &PathBuf| {
+            let status = std::fs::metadata(path).ok()?;
+            Some((status.dev(), status.ino(), if status.is_dir() { 0 } else { status.mtime() }))
+        };
+        Trace(paths.iter().map(look).collect())
+    }
 }
 
 /// A Python that can run in slots.
 #[derive(Debug, Clone)]
 pub struct Python {
+    /// Where it lies, and what lay there when it was asked.
+    pub trace: (Vec<PathBuf>, Trace),
     pub version: String,
     pub launch: Launch,
     pub root: Root,
@@ -68,6 +98,10 @@ pub enum PythonError {
         path.display(), OLDEST.0, OLDEST.1
     )]
     TooOld { path: PathBuf, version: String },
+    #[error("{} is {implementation}: CPython is needed, because programs run in forks of it", path.display())]
+    OtherKind { path: PathBuf, implementation: String },
+    #[error("{} cannot be shown to programs: {reason}", mount.display())]
+    Mount { mount: PathBuf, reason: String },
     #[error(
         "Python's prefix {} contains {}, which programs must not see: use a Python with a directory of its own",
         prefix.display(), private.display()
@@ -79,19 +113,20 @@ pub enum PythonError {
 #[derive(Debug, Deserialize)]
 struct Description {
     version: (u32, u32, u32),
+    implementation: String,
     executable: PathBuf,
     /// `sys.prefix` and its kin: where the standard library and the packages are.
     prefixes: Vec<PathBuf>,
 }
 
-const DESCRIBE: &str = "import sys,json;print(json.dumps(dict(version=sys.version_info[:3],executable=sys.executable,\
+const DESCRIBE: &str = "import sys,json;print(json.dumps(dict(version=sys.version_info[:3],implementation=sys.implementation.name,executable=sys.executable,\
                         prefixes=[sys.prefix,sys.base_prefix,sys.exec_prefix,sys.base_exec_prefix])))";
 
 /// Asks the host's Python, `configured` or found by name, what it needs. None of a caller's code runs here.
 ///
 /// `private` are directories that no slot may ever show.
-pub async fn discover(configured: Option<&Path>, private: &[PathBuf]) -> Result<Python, PythonError> {
-    let path = match configured {
+pub async fn discover(settings: &Settings, private: &[PathBuf]) -> Result<Python, PythonError> {
+    let path = match settings.python.as_deref() {
         Some(path) => path.to_owned(),
         None => find().ok_or(PythonError::Missing)?,
     };
@@ -101,10 +136,23 @@ pub async fn discover(configured: Option<&Path>, private: &[PathBuf]) -> Result<
     if (major, minor) < OLDEST {
         return Err(PythonError::TooOld { path, version });
     }
-    let root = root(&description, private)?;
+    if description.implementation != "cpython" {
+        return Err(PythonError::OtherKind { path, implementation: description.implementation });
+    }
+    let mut root = root(&description, private)?;
+    show_mounts(&mut root, &settings.mounts, private)?;
+    if settings.network == Network::Host {
+        show_name_service(&mut root, private)?;
+    }
+    let trace = Trace::of(&description);
     let directory = description.executable.parent().unwrap_or(Path::new("/usr/bin"));
     let environment = environment(directory);
-    Ok(Python { version, launch: Launch { executable: description.executable, environment }, root })
+    Ok(Python {
+        trace,
+        version,
+        launch: Launch { executable: description.executable, environment, preload: settings.preload.clone() },
+        root,
+    })
 }
 
 fn find() -> Option<PathBuf> {
@@ -160,7 +208,9 @@ fn environment(python_directory: &Path) -> BTreeMap<String, String> {
         // What a program printed before it was stopped is to be kept.
         ("PYTHONUNBUFFERED", "1"),
         ("PYTHONDONTWRITEBYTECODE", "1"),
-        ("MPLBACKEND", "Agg"),
+        // Draws without a display, and saves what it is asked to show.
+        ("MPLBACKEND", "module://matplotlib_to_file"),
+        ("PYTHONPATH", runner::SITE),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
@@ -203,7 +253,7 @@ fn root(python: &Description, private: &[PathBuf]) -> Result<Root, PythonError> 
 }
 
 /// Shows `path` at its own name and, where links lead elsewhere, at its real one.
-fn show(root: &mut Root, path: &Path, private: &[PathBuf]) -> Result<(), PythonError> {
+pub fn show(root: &mut Root, path: &Path, private: &[PathBuf]) -> Result<(), PythonError> {
     let Ok(real) = path.canonicalize() else { return Ok(()) };
     if let Some(private) = private.iter().find(|private| private.starts_with(&real)) {
         return Err(PythonError::TooWide { prefix: real, private: private.clone() });

@@ -1,31 +1,43 @@
 //! A slot as the interpreter holds it: made by the spawner, given one job, read until its end, and gone when dropped.
 
+mod control;
 pub mod first_process;
+mod place;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::{Pid, Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
-use crate::channel::{Exit, Failure, SlotMessage, receive, send};
-use crate::job::Job;
-use crate::sandbox::watch;
-use crate::spawner::SpawnerMessage;
+use crate::channel::{Failure, SlotMessage, send_bytes};
+use crate::control_group::ControlGroup;
+use crate::sandbox::{refused, watch};
+use crate::spawner::{Need, SpawnerMessage};
+use crate::workshop::Workshop;
+use control::{next, request};
+pub use place::{Stamp, put};
 
 /// Longest wait for a slot to be built, and for one that was killed to be gone. Both take milliseconds on an idle machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// One execution's private world. Dropping it kills everything in it.
+/// One execution's private world, with a child that waits for a program. Dropping it kills everything in it.
 pub struct Slot {
     control: AsyncFd<OwnedFd>,
     process: FirstProcess,
     /// The directory `/workspace`, which can be read after everything in the slot has ended.
     pub workspace: OwnedFd,
+    /// The first process and the child, as the host sees them: all others descend from them.
+    pub processes: [Pid; 2],
+    pub group: Option<ControlGroup>,
+    /// What it was made with, which ends when its last slot does.
+    pub workshop: Arc<Workshop>,
 }
 
 /// The program's output: ends when the last process of the slot has ended.
@@ -34,11 +46,25 @@ pub struct Output {
     pub stderr: pipe::Receiver,
 }
 
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    pub exit: Exit,
+    /// What its process, without its children's, took of the processors.
+    pub cpu_time: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum SlotError {
     #[error(transparent)]
     Failed(#[from] Failure),
-    #[error("the slot's first process ended without an answer: it was killed from outside, or memory ran out")]
+    #[error("the program's surroundings were ended from outside, or memory ran out")]
     Died,
     #[error("the spawner of slots is gone: it was killed; it is started again with the next execution")]
     SpawnerGone(#[source] io::Error),
@@ -49,48 +75,72 @@ pub enum SlotError {
 }
 
 impl Slot {
-    /// Has the spawner at the other end of `spawner` build a slot, and waits until it is isolated and waiting for its job.
-    pub async fn build(spawner: &AsyncFd<OwnedFd>) -> Result<(Slot, Output), SlotError> {
+    /// Has the spawner of `workshop` build a slot, and waits until its child is isolated and waiting for its job.
+    pub async fn build(workshop: Arc<Workshop>, need: Need) -> Result<(Slot, Output), SlotError> {
+        let group = workshop.groups.as_ref().map(|groups| groups.make(&workshop.policy.limits)).transpose()?;
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(io::Error::from)?;
         rustix::io::ioctl_fionbio(&control, true).map_err(io::Error::from)?;
+        // Of each message the kernel tells who sent it: so the child's id is known as it is outside.
+        set_socket_passcred(&control, true).map_err(io::Error::from)?;
         let (stdout, stdout_theirs) = output_pipe()?;
         let (stderr, stderr_theirs) = output_pipe()?;
-        let descriptors = [theirs.as_fd(), stdout_theirs.as_fd(), stderr_theirs.as_fd()];
-        timeout(DEADLINE, request(spawner, &descriptors)).await.map_err(|_| SlotError::Slow)??;
+        let mut descriptors = vec![theirs.as_fd(), stdout_theirs.as_fd(), stderr_theirs.as_fd()];
+        descriptors.extend(group.iter().map(|group| group.entrance.as_fd()));
+        let spawner = &workshop.spawner;
+        timeout(DEADLINE, request(spawner, &SpawnerMessage::Spawn(need), &descriptors))
+            .await
+            .map_err(|_| SlotError::Slow)??;
         drop((theirs, stdout_theirs, stderr_theirs));
 
         let control = watch(control)?;
         let ready = async {
-            let process = match next(&control).await? {
+            let spawned = next(&control).await?;
+            let process = match (spawned.message, spawned.descriptors.into_iter().next()) {
                 (SlotMessage::Spawned, Some(process)) => FirstProcess(watch(process)?),
-                (SlotMessage::Failed(failure), _) => return Err(failure.into()),
-                _ => return Err(SlotError::Died),
+                (message, _) => return Err(unexpected(message)),
             };
-            match next(&control).await? {
-                (SlotMessage::Ready, Some(workspace)) => Ok((process, workspace)),
-                (SlotMessage::Failed(failure), _) => Err(failure.into()),
-                _ => Err(SlotError::Died),
+            let built = next(&control).await?;
+            let (workspace, first) = match (built.message, built.descriptors.into_iter().next(), built.sender) {
+                (SlotMessage::Built, Some(workspace), Some(first)) => (workspace, first),
+                (message, ..) => return Err(unexpected(message)),
+            };
+            let ready = next(&control).await?;
+            match (ready.message, ready.sender) {
+                (SlotMessage::Ready, Some(child)) => Ok((process, workspace, [first, child])),
+                (message, _) => Err(unexpected(message)),
             }
         };
-        let (process, workspace) = timeout(DEADLINE, ready).await.map_err(|_| SlotError::Slow)??;
-        Ok((Slot { control, process, workspace }, Output { stdout, stderr }))
+        let (process, workspace, processes) = timeout(DEADLINE, ready).await.map_err(|_| SlotError::Slow)??;
+        Ok((Slot { control, process, workspace, processes, group, workshop }, Output { stdout, stderr }))
     }
 
-    /// Hands over the job and its files' descriptors: Python starts.
-    pub fn start(&self, job: &Job, files: &[OwnedFd]) -> Result<(), SlotError> {
-        let job = job.write()?;
-        let descriptors: Vec<_> = std::iter::once(job.as_fd()).chain(files.iter().map(AsFd::as_fd)).collect();
-        Ok(send(&self.control, &(), &descriptors)?)
-    }
-
-    /// Waits for Python's end; the caller bounds it.
-    pub async fn ended(&self) -> Result<Exit, SlotError> {
-        match next(&self.control).await? {
-            (SlotMessage::Exited(exit), _) => Ok(exit),
-            (SlotMessage::Failed(failure), _) => Err(failure.into()),
-            _ => Err(SlotError::Died),
+    /// Hands over the job, after what it needs has been put into the workspace: the program starts.
+    pub fn start(&self, job: &[u8]) -> Result<(), SlotError> {
+        match send_bytes(&self.control, job, &[]) {
+            // Nobody holds the other end: neither the child nor the zygote is there.
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                Err(SlotError::Died)
+            }
+            result => Ok(result?),
         }
+    }
+
+    /// Waits for the program's end; the caller bounds it.
+    pub async fn ended(&self) -> Result<Ended, SlotError> {
+        match next(&self.control).await?.message {
+            SlotMessage::Exited { status, cpu_milliseconds } => {
+                let signal = status & 0x7f;
+                let exit = if signal == 0 { Exit::Code((status >> 8) & 0xff) } else { Exit::Signal(signal) };
+                Ok(Ended { exit, cpu_time: Duration::from_millis(cpu_milliseconds) })
+            }
+            message => Err(unexpected(message)),
+        }
+    }
+
+    /// Whether its child still waits: it may have been killed from outside while nobody looked.
+    pub fn is_waiting(&self) -> bool {
+        control::is_quiet(&self.control)
     }
 
     /// Kills everything in the slot and waits until it is gone; what it wrote stays readable.
@@ -100,6 +150,17 @@ impl Slot {
             Ok(ended) => Ok(ended.map(drop)?),
             Err(_) => Err(SlotError::Slow),
         }
+    }
+}
+
+/// What came instead of what is always next.
+fn unexpected(message: SlotMessage) -> SlotError {
+    match message {
+        SlotMessage::Failed(failure) => failure.into(),
+        SlotMessage::Refused { step, error } => {
+            Failure::Isolation(refused(&step, &io::Error::from_raw_os_error(error))).into()
+        }
+        _ => SlotError::Died,
     }
 }
 
@@ -123,33 +184,4 @@ fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
     let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((pipe::Receiver::from_owned_fd(ours)?, theirs))
-}
-
-/// Asks the spawner for a slot, when it is its turn: the socket holds only so many requests.
-async fn request(spawner: &AsyncFd<OwnedFd>, descriptors: &[BorrowedFd<'_>]) -> Result<(), SlotError> {
-    loop {
-        let mut ready = spawner.writable().await?;
-        match ready.try_io(|spawner| send(spawner.get_ref(), &SpawnerMessage::Spawn, descriptors)) {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
-                return Err(SlotError::SpawnerGone(error));
-            }
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_would_block) => {}
-        }
-    }
-}
-
-/// The next message of a slot, with its descriptor if it brought one.
-async fn next(control: &AsyncFd<OwnedFd>) -> Result<(SlotMessage, Option<OwnedFd>), SlotError> {
-    loop {
-        let mut ready = control.readable().await?;
-        match ready.try_io(|control| receive(control.get_ref())) {
-            Ok(Ok(Some((message, descriptors)))) => return Ok((message, descriptors.into_iter().next())),
-            Ok(Ok(None)) => return Err(SlotError::Died),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => return Err(SlotError::Died),
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_would_block) => {}
-        }
-    }
 }

@@ -35,10 +35,55 @@ pub struct ExecuteResponse {
     pub stdout: String,
 }
 
-/// A header of the embedded interpreter's answer, with [`TIMED_OUT`] where it ended the program at its time limit. Not a part of
-/// the JSON, whose text a program can write.
+/// How an execution ended, where the exit code alone does not tell it from what a program may say itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The program came to its own end, whatever its exit code.
+    Finished,
+    /// It was stopped at its time limit.
+    TimedOut,
+    /// It was stopped at another limit, which `stderr` names.
+    Limited,
+}
+
+/// A header of the embedded interpreter's answer that holds the [`Outcome`]. Not a part of the JSON, whose text a program can write.
 pub const OUTCOME_HEADER: &str = "x-execution-outcome";
-pub const TIMED_OUT: &str = "timed-out";
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Finished => "finished",
+            Outcome::TimedOut => "timed-out",
+            Outcome::Limited => "limited",
+        }
+    }
+}
+
+/// One line of the embedded interpreter's answer to `Accept: application/x-ndjson`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Event {
+    /// What the program has printed since the last event.
+    Stdout {
+        stdout: String,
+    },
+    Stderr {
+        stderr: String,
+    },
+    /// The last event: what the answer without events is, with all that is kept of the output.
+    Result {
+        result: ExecuteResponse,
+        outcome: Outcome,
+    },
+    /// The last event, instead of a result: it could not be run to its end.
+    Error {
+        detail: String,
+    },
+}
+
+/// The media type of such an answer.
+pub const EVENTS: &str = "application/x-ndjson";
 
 /// Whether `id` has the form of a file id: `^[0-9a-zA-Z_-]{1,255}$`.
 pub fn is_file_id(id: &str) -> bool {

@@ -6,13 +6,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use python_interpreter::Network;
 use python_interpreter::executor::{Executor, Settings};
 use python_interpreter::http::{self, Leave, Listener};
-use python_interpreter::limits::Limits;
+use python_interpreter::mounts::Mount;
 use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::limits::LimitArguments;
 use crate::cli::start_up::start_up;
 use crate::listener::{Bound, remove};
 use crate::systemd;
@@ -27,10 +29,21 @@ pub struct Arguments {
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_PYTHON", value_name = "PROGRAM")]
     python: Option<PathBuf>,
 
-    /// Longest time that a program may take, in seconds
-    #[arg(long, env = "PYTHON_INTERPRETER_MCP_TIMEOUT", value_name = "SECONDS", default_value_t = 300,
-          value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    timeout: u64,
+    /// Modules that programs find imported already, as numpy,pandas,matplotlib.pyplot
+    #[arg(long, env = "PYTHON_INTERPRETER_MCP_PRELOAD", value_name = "MODULES", value_delimiter = ',', value_parser = module,
+          default_value = "collections,datetime,json,math,random,re")]
+    preload: Vec<String>,
+
+    /// A folder that programs may read, as ~/data:/data
+    #[arg(long, env = "PYTHON_INTERPRETER_MCP_MOUNT", value_name = "SOURCE:TARGET", value_delimiter = ',')]
+    mount: Vec<Mount>,
+
+    /// What of the network programs reach
+    #[arg(long, env = "PYTHON_INTERPRETER_MCP_NETWORK", value_enum, default_value_t = NetworkChoice::None)]
+    network: NetworkChoice,
+
+    #[command(flatten)]
+    limits: LimitArguments,
 
     /// Programs that may run at the same time [default: two for each processor, at least eight]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -43,6 +56,23 @@ pub struct Arguments {
     /// With --background, how long to wait for the next connection, in seconds
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_IDLE_EXIT", value_name = "SECONDS", default_value_t = 600)]
     idle_exit: u64,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum NetworkChoice {
+    /// Nothing but a loopback of their own
+    None,
+    /// All that you reach, services on this machine included
+    Host,
+}
+
+impl From<NetworkChoice> for Network {
+    fn from(choice: NetworkChoice) -> Self {
+        match choice {
+            NetworkChoice::None => Network::None,
+            NetworkChoice::Host => Network::Host,
+        }
+    }
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -58,7 +88,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 async fn serve(arguments: Arguments, bound: Option<Bound>) -> anyhow::Result<ExitCode> {
     let settings = |state_directory: PathBuf| Settings {
         python: arguments.python.clone(),
-        limits: Limits { timeout: Duration::from_secs(arguments.timeout), ..Limits::default() },
+        preload: arguments.preload.iter().filter(|name| !name.is_empty()).cloned().collect(),
+        limits: arguments.limits.limits(),
+        mounts: arguments.mount.clone(),
+        network: arguments.network.into(),
         spawner: vec!["/proc/self/exe".into(), "spawner".into()],
         concurrency: arguments.concurrency.map_or_else(default_concurrency, usize::from),
         state_directory,
@@ -109,6 +142,17 @@ async fn listen(address: SocketAddr) -> anyhow::Result<Listener> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     Ok(Listener::Tcp(listener))
+}
+
+/// A module's name; empty for none.
+fn module(text: &str) -> Result<String, String> {
+    let is_name = |part: &str| !part.is_empty() && part.chars().all(|letter| letter == '_' || letter.is_alphanumeric());
+    let name = text.trim();
+    if name.is_empty() || name.split('.').all(is_name) {
+        Ok(name.to_owned())
+    } else {
+        Err("it is no module's name".to_owned())
+    }
 }
 
 /// Programs that wait for something leave room for another one.

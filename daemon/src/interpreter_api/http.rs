@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use python_interpreter::wire::{ExecuteRequest, ExecuteResponse, OUTCOME_HEADER, TIMED_OUT};
+use python_interpreter::wire::{ExecuteRequest, ExecuteResponse, OUTCOME_HEADER, Outcome};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, ClientBuilder, Response};
 
@@ -78,7 +78,8 @@ impl Address {
             let (body, _) = self.read(response, MAX_SHOWN_BODY_BYTES).await?;
             return Err(Failure::Status { status: status.as_u16(), body });
         }
-        let timed_out = response.headers().get(OUTCOME_HEADER).is_some_and(|outcome| outcome == TIMED_OUT);
+        let timed_out =
+            response.headers().get(OUTCOME_HEADER).is_some_and(|outcome| outcome == Outcome::TimedOut.as_str());
         let (mut answer, complete) = self.read(response, MAX_ANSWER_BYTES).await?;
         if !complete {
             answer.truncate(MAX_SHOWN_ANSWER_BYTES);

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::mpsc;
 
 use super::Problem;
+use super::events::Events;
 use crate::files::FileStore;
 
 /// Longest wait for the next part of a request's body.
@@ -25,10 +26,11 @@ pub const READ_DEADLINE: Duration = Duration::from_secs(60);
 const FILE_LIMIT: u64 = 256 * 1024 * 1024;
 const CHUNK: usize = 64 * 1024;
 
-/// What is answered with: something short, or a stored file read as it is sent.
+/// What is answered with: something short, a stored file read as it is sent, or an execution told as it happens.
 pub enum Body {
     Whole(Full<Bytes>),
     File(File),
+    Events(Events),
 }
 
 impl Default for Body {
@@ -44,6 +46,7 @@ impl hyper::body::Body for Body {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Body::Whole(whole) => Pin::new(whole).poll_frame(context).map_err(|never| match never {}),
+            Body::Events(events) => events.poll_next(context).map(|line| line.map(|line| line.map(Frame::data))),
             Body::File(file) => {
                 let mut chunk = BytesMut::zeroed(CHUNK);
                 let mut buffer = ReadBuf::new(&mut chunk);
@@ -58,7 +61,7 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Body::Whole(whole) => whole.size_hint(),
-            Body::File(_) => SizeHint::default(),
+            Body::File(_) | Body::Events(_) => SizeHint::default(),
         }
     }
 }
@@ -126,7 +129,7 @@ pub(super) async fn put(
     json(StatusCode::CREATED, &serde_json::json!({ "id": stored }))
 }
 
-fn failed(error: impl std::fmt::Display) -> Problem {
+pub(super) fn failed(error: impl std::fmt::Display) -> Problem {
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 

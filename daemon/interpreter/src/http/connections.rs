@@ -80,6 +80,7 @@ pub async fn run(listener: Listener, executor: Executor, leave: Leave, shutdown:
                     sweep(&executor);
                 }
                 tick += 1;
+                executor.maintain();
                 if connections.count() > 0 {
                     idle_since = Instant::now();
                 }

@@ -1,26 +1,22 @@
-//! No capabilities: in the slot's own namespaces the first process has them all, the program none.
+//! The one capability that the zygote keeps across its exec, inside the outer sandbox: children are born into the pid namespaces of
+//! slots. They drop it with all others (`zygote/src/enter.rs`).
 
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
-use rustix::io::Errno;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
-    set_no_new_privs,
+    CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set, set_capabilities,
 };
 
-pub fn drop_all() -> io::Result<()> {
-    // An executable with file capabilities or the set-user-id bit gains nothing.
-    set_no_new_privs(true)?;
-    clear_ambient_capability_set()?;
-    for number in 0..64 {
-        let capability = CapabilitySet::from_bits_retain(1 << number);
-        match remove_capability_from_bounding_set(capability) {
-            Ok(()) => {}
-            // One past the last capability that this kernel knows.
-            Err(Errno::INVAL) => break,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let none = CapabilitySet::empty();
-    Ok(set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
+/// Has `command` keep CAP_SYS_ADMIN of the user namespace that it is started in.
+pub fn keep_to_join_namespaces(command: &mut Command) {
+    let act = || {
+        let kept = CapabilitySet::SYS_ADMIN;
+        let own = capabilities(None)?;
+        set_capabilities(None, CapabilitySets { inheritable: kept, ..own })?;
+        io::Result::Ok(configure_capability_in_ambient_set(kept, true)?)
+    };
+    // SAFETY: only system calls, which may be made between fork and exec.
+    unsafe { command.pre_exec(act) };
 }

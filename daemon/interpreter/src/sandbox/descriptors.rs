@@ -1,16 +1,24 @@
-//! Open file descriptors are access: a slot starts with those it needs and its program with three.
+//! Open file descriptors are access: each process of a sandbox starts with those it needs, and programs with three.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use rustix::fs::{Mode, OFlags};
 use tokio::io::unix::AsyncFd;
 
-const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
-
-/// Marks everything above stderr to be closed by exec, whoever opened it.
-pub fn close_on_exec() -> io::Result<()> {
-    close_range(3, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC)
+/// Has `command` find `descriptor` as its descriptor `number`.
+pub fn pass_on(command: &mut Command, descriptor: OwnedFd, number: RawFd) {
+    let act = move || {
+        // SAFETY: dup2 takes numbers; the new one is open in the child alone, and after an exec nobody else's.
+        match unsafe { libc::dup2(descriptor.as_raw_fd(), number) } {
+            new if new == number => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: dup2 may be called between fork and exec.
+    unsafe { command.pre_exec(act) };
 }
 
 /// Closes every descriptor but `kept`, with /dev/null as standard input, output and error.

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io;
 
-use rustix::process::{Pid, getgid, getuid};
+use rustix::process::{DumpableBehavior, Gid, Pid, Uid, getgid, getuid, set_dumpable_behavior};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use serde::{Deserialize, Serialize};
 
@@ -48,23 +48,63 @@ impl Identity {
 
     /// Writes the id maps of process `pid`, which is the first in its user namespace.
     pub fn map(&self, pid: Pid) -> io::Result<()> {
-        let process = format!("/proc/{}", pid.as_raw_nonzero());
-        if !self.switch {
-            // Without privileges the kernel demands this before a group map.
-            fs::write(format!("{process}/setgroups"), "deny")?;
-        }
-        fs::write(format!("{process}/uid_map"), format!("{INSIDE} {} 1", self.uid))?;
-        fs::write(format!("{process}/gid_map"), format!("{INSIDE} {} 1", self.gid))
+        // Without privileges the kernel demands a denial before a group map.
+        write_maps(pid, self.uid, self.gid, !self.switch)
     }
 
-    /// Becomes the mapped user for good, keeping the capabilities in the slot's own namespaces.
+    /// Becomes the mapped user for good, keeping the capabilities in the sandbox's own namespaces.
     pub fn assume(&self) -> io::Result<()> {
         if self.switch {
-            let (uid, gid) = (rustix::process::Uid::from_raw(INSIDE), rustix::process::Gid::from_raw(INSIDE));
+            let (uid, gid) = (Uid::from_raw(INSIDE), Gid::from_raw(INSIDE));
             set_thread_groups(&[])?;
             set_thread_res_gid(gid, gid, gid)?;
             set_thread_res_uid(uid, uid, uid)?;
+            // Slots are found through this process's children, which a change of user hides from other processes.
+            set_dumpable_behavior(DumpableBehavior::Dumpable)?;
         }
         Ok(())
     }
+
+    /// Lets this thread make files as the program's user, until the guard is dropped.
+    pub fn act(&self) -> ActAs {
+        if self.switch {
+            set_file_ids(self.uid, self.gid);
+        }
+        ActAs { switched: self.switch }
+    }
+}
+
+/// While it lives, files that this thread makes belong to the program's user.
+pub struct ActAs {
+    switched: bool,
+}
+
+impl Drop for ActAs {
+    fn drop(&mut self) {
+        if self.switched {
+            set_file_ids(0, 0);
+        }
+    }
+}
+
+fn set_file_ids(uid: u32, gid: u32) {
+    // The C library has no wrapper that would do it for all threads: these are this thread's own.
+    // SAFETY: takes a number; it cannot fail for root.
+    unsafe { libc::setfsgid(gid) };
+    // SAFETY: as above.
+    unsafe { libc::setfsuid(uid) };
+}
+
+/// Writes the id maps of a slot's first process: the same user as in the outer sandbox.
+pub fn map_inside(pid: Pid) -> io::Result<()> {
+    write_maps(pid, INSIDE, INSIDE, true)
+}
+
+fn write_maps(pid: Pid, uid: u32, gid: u32, deny_groups: bool) -> io::Result<()> {
+    let process = format!("/proc/{}", pid.as_raw_nonzero());
+    if deny_groups {
+        fs::write(format!("{process}/setgroups"), "deny")?;
+    }
+    fs::write(format!("{process}/uid_map"), format!("{INSIDE} {uid} 1"))?;
+    fs::write(format!("{process}/gid_map"), format!("{INSIDE} {gid} 1"))
 }

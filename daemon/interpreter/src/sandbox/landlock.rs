@@ -2,10 +2,11 @@
 //! directories may be written, and signals and abstract sockets stay within.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+    RulesetCreated, RulesetCreatedAttr, Scope,
 };
 
 use super::root::{DEVICES, WRITABLE};
@@ -13,12 +14,10 @@ use super::root::{DEVICES, WRITABLE};
 /// The newest rights asked for; an older kernel (from Linux 5.13) enforces those it knows.
 const NEWEST: ABI = ABI::V6;
 
-pub fn restrict() -> io::Result<()> {
-    let status = ruleset().and_then(|rules| rules.restrict_self().map_err(io::Error::other))?;
-    match status.ruleset {
-        RulesetStatus::NotEnforced => Err(io::Error::other("this kernel does not enforce Landlock")),
-        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
-    }
+/// A ruleset for one slot, whose own places it names; a child restricts itself by it.
+pub fn rules() -> io::Result<OwnedFd> {
+    let rules = ruleset()?;
+    Option::<OwnedFd>::from(rules).ok_or_else(|| io::Error::other("this kernel does not enforce Landlock"))
 }
 
 fn ruleset() -> io::Result<RulesetCreated> {

@@ -1,30 +1,33 @@
-//! One clone into all of a slot's namespaces, and what its two sides need of signals.
+//! One clone into all of a sandbox's namespaces, and what its two sides need of signals.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use rustix::process::Pid;
 
-/// The first process of a new slot, as its parent sees it.
+use super::Network;
+
+/// The first process in new namespaces, as its parent sees it.
 pub struct Child {
     pub pid: Pid,
     /// Kills and waits for exactly this process; killing it ends its pid namespace with everything in it.
     pub pidfd: OwnedFd,
 }
 
-/// Clones this process into new user, pid, mount, network, ipc, uts and cgroup namespaces: `None` in the child.
+/// Clones this process into new user, pid, mount, ipc and uts namespaces, an own network if there is to be `none`, and with `outer`
+/// a cgroup namespace: `None` in the child.
 ///
 /// One clone for all, because mounting /proc needs a pid namespace that belongs to the user namespace. Only a process with a
 /// single thread may call it: the child goes on with a copy of its memory.
-pub fn clone_into_namespaces() -> io::Result<Option<Child>> {
+pub fn clone_into_namespaces(network: Network, outer: bool) -> io::Result<Option<Child>> {
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_NEWUSER
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNS
-        | libc::CLONE_NEWNET
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP
+        | if network == Network::None { libc::CLONE_NEWNET } else { 0 }
+        | if outer { libc::CLONE_NEWCGROUP } else { 0 }
         | libc::CLONE_PIDFD;
     // SAFETY: all-zero is a valid clone_args.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -45,17 +48,43 @@ pub fn clone_into_namespaces() -> io::Result<Option<Child>> {
     }
 }
 
-/// Lets the kernel reap this process's children; their ends are seen through pidfds.
-pub fn reap_children_automatically() {
+/// Lets the kernel reap whatever becomes this process's child.
+pub fn auto_reap() {
     // SAFETY: sets a disposition; no handler is installed.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
 }
 
-/// Gives every signal its default action again, in the slot: its first process waits for Python, and programs must not inherit
-/// what whoever started the interpreter chose to ignore.
+/// Sleeps until a signal arrives.
+pub fn pause() {
+    // SAFETY: takes nothing.
+    unsafe { libc::pause() };
+}
+
+/// Has the ends of children come as something to read, and not as a signal.
+pub fn child_ends() -> io::Result<OwnedFd> {
+    // SAFETY: all-zero is a valid, empty set.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is valid.
+    unsafe { libc::sigaddset(&raw mut set, libc::SIGCHLD) };
+    // SAFETY: the set outlives the call.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    // SAFETY: the set outlives the call.
+    match unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) } {
+        // SAFETY: a new descriptor that nobody else owns.
+        descriptor if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Gives every signal its default action again and blocks none: programs must not inherit what whoever started the interpreter
+/// chose to ignore.
 pub fn reset_signals() {
     for signal in 1..=libc::SIGRTMAX() {
         // SAFETY: sets a disposition; no handler is installed. Those that cannot be set stay as they are.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    // SAFETY: all-zero is a valid, empty set.
+    let none: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set outlives the call.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) };
 }

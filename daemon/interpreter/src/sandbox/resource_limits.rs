@@ -1,32 +1,33 @@
 //! Resource limits (setrlimit), inherited by every process of the program and never raised again.
 
-use std::io;
-
-use rustix::process::{Resource, Rlimit, setrlimit};
-
 use crate::limits::Limits;
 
-pub fn apply(limits: &Limits) -> io::Result<()> {
+/// (resource, value), each no more than what this process itself is limited to.
+pub fn list(limits: &Limits) -> Vec<(u32, u64)> {
     let list = [
-        (Resource::As, limits.memory),
-        (Resource::Nproc, limits.processes),
-        (Resource::Fsize, limits.file_size),
-        (Resource::Nofile, limits.open_files),
+        (libc::RLIMIT_AS, limits.address_space()),
+        (libc::RLIMIT_CPU, limits.cpu_time.as_secs()),
+        (libc::RLIMIT_NPROC, limits.processes),
+        (libc::RLIMIT_FSIZE, limits.file_size),
+        (libc::RLIMIT_NOFILE, limits.open_files),
         // No core file, and at 1 the kernel also leaves out a crash handler that is piped to, which at 0 it would start.
-        (Resource::Core, 1),
+        (libc::RLIMIT_CORE, 1),
         // Counted for the user, not for the slot: what programs take here, the user's own processes miss.
-        (Resource::Sigpending, 256),
+        (libc::RLIMIT_SIGPENDING, 256),
         // Memory outside RLIMIT_AS: locked pages and POSIX message queues.
-        (Resource::Memlock, 64 * 1024),
-        (Resource::Msgqueue, 0),
+        (libc::RLIMIT_MEMLOCK, 64 * 1024),
+        (libc::RLIMIT_MSGQUEUE, 0),
         // No raising of its own priority above what it was given.
-        (Resource::Nice, 0),
-        (Resource::Rtprio, 0),
+        (libc::RLIMIT_NICE, 0),
+        (libc::RLIMIT_RTPRIO, 0),
     ];
-    for (resource, value) in list {
-        // What the user already limits more tightly stays so.
-        let hard = rustix::process::getrlimit(resource).maximum.map_or(value, |maximum| maximum.min(value));
-        setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) })?;
-    }
-    Ok(())
+    list.into_iter().map(|(resource, value)| (resource, value.min(own_maximum(resource)))).collect()
+}
+
+/// What the user already limits more tightly stays so.
+fn own_maximum(resource: libc::__rlimit_resource_t) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the structure outlives the call; where it fails, there is no limit.
+    unsafe { libc::getrlimit(resource, &raw mut limit) };
+    limit.rlim_max
 }

@@ -1,5 +1,5 @@
-//! A root of its own: a small read-only tmpfs with Python's prefixes bound into it, memory-backed places to write, /proc and a
-//! few devices. What is not listed here does not exist for the program.
+//! A root of its own: a small read-only tmpfs with Python's prefixes bound into it and a few devices, made once; and for each slot
+//! memory-backed places to write and its own /proc. What is not listed here does not exist for the program.
 
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -17,15 +17,19 @@ use rustix::process::{chdir, pivot_root, umask};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
+use crate::runner;
 
 /// Where a program may write; together bounded by [`Limits::workspace`].
 pub const WRITABLE: [&str; 3] = ["/workspace", "/tmp", "/dev/shm"];
 pub const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
 /// Names of the kernel's keyrings, which belong to the user and not to a namespace.
-const MASKED: [&str; 2] = ["proc/keys", "proc/key-users"];
+const MASKED: [&str; 2] = ["/proc/keys", "/proc/key-users"];
 /// Exists on every Linux system; it is only where the new root is put together.
 const STAGING: &str = "/tmp";
+/// Where a slot's own places are put together: its /proc is mounted over it afterwards, so that nothing has to be unmounted, for
+/// which the kernel would wait until all processors have looked up.
+const SLOT_STAGING: &str = "/proc";
 /// Room for the root's own directories, links and small files.
 const ROOT_OPTIONS: &CStr = c"mode=0755,size=4m,nr_inodes=4096";
 
@@ -66,21 +70,39 @@ impl Root {
         })
     }
 
-    /// Builds the new root and makes it this process's only one; ends in `/workspace`.
+    /// Builds the outer sandbox's root and makes it this process's only one.
     pub fn build(&self, sources: Sources, limits: &Limits) -> io::Result<()> {
         umask(Mode::from_raw_mode(0o022));
         let own = MountFlags::NOSUID | MountFlags::NODEV;
         mount("tmpfs", STAGING, "tmpfs", own, ROOT_OPTIONS)?;
         chdir(STAGING)?;
+        fs::create_dir("proc")?;
         // First, because a Python may live below one of these places.
-        mount_writable(limits)?;
+        mount_writable(Path::new(""), limits)?;
         self.attach(sources)?;
-        mount_proc()?;
+        // Writable, because slots are mapped and their networks set through it; nothing may be mounted over parts of it, or the
+        // kernel would allow slots no /proc of their own.
+        mount("proc", "proc", "proc", own | MountFlags::NOEXEC, None)?;
         // Both roots at one place, then the old one is let go: it needs no directory in the new one.
         pivot_root(".", ".")?;
         unmount(".", UnmountFlags::DETACH)?;
         chdir("/")?;
-        set_attributes(CWD, c"/", 0, libc::MOUNT_ATTR_RDONLY)?;
+        set_attributes(CWD, c"/", 0, libc::MOUNT_ATTR_RDONLY)
+    }
+
+    /// Gives a slot its own places, over those of the outer sandbox; ends in `/workspace`.
+    pub fn build_slot(&self, limits: &Limits) -> io::Result<()> {
+        umask(Mode::from_raw_mode(0o022));
+        let is_covered = |bind: &&Bind| WRITABLE.iter().any(|path| bind.target.starts_with(path));
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+        let covered = self.binds.iter().filter(is_covered).map(|bind| Ok((bind, open_tree(CWD, &bind.target, flags)?)));
+        let covered: Vec<(&Bind, OwnedFd)> = covered.collect::<io::Result<_>>()?;
+        mount_writable(Path::new("/"), limits)?;
+        chdir("/")?;
+        for (bind, source) in covered {
+            attach(&bind.target, &source)?;
+        }
+        mount_proc()?;
         Ok(chdir(WRITABLE[0])?)
     }
 
@@ -103,38 +125,40 @@ impl Root {
             create_parent(path)?;
             fs::write(relative(path), content)?;
         }
+        for (path, content) in runner::FILES {
+            create_parent(Path::new(path))?;
+            fs::write(relative(Path::new(path)), content)?;
+        }
         Ok(())
     }
 }
 
-/// One tmpfs for all that a program can write, so that one size bounds it, shown in three places.
-fn mount_writable(limits: &Limits) -> io::Result<()> {
-    let options = format!("mode=0755,size={},nr_inodes={}", limits.workspace, limits.workspace_inodes);
+/// One tmpfs for all that a program can write, so that one size bounds it, shown in three places below `root`.
+fn mount_writable(root: &Path, limits: &Limits) -> io::Result<()> {
+    let options = format!("mode=0755,size={},nr_inodes={}", limits.workspace, limits.workspace_files);
     let own = MountFlags::NOSUID | MountFlags::NODEV;
-    fs::create_dir("slot")?;
     let options = CString::new(options).map_err(io::Error::other)?;
-    mount("tmpfs", "slot", "tmpfs", own, options.as_c_str())?;
+    let staging = root.join(relative(Path::new(SLOT_STAGING)));
+    mount("tmpfs", &staging, "tmpfs", own, options.as_c_str())?;
     // As on every system: /tmp and /dev/shm belong to all, the workspace to the program.
-    for ((part, mode), path) in
-        [("slot/workspace", 0o755), ("slot/tmp", 0o1777), ("slot/shm", 0o1777)].into_iter().zip(WRITABLE)
-    {
-        let place = relative(Path::new(path));
-        fs::create_dir(part)?;
-        fs::set_permissions(part, fs::Permissions::from_mode(mode))?;
-        fs::create_dir_all(place)?;
-        mount_bind(part, place)?;
+    for ((part, mode), path) in [("workspace", 0o755), ("tmp", 0o1777), ("shm", 0o1777)].into_iter().zip(WRITABLE) {
+        let (part, place) = (staging.join(part), root.join(relative(Path::new(path))));
+        fs::create_dir(&part)?;
+        fs::set_permissions(&part, fs::Permissions::from_mode(mode))?;
+        if !place.exists() {
+            fs::create_dir_all(&place)?;
+        }
+        mount_bind(&part, &place)?;
     }
-    unmount("slot", UnmountFlags::DETACH)?;
-    fs::remove_dir("slot")
+    Ok(())
 }
 
 /// The pid namespace's own /proc, read-only: nobody in it can write a setting of the kernel.
 fn mount_proc() -> io::Result<()> {
-    fs::create_dir("proc")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
-    mount("proc", "proc", "proc", flags, None)?;
+    mount("proc", "/proc", "proc", flags, None)?;
     for path in MASKED.into_iter().filter(|path| Path::new(path).exists()) {
-        mount_bind("dev/null", path)?;
+        mount_bind("/dev/null", path)?;
     }
     Ok(())
 }

@@ -1,61 +1,134 @@
 //! Seccomp: the system calls that ordinary programs use, and no others. An unlisted call fails with ENOSYS, as on a kernel that
 //! does not have it, so that libraries fall back by themselves (glibc from clone3 to clone, for one).
+//!
+//! Every child installs the filter, and the kernel then translates it and tries it on every call there is. So it is no list but a
+//! search: a dozen comparisons from each number to what happens with it.
 
-use std::io;
+use libc::sock_filter as Instruction;
 
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
-
-pub fn install() -> io::Result<()> {
-    seccompiler::apply_filter(&program()?).map_err(io::Error::other)
+/// What happens with a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Refuse,
+    Allow,
+    /// Not into new namespaces.
+    Clone,
+    /// These families only.
+    Sockets(&'static [i32]),
+    /// No characters may be pushed into a terminal's input. There is no terminal here; this holds if one ever leaks in.
+    Ioctl,
 }
 
-fn program() -> io::Result<BpfProgram> {
-    let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> =
-        ALLOWED.iter().chain(ALLOWED_ON_THIS_ARCHITECTURE).map(|number| (*number, Vec::new())).collect();
-    rules.insert(libc::SYS_clone, vec![all([masked(0, NEW_NAMESPACES, 0)?])?]);
-    rules.insert(
-        libc::SYS_socket,
-        SOCKET_FAMILIES.iter().map(|family| all([equal(0, *family)?])).collect::<io::Result<_>>()?,
-    );
-    rules.insert(libc::SYS_socketpair, vec![all([equal(0, libc::AF_UNIX)?])?]);
-    // Characters must not be pushed into a terminal's input. There is none here; this holds if one ever leaks in.
-    rules.insert(libc::SYS_ioctl, vec![all([different(1, libc::TIOCSTI)?, different(1, libc::TIOCLINUX)?])?]);
-    let architecture = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
-    SeccompFilter::new(rules, SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow, architecture)
-        .and_then(BpfProgram::try_from)
-        .map_err(io::Error::other)
+/// The filter, in the kernel's form.
+pub fn program() -> Vec<Instruction> {
+    let mut program = vec![
+        load(ARCHITECTURE_OFFSET),
+        jump(libc::BPF_JEQ, ARCHITECTURE, 1, 0),
+        // Another architecture's calls have other numbers.
+        give(libc::SECCOMP_RET_KILL_PROCESS),
+        load(NUMBER_OFFSET),
+    ];
+    program.extend(search(&segments()));
+    program
 }
 
-fn all<const N: usize>(conditions: [SeccompCondition; N]) -> io::Result<SeccompRule> {
-    SeccompRule::new(conditions.into()).map_err(io::Error::other)
+/// The first number of each run of calls with the same action, from 0 to the last there can be.
+fn segments() -> Vec<(u32, Action)> {
+    let mut actions: std::collections::BTreeMap<u32, Action> =
+        ALLOWED.iter().chain(ALLOWED_ON_THIS_ARCHITECTURE).map(|number| (*number as u32, Action::Allow)).collect();
+    actions.insert(libc::SYS_clone as u32, Action::Clone);
+    actions.insert(libc::SYS_socket as u32, Action::Sockets(&SOCKET_FAMILIES));
+    actions.insert(libc::SYS_socketpair as u32, Action::Sockets(&[libc::AF_UNIX]));
+    actions.insert(libc::SYS_ioctl as u32, Action::Ioctl);
+    let mut segments = vec![(0, Action::Refuse)];
+    for (number, action) in actions {
+        for (start, action) in [(number, action), (number + 1, Action::Refuse)] {
+            // What follows a call without a gap takes the place of the refusal that was put there.
+            if segments.last().is_some_and(|(last, _)| *last == start) {
+                segments.pop();
+            }
+            if segments.last().is_none_or(|(_, last)| *last != action) {
+                segments.push((start, action));
+            }
+        }
+    }
+    segments
 }
 
-/// The kernel reads these arguments as 32 bits wide; comparing more would let a stray upper half pass.
-fn condition(argument: u8, operator: SeccompCmpOp, value: u64) -> io::Result<SeccompCondition> {
-    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).map_err(io::Error::other)
+/// Finds the number's segment by halves.
+fn search(segments: &[(u32, Action)]) -> Vec<Instruction> {
+    if let [(_, action)] = segments {
+        return decide(*action);
+    }
+    let (lower, upper) = segments.split_at(segments.len() / 2);
+    let (left, right) = (search(lower), search(upper));
+    // A conditional jump reaches 255 instructions far, an unconditional one any number.
+    let far = Instruction { code: (libc::BPF_JMP | libc::BPF_JA) as u16, jt: 0, jf: 0, k: left.len() as u32 };
+    let first = upper.first().map_or(0, |(start, _)| *start);
+    [vec![jump(libc::BPF_JGE, first, 0, 1), far], left, right].concat()
 }
 
-fn masked(argument: u8, mask: u64, value: u64) -> io::Result<SeccompCondition> {
-    condition(argument, SeccompCmpOp::MaskedEq(mask), value)
+fn decide(action: Action) -> Vec<Instruction> {
+    let (allow, refuse) = (give(libc::SECCOMP_RET_ALLOW), give(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32));
+    match action {
+        Action::Allow => vec![allow],
+        Action::Refuse => vec![refuse],
+        Action::Clone => vec![load(argument(0)), jump(libc::BPF_JSET, NEW_NAMESPACES, 1, 0), allow, refuse],
+        Action::Sockets(families) => {
+            let mut checks = vec![load(argument(0))];
+            for family in families {
+                checks.extend([jump(libc::BPF_JEQ, *family as u32, 0, 1), allow]);
+            }
+            checks.push(refuse);
+            checks
+        }
+        Action::Ioctl => vec![
+            load(argument(1)),
+            jump(libc::BPF_JEQ, libc::TIOCSTI as u32, 2, 0),
+            jump(libc::BPF_JEQ, libc::TIOCLINUX as u32, 1, 0),
+            allow,
+            refuse,
+        ],
+    }
 }
 
-fn equal(argument: u8, value: i32) -> io::Result<SeccompCondition> {
-    condition(argument, SeccompCmpOp::Eq, value as u64)
+/// Offsets in `struct seccomp_data`.
+const NUMBER_OFFSET: u32 = 0;
+const ARCHITECTURE_OFFSET: u32 = 4;
+
+/// Where the lower half of an argument is. The kernel reads those that are looked at here as 32 bits wide; comparing more would let
+/// a stray upper half pass.
+const fn argument(number: u32) -> u32 {
+    16 + 8 * number + if cfg!(target_endian = "big") { 4 } else { 0 }
 }
 
-fn different(argument: u8, value: u64) -> io::Result<SeccompCondition> {
-    condition(argument, SeccompCmpOp::Ne, value)
+fn load(offset: u32) -> Instruction {
+    Instruction { code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: offset }
 }
 
-const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
+fn jump(kind: u32, value: u32, if_true: u8, if_false: u8) -> Instruction {
+    Instruction { code: (libc::BPF_JMP | kind | libc::BPF_K) as u16, jt: if_true, jf: if_false, k: value }
+}
+
+fn give(result: u32) -> Instruction {
+    Instruction { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: result }
+}
+
+/// What the kernel calls this architecture (linux/audit.h).
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xC000_003E;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xC000_00B7;
+#[cfg(target_arch = "riscv64")]
+const ARCHITECTURE: u32 = 0xC000_00F3;
+
+const NEW_NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET) as u64;
+    | libc::CLONE_NEWNET) as u32;
 
 const SOCKET_FAMILIES: [i32; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 
@@ -139,3 +212,94 @@ const ALLOWED_ON_THIS_ARCHITECTURE: &[i64] = &[libc::SYS_renameat];
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const ALLOWED_ON_THIS_ARCHITECTURE: &[i64] = &[];
+
+#[cfg(test)]
+mod tests {
+    use super::{ALLOWED, ALLOWED_ON_THIS_ARCHITECTURE, ARCHITECTURE, NEW_NAMESPACES, program};
+
+    /// What the kernel would do: runs the filter on a call.
+    fn result(architecture: u32, number: u32, arguments: [u64; 2]) -> u32 {
+        let data = |offset: u32| match offset {
+            0 => number,
+            4 => architecture,
+            16 => arguments[0] as u32,
+            24 => arguments[1] as u32,
+            _ => panic!("offset {offset}"),
+        };
+        let program = program();
+        let (mut place, mut value) = (0, 0);
+        loop {
+            let instruction = program[place];
+            place += 1;
+            let holds = match u32::from(instruction.code) {
+                code if code == libc::BPF_RET => return instruction.k,
+                code if code == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => {
+                    value = data(instruction.k);
+                    continue;
+                }
+                code if code == libc::BPF_JMP | libc::BPF_JA => {
+                    place += instruction.k as usize;
+                    continue;
+                }
+                code if code == libc::BPF_JMP | libc::BPF_JEQ => value == instruction.k,
+                code if code == libc::BPF_JMP | libc::BPF_JGE => value >= instruction.k,
+                code if code == libc::BPF_JMP | libc::BPF_JSET => value & instruction.k != 0,
+                code => panic!("code {code}"),
+            };
+            place += usize::from(if holds { instruction.jt } else { instruction.jf });
+        }
+    }
+
+    fn allows(number: i64, arguments: [u64; 2]) -> bool {
+        match result(ARCHITECTURE, number as u32, arguments) {
+            libc::SECCOMP_RET_ALLOW => true,
+            refused => {
+                assert_eq!(refused, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn exactly_the_listed_calls_are_allowed() {
+        let decided = [libc::SYS_clone, libc::SYS_socket, libc::SYS_socketpair, libc::SYS_ioctl];
+        // 0x4000_0000 marks the calls of another ABI on x86-64.
+        for number in (0..1024).chain(0x4000_0000..0x4000_0400).chain([i64::from(u32::MAX)]) {
+            let listed = ALLOWED.contains(&number) || ALLOWED_ON_THIS_ARCHITECTURE.contains(&number);
+            if !decided.contains(&number) {
+                assert_eq!(allows(number, [0, 0]), listed, "{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn arguments_decide_where_a_call_alone_does_not() {
+        assert!(allows(libc::SYS_clone, [libc::SIGCHLD as u64, 0]));
+        for bit in (0..32).map(|bit| 1 << bit) {
+            assert_eq!(allows(libc::SYS_clone, [bit, 0]), bit & u64::from(NEW_NAMESPACES) == 0, "{bit:x}");
+        }
+        for family in 0..50 {
+            assert_eq!(allows(libc::SYS_socket, [family, 0]), [1, 2, 10].contains(&family), "{family}");
+            assert_eq!(allows(libc::SYS_socketpair, [family, 0]), family == 1, "{family}");
+        }
+        // An upper half that the kernel does not read makes no difference.
+        assert!(!allows(libc::SYS_socket, [0x1_0000_0010, 0]));
+        assert!(allows(libc::SYS_ioctl, [0, u64::from(libc::TIOCGWINSZ as u32)]));
+        for request in [libc::TIOCSTI, libc::TIOCLINUX] {
+            assert!(
+                !allows(libc::SYS_ioctl, [0, u64::from(request as u32)])
+                    && !allows(libc::SYS_ioctl, [0, u64::from(request as u32) | 1 << 32])
+            );
+        }
+    }
+
+    #[test]
+    fn another_architectures_calls_end_the_program() {
+        assert_eq!(result(0x4000_0003, 1, [0, 0]), libc::SECCOMP_RET_KILL_PROCESS);
+    }
+
+    #[test]
+    fn the_filter_is_short() {
+        assert!(program().len() < 400, "{}", program().len());
+    }
+}

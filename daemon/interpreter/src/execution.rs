@@ -1,0 +1,211 @@
+//! One execution in a slot that waits for it: its files are put there, the program runs within its limits, and what it leaves
+//! is collected after everything in the slot has ended.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::Sender;
+use tokio::time::timeout;
+
+use crate::collect::{Collected, Known, collect, is_unchanged};
+use crate::executor::ExecuteError;
+use crate::explain;
+use crate::files::FileStore;
+use crate::memory;
+use crate::output::{Printed, Sink, Stream, read_stream};
+use crate::pool::Taken;
+use crate::prepare::{Prepared, WORKSPACE};
+use crate::slot::{Ended, Output, Slot, SlotError, put};
+use crate::wire::{Event, ExecuteResponse, Outcome};
+
+/// What may pass beyond a program's own time until its slot is gone and its output read.
+pub const TEARDOWN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What came of a request.
+#[derive(Debug)]
+pub struct Executed {
+    pub response: ExecuteResponse,
+    pub outcome: Outcome,
+}
+
+/// Why a program runs no more.
+pub enum End {
+    Itself(Ended),
+    /// At its time limit.
+    Time(Duration),
+    /// At its memory limit, as seen from outside.
+    Memory,
+    /// Its surroundings were taken away.
+    Lost(SlotError),
+}
+
+/// Runs `prepared` in `taken`, with the content of its files in their order.
+pub async fn run(
+    prepared: &Prepared,
+    files: Vec<File>,
+    taken: &mut Taken,
+    store: &Arc<FileStore>,
+    limit: Duration,
+    events: Option<&Sender<Event>>,
+) -> Result<Executed, ExecuteError> {
+    let slot = &taken.slot;
+    let limits = &slot.workshop.policy.limits;
+    let known = put_files(prepared, files, slot).await?;
+    slot.start(&prepared.job(&slot.workshop.launch))?;
+    let Some(output) = taken.output.take() else { return Err(ExecuteError::Stuck) };
+    let streams = [Stream::new(limits.output, limits.output_file), Stream::new(limits.output, limits.output_file)];
+    let running = until_end(slot, output, streams, store, limit, events);
+    let (end, [stdout, stderr]) =
+        timeout(limit + TEARDOWN_DEADLINE, running).await.map_err(|_| ExecuteError::Stuck)??;
+    let collected = collect_files(slot, known, store).await?;
+    answer(end, [stdout.end(), stderr.end()], collected, slot, store).await
+}
+
+async fn until_end(
+    slot: &Slot,
+    output: Output,
+    [mut stdout, mut stderr]: [Stream; 2],
+    store: &FileStore,
+    limit: Duration,
+    events: Option<&Sender<Event>>,
+) -> Result<(End, [Stream; 2]), SlotError> {
+    let program = async {
+        let end = tokio::select! {
+            ended = timeout(limit, slot.ended()) => match ended {
+                Ok(Ok(ended)) => End::Itself(ended),
+                Ok(Err(error)) => End::Lost(error),
+                Err(_) => End::Time(limit),
+            },
+            () = memory_exceeded(slot) => End::Memory,
+        };
+        // Background processes may hold the output open: it ends for certain only when they are gone.
+        slot.kill().await.map(|()| end)
+    };
+    let sinks: [Sink<'_>; 2] = [
+        events.map(|events| (events, (|stdout| Event::Stdout { stdout }) as fn(String) -> Event)),
+        events.map(|events| (events, (|stderr| Event::Stderr { stderr }) as fn(String) -> Event)),
+    ];
+    let (end, (), ()) = tokio::join!(
+        program,
+        read_stream(output.stdout, &mut stdout, store, sinks[0]),
+        read_stream(output.stderr, &mut stderr, store, sinks[1])
+    );
+    Ok((end?, [stdout, stderr]))
+}
+
+/// Where the kernel bounds the memory of the slot, there is nothing to watch.
+async fn memory_exceeded(slot: &Slot) {
+    match slot.group {
+        Some(_) => std::future::pending().await,
+        None => memory::exceeds(slot, slot.workshop.policy.limits.memory).await,
+    }
+}
+
+/// Puts the program and its files into the workspace.
+async fn put_files(prepared: &Prepared, files: Vec<File>, slot: &Slot) -> Result<Known, ExecuteError> {
+    let mut known = Known::new();
+    let failed = |path: &Path, source| ExecuteError::Workspace { path: path.display().to_string(), source };
+    if !files.is_empty() {
+        let workspace = slot.workspace.try_clone().map_err(SlotError::from)?;
+        let (identity, paths) = (slot.workshop.policy.identity.clone(), prepared.files.clone());
+        let work = move || {
+            let _as_program = identity.act();
+            let put_one = |((path, id), file): (&(_, String), File)| {
+                let path: &std::path::PathBuf = path;
+                let stamp = put(&workspace, path, file).map_err(|source| failed(path, source))?;
+                Ok((format!("{WORKSPACE}{}", path.display()), (stamp, Some(id.clone()))))
+            };
+            paths.iter().zip(files).map(put_one).collect::<Result<Known, ExecuteError>>()
+        };
+        known = tokio::task::spawn_blocking(work).await.map_err(|error| SlotError::Io(error.into()))??;
+    }
+    let _as_program = slot.workshop.policy.identity.act();
+    let script = Path::new(&prepared.script);
+    let stamp =
+        put(&slot.workspace, script, prepared.source_code.as_bytes()).map_err(|source| failed(script, source))?;
+    known.insert(format!("{WORKSPACE}{}", prepared.script), (stamp, None));
+    Ok(known)
+}
+
+async fn collect_files(slot: &Slot, known: Known, store: &Arc<FileStore>) -> Result<Collected, ExecuteError> {
+    if is_unchanged(&slot.workspace, &known) {
+        return Ok(Collected::default());
+    }
+    let workspace: OwnedFd = slot.workspace.try_clone().map_err(SlotError::from)?;
+    let (store, limits) = (store.clone(), slot.workshop.policy.limits.clone());
+    let work = tokio::task::spawn_blocking(move || collect(&workspace, &known, &store, &limits));
+    work.await.map_err(|error| SlotError::Io(error.into()).into())
+}
+
+/// What the caller gets, with a line in `stderr` for everything that is not as the program would expect.
+async fn answer(
+    end: End,
+    printed: [Printed; 2],
+    collected: Collected,
+    slot: &Slot,
+    store: &Arc<FileStore>,
+) -> Result<Executed, ExecuteError> {
+    let limits = &slot.workshop.policy.limits;
+    let Collected { mut files, omitted } = collected;
+    let mut notes = Vec::new();
+    let mut texts = Vec::new();
+    for (name, printed) in ["stdout", "stderr"].into_iter().zip(printed) {
+        let Printed { text, replaced, whole, total } = printed;
+        if replaced {
+            notes.push(format!("Output: {name} held bytes that are not UTF-8; each was replaced by U+FFFD"));
+        }
+        if let Some((file, length)) = whole {
+            let path = free_path(&files, name);
+            notes.push(match store_whole(file, length, store).await {
+                Ok(id) => {
+                    let note = whole_note(name, &path, length, total);
+                    files.insert(path, id);
+                    note
+                }
+                Err(error) => format!("Output: the whole of {name} could not be stored: {error}"),
+            });
+        }
+        texts.push(text);
+    }
+    let (exit_code, outcome) = explain::end(&end, slot, limits, &mut notes)?;
+    let (mut stderr, stdout) = (texts.pop().unwrap_or_default(), texts.pop().unwrap_or_default());
+    notes.extend(explain::limit_that_was_met(exit_code, &stderr, limits));
+    notes.extend(omitted.iter().map(|line| format!("File not returned: {line}")));
+    for note in notes {
+        append_line(&mut stderr, &note);
+    }
+    Ok(Executed { response: ExecuteResponse { exit_code, files, stderr, stdout }, outcome })
+}
+
+async fn store_whole(file: File, length: u64, store: &Arc<FileStore>) -> std::io::Result<String> {
+    let store = store.clone();
+    tokio::task::spawn_blocking(move || store.put(file, length, None)).await?
+}
+
+fn whole_note(name: &str, path: &str, length: u64, total: u64) -> String {
+    if length == total {
+        format!("Output: all {total} bytes of {name} are the file {path}")
+    } else {
+        format!("Output: the first {length} of {total} bytes of {name} are the file {path}")
+    }
+}
+
+/// A path for a stream's whole that the program has not used itself.
+fn free_path(files: &BTreeMap<String, String>, name: &str) -> String {
+    std::iter::once(format!("{WORKSPACE}{name}.txt"))
+        .chain((2..).map(|number| format!("{WORKSPACE}{name}-{number}.txt")))
+        .find(|path| !files.contains_key(path))
+        .unwrap_or_default()
+}
+
+fn append_line(text: &mut String, line: &str) {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(line);
+    text.push('\n');
+}

@@ -1,0 +1,359 @@
+//! The few functions of the C library that this needs, with results that cannot be overlooked. Descriptors are plain numbers: who
+//! owns one changes with every fork.
+
+use core::ffi::{CStr, c_char, c_int, c_long, c_uint, c_ulong, c_void};
+use core::ptr;
+
+/// An error number of the kernel.
+#[derive(Clone, Copy)]
+pub struct Errno(pub c_int);
+
+pub type Descriptor = c_int;
+
+pub const SIGINT: c_int = 2;
+pub const SIGCHLD: c_int = 17;
+pub const CLONE_NEWPID: c_int = 0x2000_0000;
+
+const O_RDONLY: c_int = 0;
+const O_RDWR: c_int = 2;
+const O_CLOEXEC: c_int = 0o2_000_000;
+const MSG_NOSIGNAL: c_int = 0x4000;
+const MSG_CMSG_CLOEXEC: c_int = 0x4000_0000;
+const SOL_SOCKET: c_int = 1;
+const SCM_RIGHTS: c_int = 1;
+const SIG_UNBLOCK: c_int = 1;
+const SIG_BLOCK: c_int = 0;
+const SFD_CLOEXEC: c_int = O_CLOEXEC;
+const WNOHANG: c_int = 1;
+const POLLIN: i16 = 1;
+
+pub const PR_SET_SECCOMP: c_int = 22;
+pub const PR_CAPBSET_DROP: c_int = 24;
+pub const PR_SET_NO_NEW_PRIVS: c_int = 38;
+pub const PR_CAP_AMBIENT: c_int = 47;
+pub const PR_CAP_AMBIENT_CLEAR_ALL: c_ulong = 4;
+pub const SECCOMP_MODE_FILTER: c_ulong = 2;
+
+pub const SYS_CLOSE_RANGE: c_long = 436;
+pub const SYS_LANDLOCK_RESTRICT_SELF: c_long = 446;
+#[cfg(target_arch = "x86_64")]
+pub const SYS_CAPSET: c_long = 126;
+#[cfg(not(target_arch = "x86_64"))]
+pub const SYS_CAPSET: c_long = 91;
+
+#[repr(C)]
+struct Vector {
+    base: *mut c_void,
+    length: usize,
+}
+
+#[repr(C)]
+struct Message {
+    name: *mut c_void,
+    name_length: c_uint,
+    vectors: *mut Vector,
+    vector_count: usize,
+    control: *mut c_void,
+    control_length: usize,
+    flags: c_int,
+}
+
+#[repr(C)]
+struct ControlHeader {
+    length: usize,
+    level: c_int,
+    kind: c_int,
+}
+
+#[repr(C)]
+struct Poll {
+    descriptor: c_int,
+    events: i16,
+    returned: i16,
+}
+
+#[repr(C)]
+struct Limit {
+    current: u64,
+    maximum: u64,
+}
+
+/// `struct timeval` and what follows it in `struct rusage`.
+#[repr(C)]
+struct Usage {
+    user: [c_long; 2],
+    system: [c_long; 2],
+    rest: [c_long; 14],
+}
+
+#[repr(C)]
+struct SignalSet([u64; 16]);
+
+unsafe extern "C" {
+    fn __errno_location() -> *mut c_int;
+    fn chdir(path: *const c_char) -> c_int;
+    fn close(descriptor: c_int) -> c_int;
+    fn dup2(from: c_int, to: c_int) -> c_int;
+    fn execve(path: *const c_char, arguments: *const *const c_char, environment: *const *const c_char) -> c_int;
+    fn fflush(stream: *mut c_void) -> c_int;
+    fn fopen(path: *const c_char, mode: *const c_char) -> *mut c_void;
+    fn fork() -> c_int;
+    fn getpid() -> c_int;
+    fn kill(process: c_int, signal: c_int) -> c_int;
+    fn open(path: *const c_char, flags: c_int, ...) -> c_int;
+    fn poll(list: *mut Poll, count: c_ulong, milliseconds: c_int) -> c_int;
+    fn prctl(operation: c_int, ...) -> c_int;
+    fn read(descriptor: c_int, buffer: *mut c_void, length: usize) -> isize;
+    fn recvmsg(socket: c_int, message: *mut Message, flags: c_int) -> isize;
+    fn send(socket: c_int, buffer: *const c_void, length: usize, flags: c_int) -> isize;
+    fn setns(descriptor: c_int, kind: c_int) -> c_int;
+    fn setrlimit(resource: c_int, limit: *const Limit) -> c_int;
+    fn setsid() -> c_int;
+    #[link_name = "signal"]
+    fn set_signal(number: c_int, handler: usize) -> usize;
+    fn signalfd(descriptor: c_int, set: *const SignalSet, flags: c_int) -> c_int;
+    fn sigprocmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
+    fn syscall(number: c_long, ...) -> c_long;
+    fn wait4(process: c_int, status: *mut c_int, options: c_int, usage: *mut Usage) -> c_int;
+    fn write(descriptor: c_int, buffer: *const c_void, length: usize) -> isize;
+    fn _exit(status: c_int) -> !;
+}
+
+fn error() -> Errno {
+    // SAFETY: the C library's own pointer for this thread.
+    Errno(unsafe { *__errno_location() })
+}
+
+fn check(result: c_int) -> Result<c_int, Errno> {
+    if result < 0 { Err(error()) } else { Ok(result) }
+}
+
+pub fn exit(status: c_int) -> ! {
+    // SAFETY: ends the process.
+    unsafe { _exit(status) }
+}
+
+/// Writes what C code has printed and not yet written.
+pub fn flush_c_streams() {
+    // SAFETY: without a stream it flushes all there are.
+    unsafe { fflush(ptr::null_mut()) };
+}
+
+/// `FILE *`, or null.
+pub fn open_stream(path: &CStr) -> *mut c_void {
+    // SAFETY: both are C strings.
+    unsafe { fopen(path.as_ptr(), c"rb".as_ptr()) }
+}
+
+pub fn change_directory(path: &CStr) -> Result<(), Errno> {
+    // SAFETY: a C string.
+    check(unsafe { chdir(path.as_ptr()) }).map(drop)
+}
+
+pub fn close_descriptor(descriptor: Descriptor) {
+    // SAFETY: takes a number; that nobody uses it any more is the callers' contract, as for every number here.
+    unsafe { close(descriptor) };
+}
+
+/// Closes `first` and everything above.
+pub fn close_from(first: Descriptor) -> Result<(), Errno> {
+    call(SYS_CLOSE_RANGE, [first as usize, c_uint::MAX as usize, 0])
+}
+
+pub fn duplicate_to(from: Descriptor, to: Descriptor) -> Result<(), Errno> {
+    // SAFETY: takes numbers.
+    check(unsafe { dup2(from, to) }).map(drop)
+}
+
+/// Replaces this process; returns only when that fails. The lists end with a null pointer.
+pub fn execute(path: *const c_char, arguments: &[*const c_char], environment: &[*const c_char]) -> Errno {
+    // SAFETY: the callers build both lists from C strings that live on, each with a null at its end.
+    unsafe { execve(path, arguments.as_ptr(), environment.as_ptr()) };
+    error()
+}
+
+/// 0 in the child.
+pub fn fork_process() -> Result<c_int, Errno> {
+    // SAFETY: there is one thread, and whoever registered for forks is called by the C library.
+    check(unsafe { fork() })
+}
+
+pub fn own_process_id() -> c_int {
+    // SAFETY: takes nothing.
+    unsafe { getpid() }
+}
+
+pub fn signal_process(process: c_int, signal: c_int) {
+    // SAFETY: takes numbers.
+    unsafe { kill(process, signal) };
+}
+
+pub fn reset_signal(signal: c_int) {
+    // SAFETY: 0 is the default action.
+    unsafe { set_signal(signal, 0) };
+}
+
+pub fn open_read_only(path: &CStr) -> Result<Descriptor, Errno> {
+    // SAFETY: a C string.
+    check(unsafe { open(path.as_ptr(), O_RDONLY | O_CLOEXEC) })
+}
+
+pub fn open_read_write(path: &CStr) -> Result<Descriptor, Errno> {
+    // SAFETY: a C string.
+    check(unsafe { open(path.as_ptr(), O_RDWR | O_CLOEXEC) })
+}
+
+/// Waits for either; says which can be read, an end included.
+pub fn wait_for(first: Descriptor, second: Descriptor) -> Result<(bool, bool), Errno> {
+    let mut list = [first, second].map(|descriptor| Poll { descriptor, events: POLLIN, returned: 0 });
+    // SAFETY: the list has two entries and outlives the call.
+    check(unsafe { poll(list.as_mut_ptr(), 2, -1) })?;
+    Ok((list[0].returned != 0, list[1].returned != 0))
+}
+
+pub fn control(operation: c_int, argument: c_ulong) -> Result<(), Errno> {
+    let unused: c_ulong = 0;
+    // SAFETY: the operations used here take numbers.
+    check(unsafe { prctl(operation, argument, unused, unused, unused) }).map(drop)
+}
+
+/// Installs a seccomp filter: `program` is a list of 8-byte instructions.
+pub fn install_filter(program: &[u8]) -> Result<(), Errno> {
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const u8,
+    }
+    let program = Program { length: (program.len() / 8) as u16, instructions: program.as_ptr() };
+    let unused: c_ulong = 0;
+    // SAFETY: the kernel copies the program, which outlives the call.
+    check(unsafe { prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &raw const program, unused, unused) }).map(drop)
+}
+
+pub fn set_no_capabilities() -> Result<(), Errno> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let header: [u32; 2] = [VERSION_3, 0];
+    let none: [u32; 6] = [0; 6];
+    call(SYS_CAPSET, [header.as_ptr() as usize, none.as_ptr() as usize, 0])
+}
+
+pub fn restrict_with_landlock(rules: Descriptor) -> Result<(), Errno> {
+    call(SYS_LANDLOCK_RESTRICT_SELF, [rules as usize, 0, 0])
+}
+
+fn call(number: c_long, arguments: [usize; 3]) -> Result<(), Errno> {
+    // SAFETY: the callers pass numbers, and addresses of what outlives the call in the form that the kernel reads.
+    match unsafe { syscall(number, arguments[0], arguments[1], arguments[2]) } {
+        0 => Ok(()),
+        _ => Err(error()),
+    }
+}
+
+pub fn join_namespaces(of: Descriptor, kinds: c_int) -> Result<(), Errno> {
+    // SAFETY: takes numbers.
+    check(unsafe { setns(of, kinds) }).map(drop)
+}
+
+/// The same soft and hard limit.
+pub fn limit(resource: u32, value: u64) -> Result<(), Errno> {
+    let limit = Limit { current: value, maximum: value };
+    // SAFETY: the structure outlives the call.
+    check(unsafe { setrlimit(resource as c_int, &raw const limit) }).map(drop)
+}
+
+pub fn start_session() -> Result<(), Errno> {
+    // SAFETY: takes nothing.
+    check(unsafe { setsid() }).map(drop)
+}
+
+/// Has the ends of children come as something to read, and not as a signal.
+pub fn child_ends() -> Result<Descriptor, Errno> {
+    let set = SignalSet::of(SIGCHLD);
+    // SAFETY: the set outlives the call.
+    check(unsafe { sigprocmask(SIG_BLOCK, &raw const set, ptr::null_mut()) })?;
+    // SAFETY: the set outlives the call.
+    check(unsafe { signalfd(-1, &raw const set, SFD_CLOEXEC) })
+}
+
+/// Undoes the blocking of [`child_ends`], in a child.
+pub fn unblock_child_ends() {
+    let set = SignalSet::of(SIGCHLD);
+    // SAFETY: the set outlives the call.
+    unsafe { sigprocmask(SIG_UNBLOCK, &raw const set, ptr::null_mut()) };
+}
+
+impl SignalSet {
+    fn of(signal: c_int) -> Self {
+        let mut set = SignalSet([0; 16]);
+        set.0[0] = 1 << (signal - 1);
+        set
+    }
+}
+
+/// How a process ended: (process id, wait status, processor time in milliseconds). None if none has.
+pub fn reap() -> Option<(c_int, c_int, u64)> {
+    let (mut status, mut usage) = (0, Usage { user: [0; 2], system: [0; 2], rest: [0; 14] });
+    // SAFETY: both outlive the call, and the structure is as large as the kernel's.
+    let process = unsafe { wait4(-1, &raw mut status, WNOHANG, &raw mut usage) };
+    let milliseconds = |time: [c_long; 2]| (time[0] * 1000 + time[1] / 1000) as u64;
+    (process > 0).then(|| (process, status, milliseconds(usage.user) + milliseconds(usage.system)))
+}
+
+/// What is there to read; its length, 0 at the end.
+pub fn read_into(descriptor: Descriptor, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the buffer is as long as said.
+    let length = unsafe { read(descriptor, buffer.as_mut_ptr().cast(), buffer.len()) };
+    usize::try_from(length).map_err(|_| error())
+}
+
+pub fn write_all(descriptor: Descriptor, bytes: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the bytes are as long as said. What is written here fits into one write.
+    let length = unsafe { write(descriptor, bytes.as_ptr().cast(), bytes.len()) };
+    if length < 0 { Err(error()) } else { Ok(()) }
+}
+
+/// Sends one message.
+pub fn send_message(socket: Descriptor, bytes: &[u8]) -> Result<(), Errno> {
+    // SAFETY: the bytes are as long as said.
+    let length = unsafe { send(socket, bytes.as_ptr().cast(), bytes.len(), MSG_NOSIGNAL) };
+    if length < 0 { Err(error()) } else { Ok(()) }
+}
+
+/// Receives one message and at most `N` descriptors: the lengths of both. A length of 0 is the end.
+pub fn receive_message<const N: usize>(
+    socket: Descriptor,
+    buffer: &mut [u8],
+    descriptors: &mut [Descriptor; N],
+) -> Result<(usize, usize), Errno> {
+    /// Room for a header and eight descriptors, aligned as the header is.
+    #[repr(C, align(8))]
+    struct Control([u8; 48]);
+    const { assert!(N <= 8) };
+    let mut control = Control([0; 48]);
+    let mut vector = Vector { base: buffer.as_mut_ptr().cast(), length: buffer.len() };
+    let mut message = Message {
+        name: ptr::null_mut(),
+        name_length: 0,
+        vectors: &raw mut vector,
+        vector_count: 1,
+        control: control.0.as_mut_ptr().cast(),
+        control_length: size_of::<ControlHeader>() + N * size_of::<Descriptor>(),
+        flags: 0,
+    };
+    // SAFETY: everything that the message points to outlives the call and is as long as said.
+    let length = unsafe { recvmsg(socket, &raw mut message, MSG_CMSG_CLOEXEC) };
+    let length = usize::try_from(length).map_err(|_| error())?;
+    let mut count = 0;
+    if message.control_length >= size_of::<ControlHeader>() {
+        // SAFETY: the kernel has written a header at the beginning of the aligned buffer.
+        let header = unsafe { &*control.0.as_ptr().cast::<ControlHeader>() };
+        if header.level == SOL_SOCKET && header.kind == SCM_RIGHTS {
+            count = (header.length - size_of::<ControlHeader>()) / size_of::<Descriptor>();
+            let received = control.0[size_of::<ControlHeader>()..].chunks_exact(size_of::<Descriptor>());
+            for (descriptor, bytes) in descriptors.iter_mut().zip(received).take(count) {
+                *descriptor = bytes.try_into().map_or(-1, Descriptor::from_ne_bytes);
+            }
+        }
+    }
+    Ok((length, count.min(N)))
+}

@@ -1,0 +1,28 @@
+//! The zygote's native part: Python loads it as an extension module, whose initialisation never returns.
+//!
+//! It forks children into slots, confines them, and has them run one program each as `python3 script.py` would. No Python frame
+//! of ours lies beneath a program, and no program's text passes through the zygote: it goes straight to a child.
+//!
+//! The build script compiles it with the feature `standalone`: then it links nothing, not even Rust's standard library, and finds
+//! all it calls in the Python that loads it.
+#![cfg_attr(feature = "standalone", no_std)]
+#![allow(unsafe_code, reason = "the C library and Python's C interface are all there is between this and the kernel")]
+
+extern crate alloc;
+
+#[cfg(feature = "standalone")]
+mod standalone;
+
+mod kernel;
+mod python;
+
+mod child;
+mod enter;
+mod program;
+mod serve;
+
+/// Called by Python when it loads the module `zygote`.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyInit_zygote() -> *mut python::Object {
+    serve::run()
+}

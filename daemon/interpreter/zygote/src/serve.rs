@@ -1,0 +1,124 @@
+//! The zygote: forks a child into each slot that it is handed, and tells each slot's interpreter how its child ended. It has a
+//! single thread, and it never sees what children run.
+
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ffi::c_int;
+
+use crate::child::{self, Request};
+use crate::enter::{Confinement, Refused};
+use crate::kernel::{self, Descriptor, Errno};
+use crate::program::Runner;
+use crate::python;
+
+/// The socket that the spawner leaves open: first the confinement, then requests.
+const SOCKET: Descriptor = 3;
+/// Longest message on it.
+const MESSAGE_LIMIT: usize = 64 * 1024;
+
+/// A child that has not been seen to end, and where that is to be told.
+struct Living {
+    process: c_int,
+    control: Descriptor,
+}
+
+struct Zygote {
+    confinement: Confinement,
+    runner: Runner,
+    own_pid_namespace: Descriptor,
+    /// Tells of children's ends.
+    ends: Descriptor,
+    living: Vec<Living>,
+}
+
+/// Never returns: there is no way back into the frames that led here.
+pub fn run() -> *mut python::Object {
+    match start().and_then(|mut zygote| zygote.serve()) {
+        Ok(()) => kernel::exit(0),
+        Err(Refused { step, error: Errno(number) }) => {
+            let _ = kernel::write_all(2, format!("cannot {step}: error {number}\n").as_bytes());
+            kernel::exit(1)
+        }
+    }
+}
+
+fn start() -> Result<Zygote, Refused> {
+    let refused = |step| move |error| Refused { step, error };
+    let mut message = vec![0; MESSAGE_LIMIT];
+    let (length, _) = kernel::receive_message(SOCKET, &mut message, &mut []).map_err(refused("receive"))?;
+    let confinement = Confinement::read(&message[..length]).ok_or(Errno(0)).map_err(refused("read the confinement"))?;
+    let runner = Runner::find().ok_or(Errno(0)).map_err(refused("find the runner's functions"))?;
+    let own_pid_namespace = kernel::open_read_only(c"/proc/self/ns/pid").map_err(refused("open the pid namespace"))?;
+    let ends = kernel::child_ends().map_err(refused("watch children"))?;
+    python::leave_all_frames();
+    kernel::send_message(SOCKET, b"ready").map_err(refused("report"))?;
+    Ok(Zygote { confinement, runner, own_pid_namespace, ends, living: Vec::new() })
+}
+
+impl Zygote {
+    /// Until the spawner closes the socket.
+    fn serve(&mut self) -> Result<(), Refused> {
+        loop {
+            let waited = kernel::wait_for(SOCKET, self.ends);
+            let (request, ended) = waited.map_err(|error| Refused { step: "wait", error })?;
+            if ended {
+                self.tell_of_ends();
+            }
+            if request {
+                let mut descriptors = [-1; Request::DESCRIPTORS];
+                let mut need = [0; 8];
+                let received = kernel::receive_message(SOCKET, &mut need, &mut descriptors);
+                let (length, count) = received.map_err(|error| Refused { step: "receive", error })?;
+                if length == 0 {
+                    return Ok(());
+                }
+                match Request::new(&descriptors[..count], &need[..length] == b"later") {
+                    Some(request) => self.fork(request)?,
+                    None => descriptors[..count].iter().for_each(|descriptor| kernel::close_descriptor(*descriptor)),
+                }
+            }
+        }
+    }
+
+    /// Forks a child into the slot. What is wrong with the slot is told there, and no error of the zygote's.
+    fn fork(&mut self, request: Request) -> Result<(), Refused> {
+        match self.try_fork(&request) {
+            Ok(process) => self.living.push(Living { process, control: request.control }),
+            Err(error) => {
+                child::refuse(request.control, &Refused { step: "fork into the slot", error });
+                kernel::close_descriptor(request.control);
+            }
+        }
+        request.close_all_but_control();
+        // Without its own namespace the next child would be born into the wrong slot.
+        kernel::join_namespaces(self.own_pid_namespace, kernel::CLONE_NEWPID)
+            .map_err(|error| Refused { step: "return to its own pid namespace", error })
+    }
+
+    fn try_fork(&self, request: &Request) -> Result<c_int, Errno> {
+        kernel::join_namespaces(request.slot, kernel::CLONE_NEWPID)?;
+        python::before_fork();
+        let forked = kernel::fork_process();
+        if let Ok(0) = forked {
+            kernel::unblock_child_ends();
+            python::after_fork_in_child();
+            child::run(&self.confinement, &self.runner, request);
+        }
+        python::after_fork_in_parent();
+        forked
+    }
+
+    fn tell_of_ends(&mut self) {
+        let _ = kernel::read_into(self.ends, &mut [0; 128]);
+        while let Some((process, status, milliseconds)) = kernel::reap() {
+            let Some(place) = self.living.iter().position(|child| child.process == process) else { continue };
+            let child = self.living.swap_remove(place);
+            let text = format!("{{\"Exited\":{{\"status\":{status},\"cpu_milliseconds\":{milliseconds}}}}}");
+            // Nobody may listen any more: then nobody needs it.
+            let _ = kernel::send_message(child.control, text.as_bytes());
+            kernel::close_descriptor(child.control);
+        }
+    }
+}
+
