@@ -91,6 +91,28 @@ fn with_packages(python: &Path) -> Interpreter {
     ])
 }
 
+/// Where programs differ that run in a fork of a warm Python, and why.
+const KNOWN: [(&str, &str); 15] = [
+    ("asynchronous.py: without a loop", "objects die in another order where modules imported ahead stay whole"),
+    ("asynchronous.py: a loop that is not closed, with a pending task", "the same"),
+    ("exit_order.py: objects in a cycle, a class and a closure", "the same: the collector has run at other times"),
+    ("exit_order.py: objects in other modules", "Python never destroys what sys and builtins hold; here it is"),
+    ("exit_order.py: what modules are while objects are deleted", "the same"),
+    ("exit_order.py: an exception in __del__ while leaving", "the source line can still be shown"),
+    ("exit_order.py: a coroutine that nobody awaited", "the warning can still say how to learn more"),
+    ("exit_order.py: functions that are called when the interpreter is nearly gone", "it is not gone: they work"),
+    ("exit_output.py: a file in a cycle", "Python loses what was not written; here it is"),
+    ("imports.py: a module of its own hides one of the standard library", "a file made after the first import of one"),
+    ("imports.py: a package of its own hides one that is installed", "the same"),
+    ("recursion.py: in an atexit function", "one call deeper"),
+    ("faults.py: a segmentation fault", "the list of extension modules has those imported ahead"),
+    ("faults.py: a fatal error", "the same"),
+    ("warned.py: filters from the start", "libraries that were imported ahead have added theirs"),
+];
+
+/// Where they differ because the virtual environment's programs come first on a slot's PATH, but not on a plain one.
+const KNOWN_OF_PATH: [&str; 2] = ["library.py: resources and identity", "library.py: environment"];
+
 /// What came of a program.
 #[derive(PartialEq, Eq)]
 struct Outcome {
@@ -113,7 +135,9 @@ fn compare(interpreter: &Interpreter, python: &Path, environment: &[(&str, &str)
                 while let Some((title, source)) = programs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let expected = plain.run(source);
                     let found = in_a_slot(interpreter, source, environment);
-                    if expected != found {
+                    let known = environment.is_empty() && KNOWN.iter().any(|(known, _)| known == title)
+                        || packages && KNOWN_OF_PATH.contains(&title.as_str());
+                    if expected != found && !known {
                         differing.lock().unwrap().push(format!("{title}\n{}", difference(&expected, &found)));
                     }
                 }

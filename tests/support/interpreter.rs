@@ -138,6 +138,14 @@ impl Interpreter {
         self.run(&json!({ "source_code": code, "timeout_seconds": seconds }))
     }
 
+    /// Runs a program that prints REACHED for each of its acts that succeeded: none must, and it comes to its end.
+    pub fn none_succeeds(&self, program: &str) -> Value {
+        let result = self.execute(&format!("{program}\nprint('tried')"));
+        let output = result["stdout"].as_str().unwrap();
+        assert!(output.ends_with("tried\n") && !output.contains("REACHED"), "{result}");
+        result
+    }
+
     /// After an attack: the next call is right, and neither processes nor mounts nor files are left on the host.
     pub fn is_unscathed(&self) {
         self.works();

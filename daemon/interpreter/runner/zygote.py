@@ -6,14 +6,23 @@ The native module `zygote` calls the functions below, in children only. It never
 # What a script's `__main__` holds at its very beginning, in this version of Python.
 AT_THE_BEGINNING = dict(globals())
 
+import sys
+
+# What every Python imports at its start. All else is imported ahead of need, and put aside until a program imports it.
+AT_THE_START = set(sys.modules)
+
 import _imp
 import gc
 import importlib.machinery
+import itertools
 import os
-import sys
-import weakref
 
 WORKSPACE = "/workspace"
+
+# Looked up by the native part.
+from _io import BufferedWriter, TextIOWrapper
+
+collect, get_objects = gc.collect, gc.get_objects
 
 
 def prepare():
@@ -26,8 +35,11 @@ def prepare():
     names["__doc__"] = None
     sys.modules["__main__"] = main
     # `random` seeds itself again after a fork; this generator does not.
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()
+    if "numpy.random" in aside:
+        aside["numpy.random"].seed()
+    # Threads are counted from one, whatever was imported.
+    if "threading" in aside and hasattr(aside["threading"], "_counter"):
+        aside["threading"]._counter = itertools.count(1).__next__
     gc.enable()
 
 
@@ -50,62 +62,36 @@ def begin(job):
     return module
 
 
-def exit_code(exception):
-    """The exit code of a SystemExit, as Python computes it."""
-    code = exception.code
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        # Too large for C becomes -1.
-        return code & 0xFF if -(2**63) <= code < 2**63 else 0xFF
-    try:
-        sys.stdout.flush()
-    except Exception:
-        pass
-    try:
-        print(code, file=sys.stderr)
-    except Exception:
-        pass
-    return 1
+class Aside:
+    """Gives programs the modules that were put aside, when they import one: all of them, as they refer to each other. Not those
+    that the program has a file of the same name for, beside its own. A meta path finder."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name not in aside:
+            return None
+        sys.meta_path.remove(Aside)
+        own = {entry.partition(".")[0] for entry in os.listdir(sys.path[0] or ".")} if sys.path else set()
+        given = {module: aside[module] for module in aside if module.partition(".")[0] not in own}
+        aside.clear()
+        # The one that is asked for must not be there yet, or it would be loaded anew.
+        module = given.pop(name, None)
+        for other in given:
+            sys.modules.setdefault(other, given[other])
+        return module and importlib.machinery.ModuleSpec(name, Given(module))
 
 
-def leave():
-    """Lets the program's own modules go as Python does at its end."""
-    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
-        if hasattr(sys, name):
-            setattr(sys, name, None)
-    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
-    let_go_of_modules()
+class Given:
+    """Loads a module that is there already, and leaves it as it is. A loader."""
 
+    def __init__(self, module):
+        self.module, self.spec = module, getattr(module, "__spec__", None)
 
-def let_go_of_modules():
-    """Objects that programs hold in their modules are destroyed, in the order of Python's own end."""
-    living = []
-    for name, module in list(sys.modules.items()):
-        if module is not None and IMPORTED.get(name) is not module:
-            try:
-                living.append(weakref.ref(module))
-            except TypeError:
-                # Something else than a module was put there.
-                pass
-            del sys.modules[name]
-    del name, module
-    gc.collect()
-    again = False
-    for reference in reversed(living):
-        module = reference()
-        if module is None:
-            continue
-        again = True
-        names = getattr(module, "__dict__", None)
-        if type(names) is dict:
-            # Names with one underscore go first.
-            for early in (True, False):
-                for name in list(names):
-                    if name != "__builtins__" and early == (name[:1] == "_" and name[1:2] != "_"):
-                        names[name] = None
-    if again:
-        gc.collect()
+    def create_module(self, spec):
+        return self.module
+
+    def exec_module(self, module):
+        module.__spec__ = self.spec
 
 
 def load(names):
@@ -120,7 +106,11 @@ def load(names):
 library, *preload = sys.argv[1:]
 load(preload)
 main = None
-IMPORTED = {name: module for name, module in sys.modules.items() if name != "__main__"}
+IMPORTED = [module for name, module in sys.modules.items() if name != "__main__"]
+aside = {name: module for name, module in sys.modules.items() if name not in AT_THE_START}
+for name in aside:
+    del sys.modules[name]
+sys.meta_path.insert(0, Aside)
 gc.collect()
 gc.freeze()
 _imp.create_dynamic(importlib.machinery.ModuleSpec("zygote", None, origin=library))

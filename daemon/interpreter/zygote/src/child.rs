@@ -79,7 +79,7 @@ pub fn run(confinement: &Confinement, runner: &Runner, request: &Request) -> ! {
 
 /// stdin, stdout, stderr and the control socket become 0 to 3; nothing else stays open.
 fn take_streams(request: &Request) -> Result<(), Errno> {
-    let null = kernel::open_read_write(c"/dev/null")?;
+    let null = kernel::open_read_only(c"/dev/null")?;
     kernel::duplicate_to(null, 0)?;
     kernel::duplicate_to(request.stdout, 1)?;
     kernel::duplicate_to(request.stderr, 2)?;

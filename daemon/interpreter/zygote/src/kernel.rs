@@ -15,7 +15,6 @@ pub const SIGCHLD: c_int = 17;
 pub const CLONE_NEWPID: c_int = 0x2000_0000;
 
 const O_RDONLY: c_int = 0;
-const O_RDWR: c_int = 2;
 const O_CLOEXEC: c_int = 0o2_000_000;
 const MSG_NOSIGNAL: c_int = 0x4000;
 const MSG_CMSG_CLOEXEC: c_int = 0x4000_0000;
@@ -196,11 +195,6 @@ pub fn reset_signal(signal: c_int) {
 pub fn open_read_only(path: &CStr) -> Result<Descriptor, Errno> {
     // SAFETY: a C string.
     check(unsafe { open(path.as_ptr(), O_RDONLY | O_CLOEXEC) })
-}
-
-pub fn open_read_write(path: &CStr) -> Result<Descriptor, Errno> {
-    // SAFETY: a C string.
-    check(unsafe { open(path.as_ptr(), O_RDWR | O_CLOEXEC) })
 }
 
 /// Waits for either; says which can be read, an end included.

@@ -20,6 +20,7 @@ mod child;
 mod enter;
 mod program;
 mod serve;
+mod teardown;
 
 /// Called by Python when it loads the module `zygote`.
 #[unsafe(no_mangle)]

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::ffi::{CStr, c_int};
 
 use crate::kernel;
-use crate::python::{self, Exception, Reference};
+use crate::python::{self, Exception, Raised, Reference};
+use crate::teardown::{Collector, Imported};
 
 /// What Python itself answers when its output cannot be flushed at the end.
 const NOT_FLUSHED: c_int = 120;
@@ -17,8 +18,8 @@ const REHEARSAL: &CStr = c"/python-interpreter/rehearsal.py";
 pub struct Runner {
     prepare: Reference,
     begin: Reference,
-    exit_code: Reference,
-    leave: Reference,
+    collector: Collector,
+    imported: Imported,
 }
 
 impl Runner {
@@ -28,8 +29,8 @@ impl Runner {
         Some(Runner {
             prepare: find(c"prepare")?,
             begin: find(c"begin")?,
-            exit_code: find(c"exit_code")?,
-            leave: find(c"leave")?,
+            collector: Collector::of(&module)?,
+            imported: Imported::new(&find(c"IMPORTED")?),
         })
     }
 
@@ -49,7 +50,8 @@ impl Runner {
             let stream = kernel::open_stream(REHEARSAL);
             !stream.is_null() && python::run_file(stream, REHEARSAL, &module)
         };
-        ran && succeeded(&self.leave.call()) && flush_streams()
+        self.imported.let_go_of_others(&self.collector);
+        ran && flush_streams()
     }
 }
 
@@ -75,7 +77,7 @@ pub fn run(runner: &Runner, job: &[u8]) -> ! {
         0
     } else {
         match python::exception() {
-            Exception::SystemExit => runner.exit_code.call_with(&python::take_exception()).as_number(),
+            Exception::SystemExit => exit_code(&python::take_exception()),
             Exception::KeyboardInterrupt => {
                 interrupted = true;
                 python::print_exception();
@@ -98,6 +100,27 @@ pub fn run(runner: &Runner, job: &[u8]) -> ! {
     kernel::exit(status)
 }
 
+/// The exit code that Python gives to a SystemExit; what is no number is printed.
+fn exit_code(raised: &Raised) -> c_int {
+    let code = raised.value.attribute(c"code");
+    if code.is_null() {
+        python::forget_exception();
+    }
+    match &code {
+        code if code.is_none() => 0,
+        code if code.is_number() => {
+            let number = code.as_number();
+            // Too large for C is -1.
+            python::forget_exception();
+            number & 0xFF
+        }
+        code => {
+            python::write_to_stderr(if code.is_null() { &raised.value } else { code });
+            1
+        }
+    }
+}
+
 /// Waits for threads, calls what was registered for the end, flushes, and lets the program's modules go. An exit code of its
 /// own where the output cannot be flushed.
 fn end(runner: &Runner) -> Option<c_int> {
@@ -108,9 +131,7 @@ fn end(runner: &Runner) -> Option<c_int> {
         }
     }
     let first = flush_streams();
-    if runner.leave.call().is_null() {
-        python::print_exception();
-    }
+    runner.imported.let_go_of_others(&runner.collector);
     let second = flush_streams();
     (!first || !second).then_some(NOT_FLUSHED)
 }

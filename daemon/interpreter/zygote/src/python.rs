@@ -1,5 +1,6 @@
 //! Python's C interface, as far as it is used: functions that every CPython from 3.9 on exports.
 
+use alloc::vec::Vec;
 use core::ffi::{CStr, c_char, c_int, c_long, c_void};
 use core::ptr;
 
@@ -20,7 +21,19 @@ unsafe extern "C" {
     static PyExc_SystemExit: *mut Object;
     static mut _Py_NoneStruct: Object;
 
+    static mut PyLong_Type: Object;
+    static mut PyModule_Type: Object;
+
     fn PyBytes_FromStringAndSize(bytes: *const c_char, length: isize) -> *mut Object;
+    fn PyDict_DelItem(dictionary: *mut Object, key: *mut Object) -> c_int;
+    fn PyDict_Next(
+        dictionary: *mut Object,
+        place: *mut isize,
+        key: *mut *mut Object,
+        value: *mut *mut Object,
+    ) -> c_int;
+    fn PyDict_SetItem(dictionary: *mut Object, key: *mut Object, value: *mut Object) -> c_int;
+    fn PyDict_Size(dictionary: *mut Object) -> isize;
     fn PyDict_GetItemString(dictionary: *mut Object, key: *const c_char) -> *mut Object;
     fn PyErr_Clear();
     fn PyErr_ExceptionMatches(class: *mut Object) -> c_int;
@@ -28,10 +41,13 @@ unsafe extern "C" {
     fn PyErr_NormalizeException(class: *mut *mut Object, value: *mut *mut Object, traceback: *mut *mut Object);
     fn PyErr_Print();
     fn PyErr_WriteUnraisable(object: *mut Object);
+    fn PyFile_WriteObject(object: *mut Object, file: *mut Object, flags: c_int) -> c_int;
     fn PyGILState_Ensure() -> c_int;
     fn PyImport_AddModule(name: *const c_char) -> *mut Object;
     fn PyImport_GetModuleDict() -> *mut Object;
     fn PyInterpreterState_Get() -> *mut c_void;
+    fn PyList_GetItem(list: *mut Object, place: isize) -> *mut Object;
+    fn PyList_Size(list: *mut Object) -> isize;
     fn PyLong_AsLong(number: *mut Object) -> c_long;
     fn PyModule_GetDict(module: *mut Object) -> *mut Object;
     fn PyOS_AfterFork_Child();
@@ -39,6 +55,7 @@ unsafe extern "C" {
     fn PyOS_BeforeFork();
     fn PyObject_CallFunctionObjArgs(callable: *mut Object, ...) -> *mut Object;
     fn PyObject_IsTrue(object: *mut Object) -> c_int;
+    fn PyObject_Type(object: *mut Object) -> *mut Object;
     fn PyObject_GetAttrString(object: *mut Object, name: *const c_char) -> *mut Object;
     fn PyRun_FileExFlags(
         stream: *mut c_void,
@@ -50,11 +67,18 @@ unsafe extern "C" {
         flags: *mut c_void,
     ) -> *mut Object;
     fn PySys_GetObject(name: *const c_char) -> *mut Object;
+    fn PySys_SetObject(name: *const c_char, value: *mut Object) -> c_int;
+    fn PySys_WriteStderr(format: *const c_char, ...);
     fn PyThreadState_Clear(state: *mut c_void);
     fn PyThreadState_Delete(state: *mut c_void);
     fn PyThreadState_DeleteCurrent();
     fn PyThreadState_Get() -> *mut c_void;
     fn PyThreadState_New(interpreter: *mut c_void) -> *mut c_void;
+    fn PyType_IsSubtype(class: *mut Object, other: *mut Object) -> c_int;
+    fn PyUnicode_CompareWithASCIIString(text: *mut Object, other: *const c_char) -> c_int;
+    fn PyUnicode_GetLength(text: *mut Object) -> isize;
+    fn PyUnicode_ReadChar(text: *mut Object, place: isize) -> u32;
+    fn PyWeakref_NewRef(object: *mut Object, callback: *mut Object) -> *mut Object;
     fn Py_DecRef(object: *mut Object);
     fn Py_IncRef(object: *mut Object);
 }
@@ -98,8 +122,11 @@ impl Reference {
         Reference(unsafe { PyObject_GetAttrString(self.0, name.as_ptr()) })
     }
 
-    /// Calls it without an argument.
+    /// Calls it without an argument; null calls nothing.
     pub fn call(&self) -> Reference {
+        if self.is_null() {
+            return Reference(ptr::null_mut());
+        }
         // SAFETY: a null pointer ends the list of arguments.
         Reference(unsafe { PyObject_CallFunctionObjArgs(self.0, ptr::null_mut::<Object>()) })
     }
@@ -113,6 +140,146 @@ impl Reference {
         // SAFETY: alive during the call; what is no number is -1.
         unsafe { PyLong_AsLong(self.0) as c_int }
     }
+}
+
+impl Clone for Reference {
+    fn clone(&self) -> Self {
+        Reference::borrowed(self.0)
+    }
+}
+
+impl Reference {
+    pub fn is(&self, other: &Reference) -> bool {
+        self.0 == other.0
+    }
+
+    pub fn is_module(&self) -> bool {
+        self.is_of(&raw mut PyModule_Type)
+    }
+
+    pub fn is_number(&self) -> bool {
+        self.is_of(&raw mut PyLong_Type)
+    }
+
+    /// Whether it is of that class, whatever it says itself.
+    pub fn is_instance(&self, class: &Reference) -> bool {
+        !class.is_null() && self.is_of(class.0)
+    }
+
+    fn is_of(&self, class: *mut Object) -> bool {
+        if self.is_null() {
+            return false;
+        }
+        // SAFETY: an object, and a class.
+        let own = Reference(unsafe { PyObject_Type(self.0) });
+        // SAFETY: both are classes.
+        unsafe { PyType_IsSubtype(own.0, class) != 0 }
+    }
+
+    /// A module's namespace, or null for what is no module.
+    pub fn names(&self) -> Reference {
+        if !self.is_module() {
+            return Reference(ptr::null_mut());
+        }
+        // SAFETY: a module; its dictionary is borrowed.
+        Reference::borrowed(unsafe { PyModule_GetDict(self.0) })
+    }
+}
+
+pub fn none() -> Reference {
+    Reference::borrowed(&raw mut _Py_NoneStruct)
+}
+
+/// `sys.modules`.
+pub fn modules() -> Reference {
+    // SAFETY: takes nothing; borrowed.
+    Reference::borrowed(unsafe { PyImport_GetModuleDict() })
+}
+
+pub fn set_system_object(name: &CStr, value: &Reference) {
+    // SAFETY: a C string, and a value that is alive. Null would delete the name.
+    if !value.is_null() && unsafe { PySys_SetObject(name.as_ptr(), value.0) } < 0 {
+        forget_exception();
+    }
+}
+
+pub fn items_of_list(list: &Reference) -> Vec<Reference> {
+    // SAFETY: a list, or null, which is an error.
+    let length = unsafe { PyList_Size(list.0) };
+    let item = |place| {
+        // SAFETY: within the list; borrowed.
+        Reference::borrowed(unsafe { PyList_GetItem(list.0, place) })
+    };
+    (0..length).map(item).collect()
+}
+
+/// How many entries a dictionary has; 0 for null.
+pub fn size(dictionary: &Reference) -> isize {
+    // SAFETY: a dictionary.
+    if dictionary.is_null() { 0 } else { unsafe { PyDict_Size(dictionary.0) } }
+}
+
+/// The entries of a dictionary in their order.
+pub fn entries(dictionary: &Reference) -> Vec<(Reference, Reference)> {
+    let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
+    let mut entries = Vec::new();
+    // SAFETY: a dictionary, which is not changed meanwhile, and places for what is borrowed from it.
+    while unsafe { PyDict_Next(dictionary.0, &raw mut place, &raw mut key, &raw mut value) } != 0 {
+        entries.push((Reference::borrowed(key), Reference::borrowed(value)));
+    }
+    entries
+}
+
+pub fn delete_item(dictionary: &Reference, key: &Reference) {
+    // SAFETY: both are alive.
+    if unsafe { PyDict_DelItem(dictionary.0, key.0) } < 0 {
+        forget_exception();
+    }
+}
+
+pub fn set_item(dictionary: &Reference, key: &Reference, value: &Reference) {
+    // SAFETY: all are alive.
+    if unsafe { PyDict_SetItem(dictionary.0, key.0, value.0) } < 0 {
+        forget_exception();
+    }
+}
+
+/// Null where the object allows none.
+pub fn weak_reference(object: &Reference) -> Reference {
+    // SAFETY: alive; without a callback.
+    let weak = Reference(unsafe { PyWeakref_NewRef(object.0, ptr::null_mut()) });
+    if weak.is_null() {
+        forget_exception();
+    }
+    weak
+}
+
+/// A character of a text; None beyond its end, or where it is no text.
+pub fn character(text: &Reference, place: isize) -> Option<char> {
+    // SAFETY: alive; what is no text is an error.
+    let length = unsafe { PyUnicode_GetLength(text.0) };
+    if length < 0 {
+        forget_exception();
+    }
+    // SAFETY: within the text.
+    (place < length).then(|| unsafe { PyUnicode_ReadChar(text.0, place) }).and_then(char::from_u32)
+}
+
+pub fn is_text(text: &Reference, other: &CStr) -> bool {
+    // SAFETY: a text, as its first character has shown, or at least an object, and a C string.
+    character(text, 0).is_some() && unsafe { PyUnicode_CompareWithASCIIString(text.0, other.as_ptr()) } == 0
+}
+
+/// Writes an object as `print` does, and an end of line, to `sys.stderr`.
+pub fn write_to_stderr(object: &Reference) {
+    const RAW: c_int = 1;
+    let stream = system_object(c"stderr");
+    // SAFETY: both are alive.
+    if !stream.is_null() && !stream.is_none() && unsafe { PyFile_WriteObject(object.0, stream.0, RAW) } < 0 {
+        forget_exception();
+    }
+    // SAFETY: a C string without a place for anything.
+    unsafe { PySys_WriteStderr(c"\n".as_ptr()) };
 }
 
 /// Leaves the thread state, and with it all frames, in which Python led here, and goes on in a new one.
@@ -208,16 +375,21 @@ pub fn exception() -> Exception {
     }
 }
 
-/// Takes the current exception: its value. The traceback, and with it what the frames hold, is let go.
-pub fn take_exception() -> Reference {
+/// An exception that was raised. What it holds is let go in this order.
+pub struct Raised {
+    _class: Reference,
+    pub value: Reference,
+    _traceback: Reference,
+}
+
+/// Takes the current exception.
+pub fn take_exception() -> Raised {
     let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
     // SAFETY: three places for three references, which are owned from here on.
     unsafe { PyErr_Fetch(&raw mut class, &raw mut value, &raw mut traceback) };
     // SAFETY: as above.
     unsafe { PyErr_NormalizeException(&raw mut class, &raw mut value, &raw mut traceback) };
-    drop(Reference(class));
-    drop(Reference(traceback));
-    Reference(value)
+    Raised { _class: Reference(class), value: Reference(value), _traceback: Reference(traceback) }
 }
 
 /// What `sys` holds under `name`, or null.

@@ -1,0 +1,106 @@
+//! The end of a program's modules, in the order of CPython's own `finalize_modules`: what they hold is destroyed while a `__del__`
+//! can still print. Modules that the zygote had imported stay as they are, but for what the program put into them.
+
+use alloc::vec::Vec;
+
+use crate::python::{self, Reference};
+
+/// The modules that were imported before there was a program, each with the number of its names then.
+pub struct Imported {
+    modules: Vec<(Reference, isize)>,
+}
+
+impl Imported {
+    /// `list` holds them, in the order in which they were imported.
+    pub fn new(list: &Reference) -> Self {
+        let modules = python::items_of_list(list);
+        Imported { modules: modules.into_iter().map(|module| (module.clone(), python::size(&module.names()))).collect() }
+    }
+
+    fn has(&self, module: &Reference) -> bool {
+        self.modules.iter().any(|(known, _)| known.is(module))
+    }
+
+    /// Lets the program's modules go.
+    pub fn let_go_of_others(&self, collector: &Collector) {
+        collector.write_open_files();
+        for name in [c"last_type", c"last_value", c"last_traceback", c"last_exc"] {
+            if !python::system_object(name).is_null() {
+                python::set_system_object(name, &python::none());
+            }
+        }
+        for (name, original) in [(c"stdin", c"__stdin__"), (c"stdout", c"__stdout__"), (c"stderr", c"__stderr__")] {
+            python::set_system_object(name, &python::system_object(original));
+        }
+        let mut weak = Vec::new();
+        let modules = python::modules();
+        for (name, module) in python::entries(&modules).into_iter().filter(|(_, module)| !self.has(module)) {
+            weak.push(python::weak_reference(&module));
+            python::delete_item(&modules, &name);
+        }
+        collector.collect();
+        let mut again = false;
+        for module in weak.iter().rev().map(Reference::call).filter(Reference::is_module) {
+            again = true;
+            clear(&module.names(), 0);
+        }
+        for (module, size) in self.modules.iter().rev() {
+            let names = module.names();
+            if python::size(&names) > *size {
+                again = true;
+                clear(&names, *size as usize);
+            }
+        }
+        if again {
+            collector.collect();
+        }
+    }
+}
+
+/// Python's garbage collector.
+pub struct Collector {
+    collect: Reference,
+    objects: Reference,
+    /// The classes of files that hold what is to be written.
+    files: [Reference; 2],
+}
+
+impl Collector {
+    /// `module` has `collect` and `get_objects` of `gc`, and what `open` returns.
+    pub fn of(module: &Reference) -> Option<Self> {
+        let find = |name| Some(module.attribute(name)).filter(|found| !found.is_null());
+        let files = [find(c"TextIOWrapper")?, find(c"BufferedWriter")?];
+        Some(Collector { collect: find(c"collect")?, objects: find(c"get_objects")?, files })
+    }
+
+    fn collect(&self) {
+        if self.collect.call().is_null() {
+            python::forget_exception();
+        }
+    }
+
+    /// The collector may close a file's descriptor before the object that holds its unwritten text. What is frozen is not looked at:
+    /// these are the program's own.
+    fn write_open_files(&self) {
+        for object in python::items_of_list(&self.objects.call()) {
+            if self.files.iter().any(|class| object.is_instance(class)) && object.attribute(c"flush").call().is_null() {
+                // Closed, or the disk is full: as at its destruction, nobody hears of it.
+                python::forget_exception();
+            }
+        }
+    }
+}
+
+/// Sets the names of a module to None, from the one at `first` on: those with one underscore first.
+fn clear(names: &Reference, first: usize) {
+    let none = python::none();
+    for private in [true, false] {
+        for (name, _) in python::entries(names).into_iter().skip(first) {
+            let underscores = [0, 1].map(|place| python::character(&name, place) == Some('_'));
+            let is_private = underscores == [true, false];
+            if private == is_private && !python::is_text(&name, c"__builtins__") {
+                python::set_item(names, &name, &none);
+            }
+        }
+    }
+}
