@@ -109,14 +109,12 @@ generator = numbers()
 async def main(): print(await generator.__anext__())
 asyncio.run(main())
 # %% threads, then atexit functions, then globals
-import atexit, threading, time
+import atexit, threading
 class Told:
     def __del__(self): print("deleted")
 told = Told()
 atexit.register(print, "atexit")
-event = threading.Event()
-threading.Thread(target=lambda: (event.wait(), time.sleep(0.05), print("thread"))).start()
-event.set()
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
 print("end")
 # %% thread-local and context variables
 import contextvars, threading

@@ -104,11 +104,11 @@ os.close(reading)
 os.dup2(writing, 1)
 print("lost")
 # %% output in __del__ and from a thread that ends last
-import threading, time
+import threading
 class Told:
     def __del__(self): print("deleted", flush=True)
 told = Told()
-threading.Thread(target=lambda: (time.sleep(0.05), print("thread", end=""))).start()
+threading.Thread(target=lambda: (threading.main_thread().join(), print("thread", end=""))).start()
 # %% much output
 print("0123456789" * 20_000)
 # %% a line that is longer than a pipe, in pieces

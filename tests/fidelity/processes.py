@@ -63,7 +63,7 @@ child.start(); child.terminate(); child.join()
 print("terminated", child.exitcode)
 # %% children that are alive at the end
 import multiprocessing, time
-def late(): time.sleep(0.1); print("child", flush=True)
+def late(): time.sleep(0.3); print("child", flush=True)
 def daemon(): time.sleep(1000)
 context = multiprocessing.get_context("fork")
 context.Process(target=daemon, daemon=True).start()

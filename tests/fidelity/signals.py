@@ -22,7 +22,7 @@ except ValueError as error: print(error)
 import signal, time
 def handler(number, frame): raise TimeoutError("too long")
 signal.signal(signal.SIGALRM, handler)
-signal.setitimer(signal.ITIMER_REAL, 0.05)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
 time.sleep(60)
 # %% an alarm that does not interrupt
 import signal, time
@@ -54,7 +54,7 @@ try:
 except KeyboardInterrupt: print("interrupted")
 # %% an uncaught KeyboardInterrupt while a thread runs
 import os, signal, threading, time
-threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 def wait(): time.sleep(60)
 wait()
 # %% SIGPIPE is an exception

@@ -51,13 +51,14 @@ def start():
     except RuntimeError as error: print(error)
 atexit.register(start)
 # %% an executor that is not shut down
-import concurrent.futures, time
-pool = concurrent.futures.ThreadPoolExecutor(2)
-futures = [pool.submit(lambda number: (time.sleep(0.02), print(number, end="")), 1) for _ in range(4)]
+import concurrent.futures, threading
+pool, ended = concurrent.futures.ThreadPoolExecutor(2), threading.Event()
+futures = [pool.submit(lambda number: (ended.wait(), print(number, end="")), 1) for _ in range(4)]
 print("end ", end="")
+ended.set()
 # %% a timer
 import threading
-threading.Timer(0.05, print, ("timer",)).start()
+threading.Timer(0.3, print, ("timer",)).start()
 print("end")
 # %% sys.exit while a thread runs
 import sys, threading, time

@@ -300,26 +300,33 @@ fn mounts() -> Vec<String> {
 
 /// The living children of a process.
 pub fn children(parent: u32) -> Vec<u32> {
-    let alive = |id: &u32| {
-        let Ok(stat) = fs::read_to_string(format!("/proc/{id}/stat")) else { return false };
-        // "id (name) state parent …", where the name may hold anything.
-        let mut rest = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let (state, of) = (rest.next(), rest.next());
-        state != Some("Z") && of == Some(parent.to_string().as_str())
-    };
-    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    processes.filter(alive).collect()
+    living_processes().into_iter().filter(|(_, of)| *of == parent).map(|(id, _)| id).collect()
 }
 
-/// The living descendants of a process.
+/// The living descendants of a process, each after its parent.
 pub fn descendants(ancestor: u32) -> Vec<u32> {
-    let mut found = children(ancestor);
+    let processes = living_processes();
+    let children = |parent: u32| processes.iter().filter(move |(_, of)| *of == parent).map(|(id, _)| *id);
+    let mut found: Vec<u32> = children(ancestor).collect();
     let mut next = 0;
     while let Some(&process) = found.get(next) {
         found.extend(children(process));
         next += 1;
     }
     found
+}
+
+/// Every process that is no zombie, with its parent.
+fn living_processes() -> Vec<(u32, u32)> {
+    let relation = |id: u32| {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // "id (name) state parent …", where the name may hold anything.
+        let mut rest = stat.rsplit(')').next()?.split_whitespace();
+        let (state, parent) = (rest.next()?, rest.next()?);
+        (state != "Z").then_some((id, parent.parse().ok()?))
+    };
+    let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    ids.filter_map(relation).collect()
 }
 
 fn serve(program: &Path, user: u32, home: &Path, environment: &[(String, String)]) -> (Child, String) {

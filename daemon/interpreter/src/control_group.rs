@@ -65,7 +65,8 @@ impl ControlGroups {
         Ok(group)
     }
 
-    fn remove_left(&self) {
+    /// Removes the groups whose last processes have ended since they were let go.
+    pub fn remove_left(&self) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.retain(|directory| fs::remove_dir(directory).is_err_and(|error| error.kind() != io::ErrorKind::NotFound));
     }

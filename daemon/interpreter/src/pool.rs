@@ -133,6 +133,9 @@ impl Pool {
 
     /// Called now and then: replaces what is worn or gone, and lets go of what is not needed.
     pub fn maintain(self: &Arc<Self>) {
+        if let Some(groups) = &self.groups {
+            groups.remove_left();
+        }
         let mut state = self.state();
         state.scarce = memory_is_scarce();
         state.drop_unusable();

@@ -1,0 +1,188 @@
+//! What the interpreter's settings change for programs: libraries, folders, the network, limits; and what is said of wrong ones.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test a panic is the report")]
+
+#[path = "support/interpreter.rs"]
+mod interpreter;
+#[path = "support/venv.rs"]
+mod venv;
+
+use std::process::Command;
+
+use interpreter::Interpreter;
+use serde_json::json;
+
+const DAEMON: &str = env!("CARGO_BIN_EXE_python-interpreter-mcpd");
+
+fn with_packages(preload: &str) -> Option<Interpreter> {
+    let python = venv::python()?;
+    Some(Interpreter::start_with(&[
+        ("PYTHON_INTERPRETER_MCP_PYTHON", python.to_str().unwrap()),
+        ("PYTHON_INTERPRETER_MCP_PRELOAD", preload),
+    ]))
+}
+
+fn png(interpreter: &Interpreter, id: &serde_json::Value) -> bool {
+    let path = format!("/v1/files/{}", id.as_str().unwrap());
+    interpreter.request("GET", &path, &[], b"").body.starts_with(b"\x89PNG")
+}
+
+#[test]
+fn shown_plots_are_saved() {
+    for preload in ["numpy,matplotlib.pyplot", ""] {
+        let Some(interpreter) = with_packages(preload) else { return };
+        // With and without a variable that makes Python start anew.
+        for env in [json!({}), json!({ "PYTHONHASHSEED": "1" })] {
+            let code = "import matplotlib.pyplot as plt
+plt.plot([1, 2]); plt.show()
+plt.figure(); plt.plot([2, 1]); plt.figure(); plt.show()
+print(plt.get_fignums())";
+            let result = interpreter.post(&json!({ "source_code": code, "env": env })).json();
+            assert_eq!((&result["stdout"], &result["stderr"]), (&json!("[]\n"), &json!("")), "{result}");
+            let files = result["files"].as_object().unwrap();
+            let names: Vec<&String> = files.keys().collect();
+            assert_eq!(names, ["/workspace/plot-2.png", "/workspace/plot-3.png", "/workspace/plot.png"]);
+            assert!(files.values().all(|id| png(&interpreter, id)));
+        }
+    }
+}
+
+#[test]
+fn shown_pictures_are_saved() {
+    for preload in ["PIL.Image", ""] {
+        let Some(interpreter) = with_packages(preload) else { return };
+        let result = interpreter.execute("from PIL import Image\nfor _ in range(2): Image.new('RGB', (4, 4)).show()");
+        let files = result["files"].as_object().unwrap();
+        assert_eq!(files.keys().collect::<Vec<_>>(), ["/workspace/image-2.png", "/workspace/image.png"], "{result}");
+        assert!(files.values().all(|id| png(&interpreter, id)));
+    }
+}
+
+#[test]
+fn seeds_of_numpy_differ_from_program_to_program() {
+    let Some(interpreter) = with_packages("numpy") else { return };
+    let code = "import numpy, random, uuid; print(numpy.random.rand(), numpy.random.default_rng().random(), random.random(), uuid.uuid4())";
+    let printed: Vec<String> =
+        (0..6).map(|_| interpreter.execute(code)["stdout"].as_str().unwrap().to_owned()).collect();
+    let numbers: std::collections::BTreeSet<&str> = printed.iter().flat_map(|line| line.split_whitespace()).collect();
+    assert_eq!(numbers.len(), 24, "{printed:?}");
+}
+
+#[test]
+fn what_cannot_be_preloaded_is_left_out() {
+    let interpreter = Interpreter::start_with(&[("PYTHON_INTERPRETER_MCP_PRELOAD", "json,not_there")]);
+    assert_eq!(interpreter.execute("import json; print(json.dumps(1))")["stdout"], "1\n");
+}
+
+#[test]
+fn modules_imported_ahead_are_not_there_until_they_are_imported() {
+    let interpreter = Interpreter::start_with(&[("PYTHON_INTERPRETER_MCP_PRELOAD", "json,decimal")]);
+    let code = "import sys\nprint('json' in sys.modules, 'decimal' in sys.modules)\nimport json\nprint('json' in sys.modules, json.loads('[1]'))";
+    assert_eq!(interpreter.execute(code)["stdout"], "False False\nTrue [1]\n");
+    // A file of the program's own comes first, as beside any script.
+    let code = "open('json.py', 'w').write('value = 5')\nimport json\nprint(json.value)";
+    assert_eq!(interpreter.execute(code)["stdout"], "5\n");
+}
+
+#[test]
+fn a_folder_can_be_shown_and_not_changed() {
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("table.csv"), "a,b\n").unwrap();
+    std::fs::set_permissions(data.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let mount = format!("{}:/data", data.path().display());
+    let interpreter = Interpreter::start_with(&[("PYTHON_INTERPRETER_MCP_MOUNT", &mount)]);
+    let result = interpreter.execute("print(open('/data/table.csv').read())\nopen('/data/new', 'w')");
+    assert_eq!(result["stdout"], "a,b\n\n");
+    assert!(result["stderr"].as_str().unwrap().contains("[Errno 30]"), "{result}");
+}
+
+#[test]
+fn a_folder_that_holds_private_ones_is_not_shown() {
+    let home = tempfile::tempdir().unwrap();
+    for (variable, source) in
+        [("XDG_STATE_HOME", home.path().join("state")), ("XDG_CONFIG_HOME", home.path().join("config"))]
+    {
+        std::fs::create_dir_all(source.join("inside")).unwrap();
+        std::os::unix::fs::chown(&source, Some(54321), None).unwrap_or_default();
+        std::fs::set_permissions(home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        for shown in [home.path(), source.as_path(), &source.join("inside")] {
+            let mount = format!("{}:/data", shown.display());
+            let interpreter = Interpreter::start_with(&[
+                ("PYTHON_INTERPRETER_MCP_MOUNT", &mount),
+                (variable, source.to_str().unwrap()),
+            ]);
+            let answer = interpreter.post(&json!({ "source_code": "" }));
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert!(answer.status == 503 && detail.contains("programs must not see"), "{detail}");
+        }
+    }
+}
+
+#[test]
+fn the_hosts_network_is_there_only_when_it_is_asked_for() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let code = format!("import socket\nsocket.create_connection(('127.0.0.1', {port}), 5); print('reached')");
+    let health = |interpreter: &Interpreter| interpreter.request("GET", "/healthz", &[], b"").json();
+    let interpreter = Interpreter::start_with(&[("PYTHON_INTERPRETER_MCP_NETWORK", "host")]);
+    assert_eq!(interpreter.execute(&code)["stdout"], "reached\n");
+    assert_eq!(health(&interpreter)["network"], "host");
+    let interpreter = Interpreter::start();
+    assert_eq!(interpreter.execute(&code)["exit_code"], 1);
+    assert_eq!(health(&interpreter)["network"], "none");
+}
+
+#[test]
+fn health_says_what_holds() {
+    let interpreter = Interpreter::start();
+    let health = interpreter.request("GET", "/healthz", &[], b"").json();
+    let protections = health["protections"].as_object().unwrap();
+    for name in
+        ["files", "processes", "network", "capabilities", "no_new_privileges", "landlock", "seccomp", "descriptors"]
+    {
+        assert_eq!(protections[name], true, "{health}");
+    }
+    assert!(["watched", "control group"].contains(&health["memory_limit"].as_str().unwrap()), "{health}");
+}
+
+#[test]
+fn processor_time_is_limited_and_named() {
+    let interpreter = Interpreter::start_with(&[("PYTHON_INTERPRETER_MCP_CPU_TIME", "1")]);
+    let result = interpreter.execute("print('before')\nwhile True: pass");
+    assert_eq!((&result["exit_code"], &result["stdout"]), (&json!(137), &json!("before\n")), "{result}");
+    assert!(result["stderr"].as_str().unwrap().contains("1 s of processor time, its limit"), "{result}");
+}
+
+#[test]
+fn the_limit_behind_an_error_is_named() {
+    let interpreter = Interpreter::start_with(&[
+        ("PYTHON_INTERPRETER_MCP_FILE_SIZE", "1M"),
+        ("PYTHON_INTERPRETER_MCP_OPEN_FILES", "32"),
+        ("PYTHON_INTERPRETER_MCP_WORKSPACE", "4M"),
+    ]);
+    for (code, words) in [
+        ("open('x', 'wb').write(bytes(2 << 20))", "a file may have 1 MiB (PYTHON_INTERPRETER_MCP_FILE_SIZE)"),
+        ("x = [open('/dev/null') for _ in range(99)]", "32 open files (PYTHON_INTERPRETER_MCP_OPEN_FILES)"),
+        ("for n in range(9): open(str(n), 'wb').write(bytes(1 << 20))", "hold 4 MiB and 65536 files (PYTHON"),
+    ] {
+        let result = interpreter.execute(code);
+        assert!(result["exit_code"] == 1 && result["stderr"].as_str().unwrap().contains(words), "{result}");
+    }
+}
+
+#[test]
+fn wrong_settings_are_named() {
+    for (flag, value, words) in [
+        ("--memory", "lots", "it is no size"),
+        ("--memory", "1K", "it must be from"),
+        ("--mount", "data:/data", "is no absolute path"),
+        ("--mount", "/data:/usr/data", "is taken"),
+        ("--network", "all", "possible values"),
+        ("--preload", "a b", "no module's name"),
+        ("--cpu-time", "0", "not in"),
+    ] {
+        let output = Command::new(DAEMON).args(["interpreter", flag, value]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && stderr.contains(words), "{flag} {value}: {stderr}");
+    }
+}
