@@ -107,6 +107,27 @@ fn a_memory_bomb_is_ended_at_its_limit() {
 }
 
 #[test]
+fn memory_that_is_shared_or_put_aside_counts_as_well() {
+    let interpreter = Interpreter::start_with(&[("PYTHON_INTERPRETER_MCP_MEMORY", "256M")]);
+    let let_go = "x.madvise(mmap.MADV_DONTNEED)";
+    for (act, after) in [("", ""), ("", let_go), ("os.fork()", "")] {
+        let program = format!(
+            "import mmap, os, time\nprint('before', flush=True)\n{act}\nx = mmap.mmap(-1, 400 << 20)\n\
+             for place in range(0, 400 << 20, 4096): x[place] = 1\n{after}\ntime.sleep(30)"
+        );
+        let result = interpreter.execute(&program);
+        assert_eq!(result["exit_code"], 137, "{result}");
+        assert!(result["stderr"].as_str().unwrap().contains("its limit of 256 MiB"), "{result}");
+        interpreter.works();
+    }
+    // Siblings would be the zygote's children, and in nobody's count.
+    let siblings = "import ctypes; print(ctypes.CDLL(None).syscall(56, 0x8000 | 17, 0, 0, 0, 0))";
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!(interpreter.execute(siblings)["stdout"], "-1\n");
+    }
+}
+
+#[test]
 fn a_full_disk_is_enospc_over_all_writable_places_together() {
     let interpreter = Interpreter::start();
     let result = interpreter.execute(

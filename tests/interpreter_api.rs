@@ -404,3 +404,32 @@ fn a_killed_spawner_is_replaced() {
     assert_eq!(interpreter.execute("print(2)")["stdout"], "2\n");
     assert_ne!(interpreter.spawner(), spawner);
 }
+
+#[test]
+fn an_input_file_that_is_changed_through_a_mapping_is_returned() {
+    let interpreter = Interpreter::start();
+    let id = interpreter.execute("open('x', 'w').write('aaaa')")["files"]["/workspace/x"].clone();
+    let code = "import mmap
+with open('x', 'r+b') as file, mmap.mmap(file.fileno(), 0) as memory:
+    assert memory[:4] == b'aaaa'
+    memory[:4] = b'bbbb'";
+    let result = interpreter.post(&json!({ "source_code": code, "files": { "/workspace/x": id } })).json();
+    assert!(result["files"]["/workspace/x"].is_string(), "{result}");
+}
+
+#[test]
+fn a_hook_for_exceptions_may_leave() {
+    let interpreter = Interpreter::start();
+    let code = "import sys, atexit
+atexit.register(print, 'bye')
+def hook(*exception):
+    print(exception[1])
+    sys.exit(9)
+sys.excepthook = hook
+raise ValueError('why')";
+    let result = interpreter.execute(code);
+    assert_eq!(
+        (&result["exit_code"], &result["stdout"], &result["stderr"]),
+        (&json!(9), &json!("why\nbye\n"), &json!(""))
+    );
+}

@@ -258,6 +258,9 @@ fn as_root_programs_are_nobody() {
     let interpreter = Interpreter::start_as(0, &[]);
     let result = interpreter.execute("import os; print(os.getuid(), os.getgid(), os.getgroups())");
     assert_eq!(result["stdout"], "1000 1000 []\n", "{result}");
+    let own = "import os; os.system('echo out > /dev/stdout'); open('/dev/stderr', 'w').write('err')";
+    let result = interpreter.execute(own);
+    assert_eq!((result["stdout"].as_str(), result["stderr"].as_str()), (Some("out\n"), Some("err")), "{result}");
     denied(&interpreter, "open('/proc/sys/kernel/core_pattern', 'a'); print('REACHED')");
     // The kernel exempts root's processes from the limit on their number: nobody's are bounded.
     let bomb = "import os\ntry:\n  for _ in range(10000):\n    if os.fork() == 0: __import__('time').sleep(99)\nexcept OSError as error: print(error.errno)";

@@ -68,6 +68,38 @@ fn seeds_of_numpy_differ_from_program_to_program() {
     assert_eq!(numbers.len(), 24, "{printed:?}");
 }
 
+/// A Python with the module `ahead`, which holds `content`.
+fn with_module(content: &str) -> (tempfile::TempDir, Interpreter) {
+    let directory = tempfile::tempdir().unwrap();
+    let venv = directory.path().join("venv");
+    let made = Command::new("/usr/bin/python3").args(["-m", "venv", "--without-pip"]).arg(&venv).status();
+    assert!(made.unwrap().success());
+    let packages = std::fs::read_dir(venv.join("lib")).unwrap().next().unwrap().unwrap().path().join("site-packages");
+    std::fs::write(packages.join("ahead.py"), content).unwrap();
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let interpreter = Interpreter::start_with(&[
+        ("PYTHON_INTERPRETER_MCP_PYTHON", venv.join("bin/python").to_str().unwrap()),
+        ("PYTHON_INTERPRETER_MCP_PRELOAD", "ahead"),
+    ]);
+    (directory, interpreter)
+}
+
+#[test]
+fn openssl_that_was_used_ahead_gives_each_program_other_numbers() {
+    let (_directory, interpreter) = with_module("import ssl; ssl.RAND_bytes(8)");
+    let code = "import ssl; print(ssl.RAND_bytes(16).hex())";
+    let numbers: std::collections::BTreeSet<String> =
+        (0..6).map(|_| interpreter.execute(code)["stdout"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(numbers.len(), 6, "{numbers:?}");
+}
+
+#[test]
+fn what_is_imported_ahead_is_imported_once() {
+    let (_directory, interpreter) = with_module("import time; imported = time.monotonic()");
+    let code = "import ahead; print(ahead.imported)";
+    assert_eq!(interpreter.execute(code)["stdout"], interpreter.execute(code)["stdout"]);
+}
+
 #[test]
 fn what_cannot_be_preloaded_is_left_out() {
     let interpreter = Interpreter::start_with(&[("PYTHON_INTERPRETER_MCP_PRELOAD", "json,not_there")]);

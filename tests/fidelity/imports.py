@@ -19,7 +19,7 @@ import package
 print(package.value, package, package.__path__)
 # %% an archive
 import sys, zipfile
-with zipfile.ZipFile("archive.zip", "w") as archive: archive.writestr("zipped.py", "value = __file__\ndef fail(): 1 / 0\n")
+with zipfile.ZipFile("archive.zip", "w") as archive: archive.writestr(zipfile.ZipInfo("zipped.py"), "value = __file__\ndef fail(): 1 / 0\n")
 sys.path.insert(0, "archive.zip")
 import zipped
 print(zipped.value, type(zipped.__loader__).__name__)

@@ -37,9 +37,10 @@ def prepare():
     # `random` seeds itself again after a fork; this generator does not.
     if "numpy.random" in aside:
         aside["numpy.random"].seed()
-    # Threads are counted from one, whatever was imported.
-    if "threading" in aside and hasattr(aside["threading"], "_counter"):
+    # Threads are counted from one, whatever was imported, and the main one is this process's.
+    if "threading" in aside:
         aside["threading"]._counter = itertools.count(1).__next__
+        aside["threading"].main_thread()._set_native_id()
     gc.enable()
 
 

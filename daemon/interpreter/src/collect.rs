@@ -36,10 +36,14 @@ pub struct Collected {
 }
 
 /// What was put into the workspace before the program ran: absolute path → its stamp then, and its id where it was a stored file.
+/// Stored files are compared by their content: what is written through a mapping changes no time on a file system in memory.
 pub type Known = BTreeMap<String, (Stamp, Option<String>)>;
 
 /// Whether there is nothing but what was there before, found by a look at one small directory.
 pub fn is_unchanged(workspace: &OwnedFd, known: &Known) -> bool {
+    if known.values().any(|(_, id)| id.is_some()) {
+        return false;
+    }
     let Ok(entries) = Dir::read_from(workspace) else { return false };
     let mut count = 0;
     for entry in entries {
@@ -159,13 +163,14 @@ impl Collector<'_> {
             }
             match known {
                 // Neither returned nor kept: above all the program's own text.
-                Some((before, _)) if *before == stamp => return Ok(None),
+                Some((before, None)) if *before == stamp => return Ok(None),
                 Some((_, Some(id))) if *id == sha256(&mut File::from(file.try_clone()?))? => return Ok(None),
                 _ => {}
             }
             rustix::fs::seek(&file, SeekFrom::Start(0))?;
             self.bytes -= size;
-            self.store.put(File::from(file), size, None).map(Some)
+            // Without the host's path, which is nothing to a program's caller.
+            self.store.put(File::from(file), size, None).map(Some).map_err(|error| error.kind().into())
         });
         match stored {
             Ok(None) => {}

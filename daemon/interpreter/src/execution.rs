@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::collect::{Collected, Known, collect, is_unchanged};
 use crate::executor::ExecuteError;
@@ -73,6 +74,7 @@ async fn until_end(
     limit: Duration,
     events: Option<&Sender<Event>>,
 ) -> Result<(End, [Stream; 2]), SlotError> {
+    let over = CancellationToken::new();
     let program = async {
         let end = tokio::select! {
             ended = timeout(limit, slot.ended()) => match ended {
@@ -83,12 +85,12 @@ async fn until_end(
             () = memory_exceeded(slot) => End::Memory,
         };
         // Background processes may hold the output open: it ends for certain only when they are gone.
-        slot.kill().await.map(|()| end)
+        let gone = slot.kill().await;
+        over.cancel();
+        gone.map(|()| end)
     };
-    let sinks: [Sink<'_>; 2] = [
-        events.map(|events| (events, (|stdout| Event::Stdout { stdout }) as fn(String) -> Event)),
-        events.map(|events| (events, (|stderr| Event::Stderr { stderr }) as fn(String) -> Event)),
-    ];
+    let sink = |event| events.map(|events| Sink { events, event, over: &over });
+    let sinks = [sink(|stdout| Event::Stdout { stdout }), sink(|stderr| Event::Stderr { stderr })];
     let (end, (), ()) = tokio::join!(
         program,
         read_stream(output.stdout, &mut stdout, store, sinks[0]),

@@ -111,7 +111,7 @@ impl Executor {
         let mut taken = self.pool.take().await?;
         let started = Instant::now();
         let executed = execution::run(&prepared, files, &mut taken, &self.files, limit, events).await;
-        if let Err(ExecuteError::Slot(error)) = &executed {
+        if let Err(ExecuteError::Slot(error @ (SlotError::Died | SlotError::NotGone))) = &executed {
             tracing::debug!(%error, "another workshop is opened");
             self.pool.discard(&taken.slot.workshop);
         }

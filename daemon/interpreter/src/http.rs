@@ -146,7 +146,7 @@ impl From<ExecuteError> for Problem {
             | ExecuteError::Slot(SlotError::Failed(_) | SlotError::SpawnerGone(_) | SlotError::Slow) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            ExecuteError::Slot(SlotError::Died | SlotError::Io(_))
+            ExecuteError::Slot(SlotError::Died | SlotError::NotGone | SlotError::Io(_))
             | ExecuteError::Store { .. }
             | ExecuteError::Workspace { .. }
             | ExecuteError::Stuck => StatusCode::INTERNAL_SERVER_ERROR,

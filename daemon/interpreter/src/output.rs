@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Seek, Write};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::sync::CancellationToken;
 
 use crate::files::FileStore;
 use crate::wire::Event;
@@ -147,21 +148,35 @@ impl Decoder {
     }
 }
 
-/// Where a stream's text goes as it comes: to nobody, or to whoever reads events.
-pub type Sink<'a> = Option<(&'a tokio::sync::mpsc::Sender<Event>, fn(String) -> Event)>;
+/// Where a stream's text goes as it comes.
+#[derive(Clone, Copy)]
+pub struct Sink<'a> {
+    pub events: &'a tokio::sync::mpsc::Sender<Event>,
+    pub event: fn(String) -> Event,
+    /// The program has ended: what nobody has read by then is in the result.
+    pub over: &'a CancellationToken,
+}
 
 /// Reads to the end, however long it is; never fails, because what was read before an error is worth having.
-pub async fn read_stream(mut from: impl AsyncRead + Unpin, stream: &mut Stream, store: &FileStore, sink: Sink<'_>) {
+pub async fn read_stream(
+    mut from: impl AsyncRead + Unpin,
+    stream: &mut Stream,
+    store: &FileStore,
+    sink: Option<Sink<'_>>,
+) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length) = from.read(&mut buffer).await
         && length > 0
     {
         let text = stream.push(&buffer[..length], store);
-        if let Some((events, event)) = sink
+        if let Some(Sink { events, event, over }) = sink
             && !text.is_empty()
         {
             // A reader that is gone has no use for it; one that is slow makes the program wait, within its time.
-            let _ = events.send(event(text)).await;
+            tokio::select! {
+                _ = events.send(event(text)) => {}
+                () = over.cancelled() => {}
+            }
         }
     }
 }

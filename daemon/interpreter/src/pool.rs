@@ -87,6 +87,7 @@ impl Pool {
             Some(slot) => slot,
             None => self.build().await?,
         };
+        slot.workshop.count_slot();
         let mut state = self.state();
         state.in_use += 1;
         if state.in_use >= state.peak {
@@ -161,9 +162,9 @@ impl Pool {
     async fn build(&self) -> Result<(Slot, Output), ExecuteError> {
         let workshop = self.workshop().await?;
         match self.build_in(&workshop, Need::Now).await {
-            // Gone between two calls: nothing has been run yet.
-            Err(SlotError::SpawnerGone(_) | SlotError::Died) => {
-                self.discard(&workshop);
+            // Gone between two calls, or just going: nothing has been run yet.
+            Err(error) if !matches!(error, SlotError::Slow) => {
+                tracing::debug!(%error, "a slot is asked for once more");
                 let workshop = self.workshop().await?;
                 Ok(self.build_in(&workshop, Need::Now).await?)
             }
@@ -172,8 +173,9 @@ impl Pool {
     }
 
     async fn build_in(&self, workshop: &Arc<Workshop>, need: Need) -> Result<(Slot, Output), SlotError> {
-        workshop.count_slot();
-        let built = Slot::build(workshop.clone(), need).await;
+        // In a task of its own: a caller that gives up midway must not leave half a slot behind.
+        let built = tokio::spawn(Slot::build(workshop.clone(), need)).await;
+        let built = built.map_err(|error| SlotError::Io(error.into())).and_then(|built| built);
         if built.is_err() {
             self.discard(workshop);
         }

@@ -92,7 +92,8 @@ pub fn prepare(request: ExecuteRequest) -> Result<Prepared, ExecuteError> {
     if request.files.len() > MOST_FILES {
         return invalid(format!("files: at most {MOST_FILES} are possible"));
     }
-    let size: usize = request.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    // With what separates them on their way.
+    let size: usize = request.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     if size > ENVIRONMENT_LIMIT {
         return invalid(format!("env: it is {size} bytes long, and the limit is {ENVIRONMENT_LIMIT}"));
     }

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::channel::{Failure, SlotMessage, send_bytes};
 use crate::control_group::ControlGroup;
-use crate::sandbox::{refused, watch};
+use crate::sandbox::{Identity, refused, watch};
 use crate::spawner::{Need, SpawnerMessage};
 use crate::workshop::Workshop;
 use control::{next, request};
@@ -50,7 +50,7 @@ pub struct Output {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
     pub exit: Exit,
-    /// What its process, without its children's, took of the processors.
+    /// What its process, and the children that it has waited for, took of the processors.
     pub cpu_time: Duration,
 }
 
@@ -70,6 +70,10 @@ pub enum SlotError {
     SpawnerGone(#[source] io::Error),
     #[error("a slot was not ready within {DEADLINE:?}: the machine is overloaded")]
     Slow,
+    #[error(
+        "the program was to be ended, and something of it was still there after {DEADLINE:?}: it ran, and its output is lost"
+    )]
+    NotGone,
     #[error("cannot talk to a slot: {0}")]
     Io(#[from] io::Error),
 }
@@ -83,8 +87,9 @@ impl Slot {
         rustix::io::ioctl_fionbio(&control, true).map_err(io::Error::from)?;
         // Of each message the kernel tells who sent it: so the child's id is known as it is outside.
         set_socket_passcred(&control, true).map_err(io::Error::from)?;
-        let (stdout, stdout_theirs) = output_pipe()?;
-        let (stderr, stderr_theirs) = output_pipe()?;
+        let identity = &workshop.policy.identity;
+        let (stdout, stdout_theirs) = output_pipe(identity)?;
+        let (stderr, stderr_theirs) = output_pipe(identity)?;
         let mut descriptors = vec![theirs.as_fd(), stdout_theirs.as_fd(), stderr_theirs.as_fd()];
         descriptors.extend(group.iter().map(|group| group.entrance.as_fd()));
         let spawner = &workshop.spawner;
@@ -148,7 +153,7 @@ impl Slot {
         self.process.kill();
         match timeout(DEADLINE, self.process.0.readable()).await {
             Ok(ended) => Ok(ended.map(drop)?),
-            Err(_) => Err(SlotError::Slow),
+            Err(_) => Err(SlotError::NotGone),
         }
     }
 }
@@ -180,7 +185,9 @@ impl Drop for FirstProcess {
     }
 }
 
-fn output_pipe() -> io::Result<(pipe::Receiver, OwnedFd)> {
+fn output_pipe(identity: &Identity) -> io::Result<(pipe::Receiver, OwnedFd)> {
+    // Whose they are decides who may open /dev/stdout.
+    let _as_program = identity.act();
     let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     Ok((pipe::Receiver::from_owned_fd(ours)?, theirs))

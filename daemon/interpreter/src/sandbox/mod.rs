@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use capabilities::keep_to_join_namespaces;
 pub use confinement::confinement;
 pub use descriptors::{keep_only, pass_on, watch};
+pub use identity::Identity;
 pub use landlock::rules;
 pub use namespaces::{Child, auto_reap, child_ends, clone_into_namespaces, pause, reset_signals};
 pub use network::Network;

@@ -11,12 +11,14 @@ use libc::sock_filter as Instruction;
 enum Action {
     Refuse,
     Allow,
-    /// Not into new namespaces.
+    /// Not into new namespaces, and no siblings.
     Clone,
     /// These families only.
     Sockets(&'static [i32]),
     /// No characters may be pushed into a terminal's input. There is no terminal here; this holds if one ever leaks in.
     Ioctl,
+    /// No leases and notifications: they would hold up others who use a file that is shown to programs.
+    Fcntl,
 }
 
 /// The filter, in the kernel's form.
@@ -40,6 +42,7 @@ fn segments() -> Vec<(u32, Action)> {
     actions.insert(libc::SYS_socket as u32, Action::Sockets(&SOCKET_FAMILIES));
     actions.insert(libc::SYS_socketpair as u32, Action::Sockets(&[libc::AF_UNIX]));
     actions.insert(libc::SYS_ioctl as u32, Action::Ioctl);
+    actions.insert(libc::SYS_fcntl as u32, Action::Fcntl);
     let mut segments = vec![(0, Action::Refuse)];
     for (number, action) in actions {
         for (start, action) in [(number, action), (number + 1, Action::Refuse)] {
@@ -73,23 +76,36 @@ fn decide(action: Action) -> Vec<Instruction> {
     match action {
         Action::Allow => vec![allow],
         Action::Refuse => vec![refuse],
-        Action::Clone => vec![load(argument(0)), jump(libc::BPF_JSET, NEW_NAMESPACES, 1, 0), allow, refuse],
+        Action::Clone => vec![load(argument(0)), jump(libc::BPF_JSET, REFUSED_CLONES, 1, 0), allow, refuse],
         Action::Sockets(families) => {
             let mut checks = vec![load(argument(0))];
-            for family in families {
-                checks.extend([jump(libc::BPF_JEQ, *family as u32, 0, 1), allow]);
+            // Whichever it is, on to the protocol; past the end of the families, and the refusal.
+            let count = families.len() as u8;
+            for (place, family) in (0..count).zip(families) {
+                checks.push(jump(libc::BPF_JEQ, *family as u32, count - place, 0));
             }
-            checks.push(refuse);
+            checks.extend([refuse, load(argument(2))]);
+            let count = PROTOCOLS.len() as u8;
+            for (place, protocol) in (0..count).zip(PROTOCOLS) {
+                checks.push(jump(libc::BPF_JEQ, protocol as u32, count - place, 0));
+            }
+            checks.extend([refuse, allow]);
             checks
         }
-        Action::Ioctl => vec![
-            load(argument(1)),
-            jump(libc::BPF_JEQ, libc::TIOCSTI as u32, 2, 0),
-            jump(libc::BPF_JEQ, libc::TIOCLINUX as u32, 1, 0),
-            allow,
-            refuse,
-        ],
+        Action::Ioctl => refuse_either(libc::TIOCSTI as u32, libc::TIOCLINUX as u32),
+        Action::Fcntl => refuse_either(libc::F_SETLEASE as u32, libc::F_NOTIFY as u32),
     }
+}
+
+/// Allows a call unless its second argument is one of two.
+fn refuse_either(first: u32, second: u32) -> Vec<Instruction> {
+    vec![
+        load(argument(1)),
+        jump(libc::BPF_JEQ, first, 2, 0),
+        jump(libc::BPF_JEQ, second, 1, 0),
+        give(libc::SECCOMP_RET_ALLOW),
+        give(libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+    ]
 }
 
 /// Offsets in `struct seccomp_data`.
@@ -122,13 +138,18 @@ const ARCHITECTURE: u32 = 0xC000_00B7;
 #[cfg(target_arch = "riscv64")]
 const ARCHITECTURE: u32 = 0xC000_00F3;
 
-const NEW_NAMESPACES: u32 = (libc::CLONE_NEWNS
+/// Namespaces, and children that are the zygote's own and not the program's.
+const REFUSED_CLONES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET) as u32;
+    | libc::CLONE_NEWNET
+    | libc::CLONE_PARENT) as u32;
+
+/// The default, TCP and UDP: asking for another would load the module that has it.
+const PROTOCOLS: [i32; 3] = [0, libc::IPPROTO_TCP, libc::IPPROTO_UDP];
 
 const SOCKET_FAMILIES: [i32; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 
@@ -215,7 +236,7 @@ const ALLOWED_ON_THIS_ARCHITECTURE: &[i64] = &[];
 
 #[cfg(test)]
 mod tests {
-    use super::{ALLOWED, ALLOWED_ON_THIS_ARCHITECTURE, ARCHITECTURE, NEW_NAMESPACES, program};
+    use super::{ALLOWED, ALLOWED_ON_THIS_ARCHITECTURE, ARCHITECTURE, REFUSED_CLONES, program};
 
     /// What the kernel would do: runs the filter on a call.
     fn result(architecture: u32, number: u32, arguments: [u64; 2]) -> u32 {
@@ -224,6 +245,8 @@ mod tests {
             4 => architecture,
             16 => arguments[0] as u32,
             24 => arguments[1] as u32,
+            // Sockets' third argument is given in the second's upper half.
+            32 => (arguments[1] >> 32) as u32,
             _ => panic!("offset {offset}"),
         };
         let program = program();
@@ -262,7 +285,7 @@ mod tests {
 
     #[test]
     fn exactly_the_listed_calls_are_allowed() {
-        let decided = [libc::SYS_clone, libc::SYS_socket, libc::SYS_socketpair, libc::SYS_ioctl];
+        let decided = [libc::SYS_clone, libc::SYS_socket, libc::SYS_socketpair, libc::SYS_ioctl, libc::SYS_fcntl];
         // 0x4000_0000 marks the calls of another ABI on x86-64.
         for number in (0..1024).chain(0x4000_0000..0x4000_0400).chain([i64::from(u32::MAX)]) {
             let listed = ALLOWED.contains(&number) || ALLOWED_ON_THIS_ARCHITECTURE.contains(&number);
@@ -276,12 +299,17 @@ mod tests {
     fn arguments_decide_where_a_call_alone_does_not() {
         assert!(allows(libc::SYS_clone, [libc::SIGCHLD as u64, 0]));
         for bit in (0..32).map(|bit| 1 << bit) {
-            assert_eq!(allows(libc::SYS_clone, [bit, 0]), bit & u64::from(NEW_NAMESPACES) == 0, "{bit:x}");
+            assert_eq!(allows(libc::SYS_clone, [bit, 0]), bit & u64::from(REFUSED_CLONES) == 0, "{bit:x}");
         }
         for family in 0..50 {
             assert_eq!(allows(libc::SYS_socket, [family, 0]), [1, 2, 10].contains(&family), "{family}");
             assert_eq!(allows(libc::SYS_socketpair, [family, 0]), family == 1, "{family}");
         }
+        for protocol in 0..300 {
+            assert_eq!(allows(libc::SYS_socket, [2, protocol << 32]), [0, 6, 17].contains(&protocol), "{protocol}");
+        }
+        assert!(allows(libc::SYS_fcntl, [0, libc::F_SETFL as u64]));
+        assert!(!allows(libc::SYS_fcntl, [0, libc::F_SETLEASE as u64]) && !allows(libc::SYS_fcntl, [0, 1026]));
         // An upper half that the kernel does not read makes no difference.
         assert!(!allows(libc::SYS_socket, [0x1_0000_0010, 0]));
         assert!(allows(libc::SYS_ioctl, [0, u64::from(libc::TIOCGWINSZ as u32)]));

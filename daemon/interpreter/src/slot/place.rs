@@ -8,7 +8,8 @@ use std::path::{Component, Path};
 use rustix::fs::{Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat};
 use rustix::io::Errno;
 
-/// What changes with every change of a file, and what no program can set back: its inode and the time of its last change.
+/// What changes with every write to a file, and what no program can set back: its inode and the time of its last change. Only what is
+/// written through a mapping may leave it as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     inode: u64,

@@ -1,5 +1,6 @@
 //! The zygote as the spawner holds it: the host's Python, started in the outer sandbox with what children are to find imported.
 
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
@@ -15,6 +16,8 @@ use crate::sandbox::{self, Policy, step};
 
 /// Where the native part looks for its socket.
 const SOCKET: i32 = 3;
+/// Beyond the ids that children have in their slots, which are counted from one; below the smallest usual limit of ids.
+const FAR_PROCESS_ID: &str = "30000";
 /// How much of what it prints is told when it fails, in bytes.
 const LAST_WORDS: usize = 1000;
 
@@ -33,6 +36,8 @@ impl Zygote {
         let confinement = sandbox::confinement(policy);
         let python = launch.executable.display().to_string();
         let failed = |error: io::Error| Failure::Python { python: python.clone(), reason: error.to_string() };
+        // Libraries notice a fork by their process's id (OpenSSL seeds itself anew then): the zygote must have one that no child has.
+        step("number the zygote", || fs::write("/proc/sys/kernel/ns_last_pid", FAR_PROCESS_ID))?;
         let started = || {
             let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
             // A pipe, because that is what a program's own streams are, and Python looks at them once, at its start.

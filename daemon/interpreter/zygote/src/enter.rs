@@ -1,11 +1,11 @@
-//! How a child enters its slot: the second half of the sandbox's ordered list, prepared by `sandbox::enter` on the other side.
+//! How a child enters its slot: the second half of the sandbox's ordered list, prepared by `sandbox::confinement` on the other side.
 
 use alloc::vec::Vec;
 use core::ffi::c_int;
 
 use crate::kernel::{self, Descriptor, Errno};
 
-/// What every child is confined by, as `sandbox::enter` has prepared it.
+/// What every child is confined by, as `sandbox::confinement` has prepared it.
 pub struct Confinement {
     namespaces: c_int,
     /// (resource, value)

@@ -78,14 +78,9 @@ pub fn run(runner: &Runner, job: &[u8]) -> ! {
     } else {
         match python::exception() {
             Exception::SystemExit => exit_code(&python::take_exception()),
-            Exception::KeyboardInterrupt => {
-                interrupted = true;
-                python::print_exception();
-                1
-            }
-            Exception::Other => {
-                python::print_exception();
-                1
+            kind => {
+                interrupted = matches!(kind, Exception::KeyboardInterrupt);
+                if python::print_exception() { exit_code(&python::take_exception()) } else { 1 }
             }
         }
     };

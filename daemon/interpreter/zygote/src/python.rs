@@ -36,11 +36,13 @@ unsafe extern "C" {
     fn PyDict_Size(dictionary: *mut Object) -> isize;
     fn PyDict_GetItemString(dictionary: *mut Object, key: *const c_char) -> *mut Object;
     fn PyErr_Clear();
+    fn PyErr_Display(class: *mut Object, value: *mut Object, traceback: *mut Object);
     fn PyErr_ExceptionMatches(class: *mut Object) -> c_int;
     fn PyErr_Fetch(class: *mut *mut Object, value: *mut *mut Object, traceback: *mut *mut Object);
     fn PyErr_NormalizeException(class: *mut *mut Object, value: *mut *mut Object, traceback: *mut *mut Object);
     fn PyErr_Print();
     fn PyErr_WriteUnraisable(object: *mut Object);
+    fn PyException_SetTraceback(exception: *mut Object, traceback: *mut Object) -> c_int;
     fn PyFile_WriteObject(object: *mut Object, file: *mut Object, flags: c_int) -> c_int;
     fn PyGILState_Ensure() -> c_int;
     fn PyImport_AddModule(name: *const c_char) -> *mut Object;
@@ -100,6 +102,11 @@ impl Reference {
 
     pub fn is_null(&self) -> bool {
         self.0.is_null()
+    }
+
+    /// None in place of null.
+    fn or_none(&self) -> Reference {
+        if self.is_null() { none() } else { self.clone() }
     }
 
     pub fn is_none(&self) -> bool {
@@ -377,9 +384,16 @@ pub fn exception() -> Exception {
 
 /// An exception that was raised. What it holds is let go in this order.
 pub struct Raised {
-    _class: Reference,
+    class: Reference,
     pub value: Reference,
-    _traceback: Reference,
+    traceback: Reference,
+}
+
+impl Raised {
+    fn display(&self) {
+        // SAFETY: all are alive; a traceback may be null.
+        unsafe { PyErr_Display(self.class.0, self.value.0, self.traceback.0) }
+    }
 }
 
 /// Takes the current exception.
@@ -389,7 +403,11 @@ pub fn take_exception() -> Raised {
     unsafe { PyErr_Fetch(&raw mut class, &raw mut value, &raw mut traceback) };
     // SAFETY: as above.
     unsafe { PyErr_NormalizeException(&raw mut class, &raw mut value, &raw mut traceback) };
-    Raised { _class: Reference(class), value: Reference(value), _traceback: Reference(traceback) }
+    if !traceback.is_null() {
+        // SAFETY: an exception and its traceback, both alive.
+        unsafe { PyException_SetTraceback(value, traceback) };
+    }
+    Raised { class: Reference(class), value: Reference(value), traceback: Reference(traceback) }
 }
 
 /// What `sys` holds under `name`, or null.
@@ -403,10 +421,45 @@ pub fn forget_exception() {
     unsafe { PyErr_Clear() }
 }
 
-/// Prints the current exception as an uncaught one, by `sys.excepthook`.
-pub fn print_exception() {
-    // SAFETY: there is an exception.
-    unsafe { PyErr_Print() }
+/// Prints the current exception as an uncaught one, by `sys.excepthook`. If a hook of the program's own leaves by SystemExit, that is
+/// the current exception then, and the answer is true: CPython would end the process there.
+pub fn print_exception() -> bool {
+    let hook = system_object(c"excepthook");
+    if hook.is_null() || hook.is(&system_object(c"__excepthook__")) {
+        // SAFETY: there is an exception.
+        unsafe { PyErr_Print() }
+        return false;
+    }
+    let raised = take_exception();
+    for (name, object) in
+        [(c"last_type", &raised.class), (c"last_value", &raised.value), (c"last_traceback", &raised.traceback)]
+    {
+        set_system_object(name, object);
+    }
+    // SAFETY: all are alive; a null pointer ends the list of arguments.
+    let result = Reference(unsafe {
+        PyObject_CallFunctionObjArgs(
+            hook.0,
+            raised.class.0,
+            raised.value.0,
+            raised.traceback.or_none().0,
+            ptr::null_mut::<Object>(),
+        )
+    });
+    if !result.is_null() {
+        return false;
+    }
+    if matches!(exception(), Exception::SystemExit) {
+        return true;
+    }
+    let of_hook = take_exception();
+    // SAFETY: a C string without a place for anything.
+    unsafe { PySys_WriteStderr(c"Error in sys.excepthook:\n".as_ptr()) };
+    of_hook.display();
+    // SAFETY: as above.
+    unsafe { PySys_WriteStderr(c"\nOriginal exception was:\n".as_ptr()) };
+    raised.display();
+    false
 }
 
 /// Reports the current exception as one that nobody can catch.
