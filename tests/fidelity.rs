@@ -111,7 +111,7 @@ fn with_packages(python: &Path) -> Interpreter {
 }
 
 /// Where programs differ that run in a fork of a warm Python, and why.
-const KNOWN: [(&str, &str); 15] = [
+const KNOWN: [(&str, &str); 18] = [
     ("asynchronous.py: without a loop", "objects die in another order where modules imported ahead stay whole"),
     ("asynchronous.py: a loop that is not closed, with a pending task", "the same"),
     ("exit_order.py: objects in a cycle, a class and a closure", "the same: the collector has run at other times"),
@@ -126,6 +126,9 @@ const KNOWN: [(&str, &str); 15] = [
     ("recursion.py: in an atexit function", "one call deeper"),
     ("faults.py: a segmentation fault", "the list of extension modules has those imported ahead"),
     ("faults.py: a fatal error", "the same"),
+    ("faults.py: an abort", "the same"),
+    ("watching.py: sys.settrace that stays on", "what was imported ahead has something to do at the end"),
+    ("watching.py: a profile that stays on", "the same"),
     ("warned.py: filters from the start", "libraries that were imported ahead have added theirs"),
 ];
 

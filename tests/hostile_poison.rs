@@ -1,14 +1,9 @@
 //! Programs that change Python itself, its process or its memory for whoever comes next: the next twenty callers see nothing of
-//! it, and what must be unpredictable is different for each of them.
+//! it.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 #[path = "support/interpreter.rs"]
 mod interpreter;
-#[path = "support/venv.rs"]
-mod venv;
-
-use std::collections::BTreeSet;
-use std::path::Path;
 
 use interpreter::Interpreter;
 use serde_json::json;
@@ -87,11 +82,23 @@ fn builtins_and_types_are_everyones_own() {
     leaves_the_next_callers_clean(
         &Interpreter::start(),
         &[
-            "import builtins\nbuiltins.print = lambda *a, **k: None\nbuiltins.len = lambda x: 4\nbuiltins.open = None\nbuiltins.poison = 1",
-            "import builtins\nfor name in list(vars(builtins)): del vars(builtins)[name]",
-            "import builtins\nbuiltins.__import__ = None\nbuiltins.__build_class__ = None\nbuiltins.str = bytes",
-            "import ctypes, gc\ngc.get_referents(str.__dict__)[0]['poison'] = 1; gc.get_referents(int.__dict__)[0]['poison'] = 1\nctypes.pythonapi.PyType_Modified(ctypes.py_object(str))\ngc.get_referents(str.__dict__)[0]['upper'] = lambda s: 'poison'",
-            "import ctypes, gc\ngc.get_referents(int.__dict__)[0].clear(); ctypes.pythonapi.PyType_Modified(ctypes.py_object(int))",
+            "import builtins
+builtins.print = lambda *a, **k: None
+builtins.len = lambda x: 4
+builtins.open = None
+builtins.poison = 1",
+            "import builtins
+for name in list(vars(builtins)): del vars(builtins)[name]",
+            "import builtins
+builtins.__import__ = None
+builtins.__build_class__ = None
+builtins.str = bytes",
+            "import ctypes, gc
+gc.get_referents(str.__dict__)[0]['poison'] = 1; gc.get_referents(int.__dict__)[0]['poison'] = 1
+ctypes.pythonapi.PyType_Modified(ctypes.py_object(str))
+gc.get_referents(str.__dict__)[0]['upper'] = lambda s: 'poison'",
+            "import ctypes, gc
+gc.get_referents(int.__dict__)[0].clear(); ctypes.pythonapi.PyType_Modified(ctypes.py_object(int))",
         ],
     );
 }
@@ -101,14 +108,37 @@ fn modules_and_their_caches_are_everyones_own() {
     leaves_the_next_callers_clean(
         &Interpreter::start(),
         &[
-            "import json, re, os, math, random\njson.loads = json.dumps = lambda *a: 'poison'\nre.findall = None\nos.environ.clear(); os.getcwd = lambda: '/poison'\nmath.sqrt = None\nrandom.seed(1)",
-            "import sys\nfor name in list(sys.modules):\n    if name not in ('sys', 'builtins'): sys.modules[name] = None",
-            "import sys\nsys.path[:] = ['/poison']; sys.meta_path.clear(); sys.path_hooks.clear(); sys.path_importer_cache.clear()",
-            "import codecs, encodings\ncodecs.register(lambda name: codecs.CodecInfo(len, len) if name == 'poison' else None); codecs.register_error('poison', len)\nencodings._cache.clear(); encodings.search_function = None",
-            "import sys, types\nfor name, module in list(sys.modules.items()):\n    for key in list(vars(module)):\n        if name not in ('__main__', 'sys', 'builtins', 'types') and isinstance(vars(module)[key], types.FunctionType) and not vars(module)[key].__code__.co_freevars: vars(module)[key].__code__ = (lambda *a, **k: 'poison').__code__",
-            "import json, linecache, re, warnings, logging, decimal, socket, threading, sys, string\nre.compile = None; re.purge(); warnings.resetwarnings(); logging.disable(50); logging.root.addHandler(None); socket.setdefaulttimeout(1)\ndecimal.getcontext().prec = 2; decimal.DefaultContext.prec = 2; decimal.setcontext(decimal.ExtendedContext)\nthreading.excepthook = sys.excepthook = sys.displayhook = sys.unraisablehook = None; string.digits = 'poison'",
-            "import importlib, json, sys\nsys.modules['json'] = type(sys)('json'); sys.modules['json'].loads = None; importlib.invalidate_caches()\nimport importlib._bootstrap_external as b\nb.SourceFileLoader.get_code = None",
-            "import os\nfor place in ('/usr/lib/python3/dist-packages', '/usr/lib', '/workspace', '/tmp'):\n    for name in ('json.py', 'sitecustomize.py', 'usercustomize.py', 'poison.pth'):\n        try: open(os.path.join(place, name), 'w').write('raise SystemExit(99)')\n        except OSError: pass",
+            "import json, re, os, math, random
+json.loads = json.dumps = lambda *a: 'poison'
+re.findall = None
+os.environ.clear(); os.getcwd = lambda: '/poison'
+math.sqrt = None
+random.seed(1)",
+            "import sys
+for name in list(sys.modules):
+    if name not in ('sys', 'builtins'): sys.modules[name] = None",
+            "import sys
+sys.path[:] = ['/poison']; sys.meta_path.clear(); sys.path_hooks.clear(); sys.path_importer_cache.clear()",
+            "import codecs, encodings
+codecs.register(lambda name: codecs.CodecInfo(len, len) if name == 'poison' else None); codecs.register_error('poison', len)
+encodings._cache.clear(); encodings.search_function = None",
+            "import sys, types
+for name, module in list(sys.modules.items()):
+    for key in list(vars(module)):
+        if name not in ('__main__', 'sys', 'builtins', 'types') and isinstance(vars(module)[key], types.FunctionType) and not vars(module)[key].__code__.co_freevars: vars(module)[key].__code__ = (lambda *a, **k: 'poison').__code__",
+            "import json, linecache, re, warnings, logging, decimal, socket, threading, sys, string
+re.compile = None; re.purge(); warnings.resetwarnings(); logging.disable(50); logging.root.addHandler(None); socket.setdefaulttimeout(1)
+decimal.getcontext().prec = 2; decimal.DefaultContext.prec = 2; decimal.setcontext(decimal.ExtendedContext)
+threading.excepthook = sys.excepthook = sys.displayhook = sys.unraisablehook = None; string.digits = 'poison'",
+            "import importlib, json, sys
+sys.modules['json'] = type(sys)('json'); sys.modules['json'].loads = None; importlib.invalidate_caches()
+import importlib._bootstrap_external as b
+b.SourceFileLoader.get_code = None",
+            "import os
+for place in ('/usr/lib/python3/dist-packages', '/usr/lib', '/workspace', '/tmp'):
+    for name in ('json.py', 'sitecustomize.py', 'usercustomize.py', 'poison.pth'):
+        try: open(os.path.join(place, name), 'w').write('raise SystemExit(99)')
+        except OSError: pass",
         ],
     );
 }
@@ -118,15 +148,39 @@ fn the_state_of_the_process_is_everyones_own() {
     leaves_the_next_callers_clean(
         &Interpreter::start(),
         &[
-            "import sys, gc\nsys.setrecursionlimit(50); sys.setswitchinterval(9); gc.disable(); gc.set_threshold(1, 1, 1); gc.callbacks.append(print); gc.set_debug(gc.DEBUG_SAVEALL); gc.freeze()\nsys.settrace(lambda *a: None); sys.setprofile(lambda *a: None)",
-            "import signal\nfor number in range(1, 64):\n    try: signal.signal(number, signal.SIG_IGN)\n    except (OSError, ValueError): pass\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64)); signal.setitimer(0, 100, 100); signal.alarm(50)",
-            "import ctypes, locale, os\nlocale.setlocale(locale.LC_ALL, 'C'); os.umask(0o777); os.chdir('/'); os.environ['PATH'] = '/poison'; os.putenv('POISON', '1')\nctypes.CDLL(None).setenv(b'LD_PRELOAD', b'/poison', 1); ctypes.CDLL(None).clearenv()",
-            "import resource\nfor number in range(16):\n    hard = resource.getrlimit(number)[1]\n    if number not in (0, 2, 3, 9): resource.setrlimit(number, (1, 1) if hard < 0 or hard >= 1 else (0, 0))",
-            "import os\nos.nice(19); os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nfor name, text in (('oom_score_adj', '1000'), ('comm', 'poison'), ('coredump_filter', '0x7f'), ('sched_autogroup_enabled', '0')):\n    try: open('/proc/self/' + name, 'w').write(text)\n    except OSError: pass",
-            "import os, sys\nsys.stdout.reconfigure(encoding='utf-16'); sys.stderr.close(); os.close(0); os.dup2(1, 9); os.dup2(1, 100)\nos.write(1, b'x' * 1000)",
-            "import os, threading, time\nfor _ in range(50): threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\nfor _ in range(20):\n    if os.fork() == 0: os.setsid(); time.sleep(1000)",
-            "for place in ('/workspace', '/tmp', '/dev/shm'):\n    for number in range(100): open(f'{place}/poison{number}', 'w').write('poison')",
-            "import ctypes, os\nlibc = ctypes.CDLL(None)\nlibc.sethostname(b'poison', 6); libc.prctl(4, 0, 0, 0, 0); libc.prctl(1, 9, 0, 0, 0); libc.prctl(36, 1, 0, 0, 0); libc.personality(0x0040000)\nlibc.mlockall(7); os.environ['TZ'] = 'Asia/Tokyo'; import time; time.tzset()",
+            "import sys, gc
+sys.setrecursionlimit(50); sys.setswitchinterval(9); gc.disable(); gc.set_threshold(1, 1, 1); gc.callbacks.append(print); gc.set_debug(gc.DEBUG_SAVEALL); gc.freeze()
+sys.settrace(lambda *a: None); sys.setprofile(lambda *a: None)",
+            "import signal
+for number in range(1, 64):
+    try: signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError): pass
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64)); signal.setitimer(0, 100, 100); signal.alarm(50)",
+            "import ctypes, locale, os
+locale.setlocale(locale.LC_ALL, 'C'); os.umask(0o777); os.chdir('/'); os.environ['PATH'] = '/poison'; os.putenv('POISON', '1')
+ctypes.CDLL(None).setenv(b'LD_PRELOAD', b'/poison', 1); ctypes.CDLL(None).clearenv()",
+            "import resource
+for number in range(16):
+    hard = resource.getrlimit(number)[1]
+    if number not in (0, 2, 3, 9): resource.setrlimit(number, (1, 1) if hard < 0 or hard >= 1 else (0, 0))",
+            "import os
+os.nice(19); os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+for name, text in (('oom_score_adj', '1000'), ('comm', 'poison'), ('coredump_filter', '0x7f'), ('sched_autogroup_enabled', '0')):
+    try: open('/proc/self/' + name, 'w').write(text)
+    except OSError: pass",
+            "import os, sys
+sys.stdout.reconfigure(encoding='utf-16'); sys.stderr.close(); os.close(0); os.dup2(1, 9); os.dup2(1, 100)
+os.write(1, b'x' * 1000)",
+            "import os, threading, time
+for _ in range(50): threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+for _ in range(20):
+    if os.fork() == 0: os.setsid(); time.sleep(1000)",
+            "for place in ('/workspace', '/tmp', '/dev/shm'):
+    for number in range(100): open(f'{place}/poison{number}', 'w').write('poison')",
+            "import ctypes, os
+libc = ctypes.CDLL(None)
+libc.sethostname(b'poison', 6); libc.prctl(4, 0, 0, 0, 0); libc.prctl(1, 9, 0, 0, 0); libc.prctl(36, 1, 0, 0, 0); libc.personality(0x0040000)
+libc.mlockall(7); os.environ['TZ'] = 'Asia/Tokyo'; import time; time.tzset()",
         ],
     );
 }
@@ -136,16 +190,40 @@ fn memory_is_everyones_own() {
     leaves_the_next_callers_clean(
         &Interpreter::start(),
         &[
-            "import ctypes\nctypes.memmove(id(5) + 24, b'\\6\\0\\0\\0', 4)\nprint(2 + 3)",
-            "import ctypes, string, sys\nfor text in ('abc', string.digits, string.ascii_letters, 'upper', sys.version): ctypes.memset(id(text) + 48, 80, len(text))",
-            "import ctypes\nfor thing in (None, True, (), '', b''): ctypes.memset(id(thing) + 16, 0xff, 1)",
-            "import ctypes, gc\nfor thing in gc.get_objects(): ctypes.memset(id(thing), 0, 8)",
-            "import ctypes, gc\nfor thing in gc.get_objects()[:5000]: ctypes.memset(id(thing) + 16, 0x41, 16)",
-            "import ctypes\nfor line in open('/proc/self/maps'):\n    span, rights = line.split()[:2]\n    start, end = (int(part, 16) for part in span.split('-'))\n    if 'w' in rights and 'stack' not in line: ctypes.memset(start, 0x50, end - start)",
+            "import ctypes
+ctypes.memmove(id(5) + 24, b'\\6\\0\\0\\0', 4)
+print(2 + 3)",
+            "import ctypes, string, sys
+for text in ('abc', string.digits, string.ascii_letters, 'upper', sys.version): ctypes.memset(id(text) + 48, 80, len(text))",
+            "import ctypes
+for thing in (None, True, (), '', b''): ctypes.memset(id(thing) + 16, 0xff, 1)",
+            "import ctypes, gc
+for thing in gc.get_objects(): ctypes.memset(id(thing), 0, 8)",
+            "import ctypes, gc
+for thing in gc.get_objects()[:5000]: ctypes.memset(id(thing) + 16, 0x41, 16)",
+            "import ctypes
+for line in open('/proc/self/maps'):
+    span, rights = line.split()[:2]
+    start, end = (int(part, 16) for part in span.split('-'))
+    if 'w' in rights and 'stack' not in line: ctypes.memset(start, 0x50, end - start)",
             // Through this file, pages are written to whatever their protection, which makes them the process's own.
-            "import os\nmaps = open('/proc/self/maps').read().splitlines()\nmemory = os.open('/proc/self/mem', os.O_RDWR)\nfor line in maps:\n    start, end = (int(part, 16) for part in line.split()[0].split('-'))\n    if 'r-xp' in line and 'libc' not in line and 'vdso' not in line:\n        for page in range(start, end, 4096):\n            try: os.pwrite(memory, b'\\xcc' * 4096, page)\n            except OSError: pass",
-            "import json, mmap, os\nfor path in (json.__file__, '/usr/bin/python3', '/bin/sh'):\n    try: mmap.mmap(os.open(path, os.O_RDONLY), 0, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)[:6] = b'poison'\n    except OSError: pass\n    try: os.truncate(path, 0)\n    except OSError: pass",
-            "import ctypes\nctypes.pythonapi.Py_IncRef(ctypes.py_object(None)); ctypes.pythonapi.Py_FinalizeEx()",
+            "import os
+maps = open('/proc/self/maps').read().splitlines()
+memory = os.open('/proc/self/mem', os.O_RDWR)
+for line in maps:
+    start, end = (int(part, 16) for part in line.split()[0].split('-'))
+    if 'r-xp' in line and 'libc' not in line and 'vdso' not in line:
+        for page in range(start, end, 4096):
+            try: os.pwrite(memory, b'\\xcc' * 4096, page)
+            except OSError: pass",
+            "import json, mmap, os
+for path in (json.__file__, '/usr/bin/python3', '/bin/sh'):
+    try: mmap.mmap(os.open(path, os.O_RDONLY), 0, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)[:6] = b'poison'
+    except OSError: pass
+    try: os.truncate(path, 0)
+    except OSError: pass",
+            "import ctypes
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(None)); ctypes.pythonapi.Py_FinalizeEx()",
         ],
     );
 }
@@ -157,98 +235,4 @@ fn what_is_written_to_memory_has_its_effect_where_it_is_written() {
     let poison = "import ctypes\nctypes.memmove(id(5) + 24, b'\\6\\0\\0\\0', 4)\nx = 2\nprint(x + 3 == 6, flush=True)\nimport os; os._exit(0)";
     assert_eq!(interpreter.execute(poison)["stdout"], "True\n");
     assert_eq!(interpreter.execute("x = 2\nprint(x + 3)")["stdout"], "5\n");
-}
-
-/// Runs `code` for twenty callers, some at the same time: every line that each prints is another one than everyone else's.
-fn differs_for_everyone(interpreter: &Interpreter, code: &str) {
-    interpreter.works();
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let callers: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| (0..CALLERS / 4).map(|_| interpreter.execute(code)).collect::<Vec<_>>()))
-            .collect();
-        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
-    });
-    let mut lines = BTreeSet::new();
-    let mut count = 0;
-    for result in &results {
-        assert_eq!((&result["exit_code"], &result["stderr"]), (&json!(0), &json!("")), "{result}");
-        for line in result["stdout"].as_str().unwrap().lines() {
-            count += 1;
-            assert!(lines.insert(line.to_owned()), "two callers got {line}");
-        }
-    }
-    assert!(count >= results.len());
-}
-
-const RANDOM: &str = "import os, random, secrets, ssl, tempfile, uuid
-print('random', random.random()); print('bits', random.getrandbits(64)); print('own', random.Random().random()); print('system', random.SystemRandom().random())
-print('uuid4', uuid.uuid4()); print('uuid1', uuid.uuid1()); print('secrets', secrets.token_hex()); print('urandom', os.urandom(8)); print('ssl', ssl.RAND_bytes(8))
-print('shuffled', random.sample(range(10 ** 9), 3)); print('name', next(tempfile._get_candidate_names()))
-try: print('getrandom', os.getrandom(8))
-except OSError: pass";
-
-#[test]
-fn random_numbers_differ_for_everyone() {
-    differs_for_everyone(&Interpreter::start(), RANDOM);
-}
-
-#[test]
-fn random_numbers_of_preloaded_modules_differ_for_everyone() {
-    let modules = "random,secrets,ssl,uuid,tempfile,hashlib,multiprocessing";
-    differs_for_everyone(&Interpreter::start_with(&[("PYTHON_INTERPRETER_MCP_PRELOAD", modules)]), RANDOM);
-}
-
-#[test]
-fn random_numbers_of_packages_differ_for_everyone() {
-    let Some(python) = venv::python() else { return };
-    let interpreter = with_packages(&python);
-    differs_for_everyone(
-        &interpreter,
-        "import numpy as np, random
-print('rand', np.random.rand()); print('default_rng', np.random.default_rng().random()); print('state', np.random.RandomState().random_sample())
-print('global', np.random.randint(2 ** 62)); print('permutation', np.random.permutation(1000)[:8]); print('random', random.random())
-import pandas; print('sample', pandas.Series(range(10 ** 6)).sample(4).tolist())",
-    );
-    // The modules that are there already are no less everyone's own than the others.
-    let poison = "import numpy as np, pandas, matplotlib.pyplot as plt
-np.random.seed(0); np.seterr(all='raise'); np.set_printoptions(precision=1); np.array = None; np.ndarray.__module__
-pandas.set_option('display.max_rows', 1); pandas.DataFrame.head = None; plt.figure(); plt.rcParams['figure.figsize'] = [1, 1]; plt.plot = None";
-    let look = "import numpy as np, pandas, matplotlib.pyplot as plt
-print(np.geterr(), np.get_printoptions()['precision'], np.array([1]), pandas.get_option('display.max_rows'), pandas.DataFrame({'a': [1]}).head(), plt.get_fignums(), plt.rcParams['figure.figsize'], plt.plot)";
-    let before = interpreter.execute(look);
-    for _ in 0..3 {
-        interpreter.execute(poison);
-    }
-    for _ in 0..4 {
-        let after = interpreter.execute(look);
-        let without_address = |text: &str| text.split(" at 0x").next().unwrap().to_owned();
-        assert_eq!(
-            without_address(after["stdout"].as_str().unwrap()),
-            without_address(before["stdout"].as_str().unwrap())
-        );
-    }
-    interpreter.is_unscathed();
-}
-
-fn with_packages(python: &Path) -> Interpreter {
-    Interpreter::start_with(&[
-        ("PYTHON_INTERPRETER_MCP_PYTHON", python.to_str().unwrap()),
-        ("PYTHON_INTERPRETER_MCP_PRELOAD", "numpy,pandas,matplotlib.pyplot"),
-    ])
-}
-
-#[test]
-fn hashes_and_addresses_are_others_after_a_restart() {
-    let mut interpreter = Interpreter::start();
-    let look = "import ctypes\nprint(hash('x'), id(None), ctypes.cast(ctypes.CDLL(None).puts, ctypes.c_void_p).value)";
-    let first: Vec<_> = (0..5).map(|_| interpreter.execute(look)["stdout"].as_str().unwrap().to_owned()).collect();
-    interpreter.restart();
-    for _ in 0..5 {
-        let result = interpreter.execute(look)["stdout"].as_str().unwrap().to_owned();
-        for (name, index) in [("hash", 0), ("place of the C library", 2)] {
-            let part = |text: &str| text.split_whitespace().nth(index).unwrap().to_owned();
-            assert!(!first.iter().any(|before| part(before) == part(&result)), "the same {name} as before: {result}");
-        }
-    }
-    interpreter.is_unscathed();
 }

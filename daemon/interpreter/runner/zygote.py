@@ -19,6 +19,9 @@ import os
 
 WORKSPACE = "/workspace"
 
+# More modules than this stay where programs find them: to give them back would take longer than most programs do.
+FEW = 150
+
 # Looked up by the native part.
 from _io import BufferedWriter, TextIOWrapper
 
@@ -35,12 +38,12 @@ def prepare():
     names["__doc__"] = None
     sys.modules["__main__"] = main
     # `random` seeds itself again after a fork; this generator does not.
-    if "numpy.random" in aside:
-        aside["numpy.random"].seed()
+    if "numpy.random" in ahead:
+        ahead["numpy.random"].seed()
     # Threads are counted from one, whatever was imported, and the main one is this process's.
-    if "threading" in aside:
-        aside["threading"]._counter = itertools.count(1).__next__
-        aside["threading"].main_thread()._set_native_id()
+    if "threading" in ahead:
+        ahead["threading"]._counter = itertools.count(1).__next__
+        ahead["threading"].main_thread()._set_native_id()
     gc.enable()
 
 
@@ -59,8 +62,17 @@ def begin(job):
     names = vars(main)
     names["__file__"] = path
     names["__loader__"] = type(names["__loader__"])("__main__", path)
+    if not aside:
+        own = own_names()
+        for name in [name for name in ahead if name.partition(".")[0] in own]:
+            sys.modules.pop(name, None)
     module, main = main, None
     return module
+
+
+def own_names():
+    """Modules that the program has a file for, beside its own: they hide others."""
+    return {entry.partition(".")[0] for entry in os.listdir(WORKSPACE)} - {"script"}
 
 
 class Aside:
@@ -72,7 +84,7 @@ class Aside:
         if name not in aside:
             return None
         sys.meta_path.remove(Aside)
-        own = {entry.partition(".")[0] for entry in os.listdir(sys.path[0] or ".")} if sys.path else set()
+        own = own_names()
         given = {module: aside[module] for module in aside if module.partition(".")[0] not in own}
         aside.clear()
         # The one that is asked for must not be there yet, or it would be loaded anew.
@@ -108,10 +120,13 @@ library, *preload = sys.argv[1:]
 load(preload)
 main = None
 IMPORTED = [module for name, module in sys.modules.items() if name != "__main__"]
-aside = {name: module for name, module in sys.modules.items() if name not in AT_THE_START}
-for name in aside:
-    del sys.modules[name]
-sys.meta_path.insert(0, Aside)
+ahead = {name: module for name, module in sys.modules.items() if name not in AT_THE_START}
+aside = {}
+if len(ahead) <= FEW:
+    aside = ahead
+    for name in aside:
+        del sys.modules[name]
+    sys.meta_path.insert(0, Aside)
 gc.collect()
 gc.freeze()
 _imp.create_dynamic(importlib.machinery.ModuleSpec("zygote", None, origin=library))

@@ -30,7 +30,7 @@ impl Runner {
             prepare: find(c"prepare")?,
             begin: find(c"begin")?,
             collector: Collector::of(&module)?,
-            imported: Imported::new(&find(c"IMPORTED")?),
+            imported: Imported::new(find(c"IMPORTED")?),
         })
     }
 

@@ -156,6 +156,10 @@ impl Clone for Reference {
 }
 
 impl Reference {
+    pub fn address(&self) -> Address {
+        Address(self.0)
+    }
+
     pub fn is(&self, other: &Reference) -> bool {
         self.0 == other.0
     }
@@ -220,19 +224,41 @@ pub fn items_of_list(list: &Reference) -> Vec<Reference> {
     (0..length).map(item).collect()
 }
 
-/// How many entries a dictionary has; 0 for null.
-pub fn size(dictionary: &Reference) -> isize {
-    // SAFETY: a dictionary.
-    if dictionary.is_null() { 0 } else { unsafe { PyDict_Size(dictionary.0) } }
+/// Where an object is that somebody else keeps, looked at without taking a reference.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address(*mut Object);
+
+impl Address {
+    pub fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// How many entries the dictionary there has.
+    pub fn entries(self) -> isize {
+        // SAFETY: a dictionary, kept by the list of its modules.
+        unsafe { PyDict_Size(self.0) }
+    }
+
+    pub fn reference(self) -> Reference {
+        Reference::borrowed(self.0)
+    }
 }
 
-/// The entries of a dictionary in their order.
-pub fn entries(dictionary: &Reference) -> Vec<(Reference, Reference)> {
+/// The entries of a dictionary in their order, from the one at `first` on, whose values are wanted.
+pub fn entries(
+    dictionary: &Reference,
+    first: usize,
+    wanted: impl Fn(Address) -> bool,
+) -> Vec<(Reference, Reference)> {
     let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
     let mut entries = Vec::new();
+    let mut number = 0;
     // SAFETY: a dictionary, which is not changed meanwhile, and places for what is borrowed from it.
     while unsafe { PyDict_Next(dictionary.0, &raw mut place, &raw mut key, &raw mut value) } != 0 {
-        entries.push((Reference::borrowed(key), Reference::borrowed(value)));
+        if number >= first && wanted(Address(value)) {
+            entries.push((Reference::borrowed(key), Reference::borrowed(value)));
+        }
+        number += 1;
     }
     entries
 }

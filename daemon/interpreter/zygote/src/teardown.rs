@@ -3,22 +3,31 @@
 
 use alloc::vec::Vec;
 
-use crate::python::{self, Reference};
+use crate::python::{self, Address, Reference};
 
-/// The modules that were imported before there was a program, each with the number of its names then.
+/// The modules that were imported before there was a program, each with the number of its names then. There may be thousands: they
+/// are looked at without taking references, because every count that is written copies a page of the zygote's memory.
 pub struct Imported {
-    modules: Vec<(Reference, isize)>,
+    /// Keeps them.
+    _list: Reference,
+    /// In the order of their addresses.
+    modules: Vec<Address>,
+    names: Vec<(Address, isize)>,
 }
 
 impl Imported {
     /// `list` holds them, in the order in which they were imported.
-    pub fn new(list: &Reference) -> Self {
-        let modules = python::items_of_list(list);
-        Imported { modules: modules.into_iter().map(|module| (module.clone(), python::size(&module.names()))).collect() }
+    pub fn new(list: Reference) -> Self {
+        let found = python::items_of_list(&list);
+        let names = found.iter().map(|module| module.names().address());
+        let names = names.filter(|names| !names.is_null()).map(|names| (names, names.entries())).collect();
+        let mut modules: Vec<Address> = found.iter().map(Reference::address).collect();
+        modules.sort_unstable();
+        Imported { _list: list, modules, names }
     }
 
-    fn has(&self, module: &Reference) -> bool {
-        self.modules.iter().any(|(known, _)| known.is(module))
+    fn has(&self, module: Address) -> bool {
+        self.modules.binary_search(&module).is_ok()
     }
 
     /// Lets the program's modules go.
@@ -34,7 +43,7 @@ impl Imported {
         }
         let mut weak = Vec::new();
         let modules = python::modules();
-        for (name, module) in python::entries(&modules).into_iter().filter(|(_, module)| !self.has(module)) {
+        for (name, module) in python::entries(&modules, 0, |module| !self.has(module)) {
             weak.push(python::weak_reference(&module));
             python::delete_item(&modules, &name);
         }
@@ -44,12 +53,9 @@ impl Imported {
             again = true;
             clear(&module.names(), 0);
         }
-        for (module, size) in self.modules.iter().rev() {
-            let names = module.names();
-            if python::size(&names) > *size {
-                again = true;
-                clear(&names, *size as usize);
-            }
+        for (names, size) in self.names.iter().rev().filter(|(names, size)| names.entries() > *size) {
+            again = true;
+            clear(&names.reference(), *size as usize);
         }
         if again {
             collector.collect();
@@ -95,7 +101,7 @@ impl Collector {
 fn clear(names: &Reference, first: usize) {
     let none = python::none();
     for private in [true, false] {
-        for (name, _) in python::entries(names).into_iter().skip(first) {
+        for (name, _) in python::entries(names, first, |_| true) {
             let underscores = [0, 1].map(|place| python::character(&name, place) == Some('_'));
             let is_private = underscores == [true, false];
             if private == is_private && !python::is_text(&name, c"__builtins__") {
