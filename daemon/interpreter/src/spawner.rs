@@ -68,16 +68,18 @@ fn serve() -> io::Result<()> {
     let Some(Received { message: SpawnerMessage::Prepare(policy, launch), .. }) = receive(&interpreter)? else {
         return Ok(());
     };
-    if let Err(failure) = make_outer(&policy, &launch, &interpreter) {
-        return send(&interpreter, &SpawnerReport::Failed(failure), &[]);
-    }
+    // Open as long as this process lives: that is how the other one knows that it does.
+    let _alive = match make_outer(&policy, &launch, &interpreter) {
+        Ok(alive) => alive,
+        Err(failure) => return send(&interpreter, &SpawnerReport::Failed(failure), &[]),
+    };
     // What tells the interpreter of the other process's end is that nobody holds the socket any more.
     drop(interpreter);
     wait(WaitOptions::empty())?;
     Ok(())
 }
 
-fn make_outer(policy: &Policy, launch: &Launch, interpreter: &OwnedFd) -> Result<(), Failure> {
+fn make_outer(policy: &Policy, launch: &Launch, interpreter: &OwnedFd) -> Result<OwnedFd, Failure> {
     let (wait, go) = step("make a pipe", || Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?))?;
     let cloned = step("create namespaces", || sandbox::clone_into_namespaces(policy.network, true))?;
     let Some(child) = cloned else {
@@ -90,5 +92,6 @@ fn make_outer(policy: &Policy, launch: &Launch, interpreter: &OwnedFd) -> Result
         // It may be gone already; there is nothing else to do about it then.
         let _ = pidfd_send_signal(child.pidfd.as_fd(), Signal::KILL);
     }
-    Ok(mapped?)
+    mapped?;
+    Ok(go)
 }

@@ -38,7 +38,7 @@ pub fn run(policy: &Policy, zygote: &OwnedFd, need: Need, descriptors: &[OwnedFd
 }
 
 /// Waits until the parent has mapped the user; without that nothing may be done. False if the parent is gone.
-pub fn await_go(pipe: OwnedFd) -> bool {
+pub fn await_go(pipe: impl AsFd) -> bool {
     matches!(rustix::io::read(pipe, &mut [0]), Ok(1))
 }
 

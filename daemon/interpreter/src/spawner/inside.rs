@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, WaitOptions, WaitStatus, pidfd_send_signal, wait};
 
 use super::zygote::Zygote;
@@ -15,9 +15,10 @@ use crate::slot::first_process;
 
 /// Never returns: everything in the outer sandbox ends with it.
 pub fn run(policy: &Policy, launch: &Launch, interpreter: &OwnedFd, wait_for_go: OwnedFd) -> ! {
-    if first_process::await_go(wait_for_go) {
-        let failure = match start(policy, launch) {
-            Ok((mut zygote, ends)) => serve(policy, interpreter, &mut zygote, &ends),
+    if first_process::await_go(&wait_for_go) {
+        let failure = match start(policy, launch, &wait_for_go) {
+            Ok(Some((mut zygote, ends))) => serve(policy, interpreter, &mut zygote, &ends),
+            Ok(None) => None,
             Err(failure) => Some(failure),
         };
         if let Some(failure) = failure {
@@ -28,10 +29,16 @@ pub fn run(policy: &Policy, launch: &Launch, interpreter: &OwnedFd, wait_for_go:
     std::process::exit(0)
 }
 
-fn start(policy: &Policy, launch: &Launch) -> Result<(Zygote, OwnedFd), Failure> {
+/// None if there is no parent any more, which holds the other end of `parent` as long as it lives.
+fn start(policy: &Policy, launch: &Launch, parent: &OwnedFd) -> Result<Option<(Zygote, OwnedFd)>, Failure> {
     sandbox::build_outer(policy)?;
+    // It may have died before this process asked to die with it.
+    let mut hung_up = [PollFd::new(parent, PollFlags::IN)];
+    if poll(&mut hung_up, Some(&Timespec::default())) != Ok(0) {
+        return Ok(None);
+    }
     let ends = step("watch children", sandbox::child_ends)?;
-    Ok((Zygote::start(policy, launch)?, ends))
+    Ok(Some((Zygote::start(policy, launch)?, ends)))
 }
 
 /// Until the interpreter closes its socket, or something is wrong.
