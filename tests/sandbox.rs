@@ -214,6 +214,15 @@ print('REACHED')",
 }
 
 #[test]
+fn a_program_has_a_session_of_its_own() {
+    let interpreter = Interpreter::start();
+    let code = "import os; print(os.getsid(0) == os.getpgrp() == os.getpid())";
+    assert_eq!(interpreter.execute(code)["stdout"], "True\n");
+    let cold = serde_json::json!({ "source_code": code, "env": { "PYTHONHASHSEED": "1" } });
+    assert_eq!(interpreter.post(&cold).json()["stdout"], "True\n");
+}
+
+#[test]
 fn only_three_descriptors_are_open() {
     let interpreter = Interpreter::start();
     let result = interpreter
