@@ -94,6 +94,30 @@ fn openssl_that_was_used_ahead_gives_each_program_other_numbers() {
 }
 
 #[test]
+fn a_python_in_the_users_home_can_be_used_and_shows_nothing_else_of_it() {
+    let interpreter = Interpreter::start();
+    let home = interpreter.home.path();
+    interpreter.private_file("secret", "x");
+    let venv = home.join("venv");
+    assert!(
+        interpreter
+            .command(std::path::Path::new("/usr/bin/python3"))
+            .args(["-m", "venv", "--without-pip"])
+            .arg(&venv)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let inside = Interpreter::start_with(&[
+        ("PYTHON_INTERPRETER_MCP_PYTHON", venv.join("bin/python").to_str().unwrap()),
+        ("HOME", home.to_str().unwrap()),
+    ]);
+    let code = format!("import os, sys; print(os.listdir({:?}), sys.prefix)", home.display().to_string());
+    let expected = format!("['venv'] {}\n", venv.display());
+    assert_eq!(inside.execute(&code)["stdout"], expected);
+}
+
+#[test]
 fn what_is_imported_ahead_is_imported_once() {
     let (_directory, interpreter) = with_module("import time; imported = time.monotonic()");
     let code = "import ahead; print(ahead.imported)";

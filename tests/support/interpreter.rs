@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+const TEST_PYTHON: &str = "PYTHON_INTERPRETER_MCP_TEST_PYTHON";
 /// A user id without an account.
 const ORDINARY_USER: u32 = 54321;
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -66,8 +67,17 @@ impl Interpreter {
         assert!(Command::new("cp").args([Path::new(built), &program]).status().unwrap().success());
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
         chown(home.path(), Some(user), Some(user)).unwrap();
-        let environment: Vec<_> =
-            environment.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        // Another Python for all of a run, where a test does not choose its own: a virtual environment with large libraries ahead.
+        let chosen = std::env::var(TEST_PYTHON).ok().map(|python| {
+            let ahead = ("PYTHON_INTERPRETER_MCP_PRELOAD", "numpy,pandas,matplotlib.pyplot".to_owned());
+            [("PYTHON_INTERPRETER_MCP_PYTHON", python), ahead]
+        });
+        let environment: Vec<_> = chosen
+            .into_iter()
+            .flatten()
+            .chain(environment.iter().map(|(name, value)| (*name, value.to_string())))
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         let (process, address) = serve(&program, user, home.path(), &environment);
         Interpreter { process, address, user, environment, mounts: mounts(), home }
     }

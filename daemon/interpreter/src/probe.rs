@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::output::{Kept, drain};
 use crate::prepare::Prepared;
-use crate::sandbox::Network;
+use crate::sandbox::{Bind, Network};
 use crate::slot::{Slot, SlotError, put};
 use crate::spawner::Need;
 use crate::workshop::Workshop;
@@ -44,8 +44,8 @@ pub async fn attack(workshop: &Arc<Workshop>, private: &[PathBuf]) -> Result<Pro
     // Reachable from everywhere on this machine, but for a slot.
     let listener = TcpListener::bind("127.0.0.1:0").map_err(SlotError::from)?;
     let port = listener.local_addr().map_err(SlotError::from)?.port();
-    let paths: Vec<String> = private.iter().map(|path| path.display().to_string()).collect();
-    let values = format!("PORT, PRIVATE = {port}, {}\n{PLACE}", serde_json::json!(paths));
+    let leading = private.iter().map(|path| (path.display().to_string(), names_shown_in(path, workshop)));
+    let values = format!("PORT, PRIVATE = {port}, {}\n{PLACE}", serde_json::json!(BTreeMap::from_iter(leading)));
     let prepared = Prepared::of_source(PROGRAM.replace(PLACE, &values));
 
     let (slot, output) = Slot::build(workshop.clone(), Need::Now).await?;
@@ -68,4 +68,11 @@ pub async fn attack(workshop: &Arc<Workshop>, private: &[PathBuf]) -> Result<Pro
     let missing: Vec<&str> =
         protections.iter().filter(|(name, holds)| !**holds && wanted(name)).map(|(name, _)| name.as_str()).collect();
     if missing.is_empty() { Ok(protections) } else { Err(ProbeError::Unprotected(missing.join(", "))) }
+}
+
+/// What of `directory` is there in a slot: where Python, or a folder that the user shows, lies below it, the way there is.
+fn names_shown_in(directory: &Path, workshop: &Workshop) -> Vec<String> {
+    let below =
+        |bind: &Bind| Some(bind.target.strip_prefix(directory).ok()?.iter().next()?.to_string_lossy().into_owned());
+    workshop.policy.root.binds.iter().filter_map(below).collect()
 }
