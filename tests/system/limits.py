@@ -6,6 +6,7 @@ limits.py BINARY
 
 import http.client
 import json
+import os
 import pathlib
 import socket
 import subprocess
@@ -68,11 +69,17 @@ def wait_until(what, happened):
         time.sleep(0.2)
 
 
-def serve(unit, *properties):
-    environment = {"MEMORY": "256M", "PROCESSES": "60", "WORKSPACE": "200M"}
-    command = ["systemd-run", "--user", "--quiet", f"--unit={unit}", *properties]
-    command += [f"--setenv=PYTHON_INTERPRETER_MCP_{name}={value}" for name, value in environment.items()]
-    subprocess.run([*command, BINARY, "interpreter"], check=True)
+def serve(delegated):
+    """Starts an interpreter: as a unit of the user manager, or in this session, whose control group belongs to root."""
+    settings = {"MEMORY": "256M", "PROCESSES": "60", "WORKSPACE": "200M"}
+    settings = {f"PYTHON_INTERPRETER_MCP_{name}": value for name, value in settings.items()}
+    process = None
+    if delegated:
+        command = ["systemd-run", "--user", "--quiet", "--unit=delegated", "-p", "Delegate=yes"]
+        command += [f"--setenv={name}={value}" for name, value in settings.items()]
+        subprocess.run([*command, BINARY, "interpreter"], check=True)
+    else:
+        process = subprocess.Popen([BINARY, "interpreter"], env={**os.environ, **settings})
 
     def answers():
         try:
@@ -81,7 +88,7 @@ def serve(unit, *properties):
             return False
 
     wait_until("the interpreter answers", answers)
-    return request("GET", "/healthz")[1]
+    return process, request("GET", "/healthz")[1]
 
 
 def bombs(kind):
@@ -112,7 +119,7 @@ def slot_groups(unit):
     return list(directory.glob("slot-*"))
 
 
-health = serve("delegated", "-p", "Delegate=yes")
+_, health = serve(delegated=True)
 holds("a delegated unit keeps limits by control groups", health["memory_limit"] == "control group", health)
 holds("all protections hold", all(health["protections"].values()), health)
 bombs("control group")
@@ -127,7 +134,8 @@ wait_until("no group is left of any program", only_those_that_wait)
 holds("no group is left of any program", True)
 subprocess.run(["systemctl", "--user", "stop", "delegated"], check=True)
 
-health = serve("plain")
+process, health = serve(delegated=False)
 holds("without delegation memory is watched", health["memory_limit"] == "watched", health)
 bombs("watched")
-subprocess.run(["systemctl", "--user", "stop", "plain"], check=True)
+process.terminate()
+process.wait(DEADLINE)
