@@ -225,7 +225,9 @@ impl<'a> Plain<'a> {
         let script = directory.join("script.py");
         fs::write(&script, source).unwrap();
         chown(&script, Some(self.interpreter.user()), Some(self.interpreter.user())).unwrap();
-        let mut command = self.interpreter.command(self.python);
+        // A session and signals of its own, as in a slot: what whoever runs the tests has is not the program's.
+        let mut command = self.interpreter.command(Path::new("/usr/bin/setsid"));
+        command.args(["/usr/bin/env", "--default-signal"]).arg(self.python);
         command.arg("script.py").current_dir(&directory).env_clear().envs(&self.environment);
         let process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (id, started) = (process.id(), Instant::now());

@@ -60,6 +60,8 @@ impl Interpreter {
 
     pub fn start_as(user: u32, environment: &[(&str, &str)]) -> Self {
         let home = tempfile::tempdir().unwrap();
+        // Whatever whoever runs the tests has: that user is to read what is made here, and plain programs start with it.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         // What cargo built may lie where that user cannot look. Copied by another process, because a file that is open for
         // writing here, even in a child that another test has just forked, cannot be executed.
         let program = home.path().join("python-interpreter-mcpd");
