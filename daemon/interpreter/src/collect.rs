@@ -12,8 +12,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, SeekFrom, fchmod, fstat, 
 
 use crate::files::{FileStore, sha256};
 use crate::limits::Limits;
-use crate::prepare::WORKSPACE;
 use crate::slot::Stamp;
+use crate::wire::WORKSPACE;
 
 /// Deepest directory below the workspace that is looked into.
 const MAX_DEPTH: usize = 32;

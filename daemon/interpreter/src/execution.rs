@@ -1,7 +1,6 @@
 //! One execution in a slot that waits for it: its files are put there, the program runs within its limits, and what it leaves
 //! is collected after everything in the slot has ended.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -12,16 +11,16 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::answer;
 use crate::collect::{Collected, Known, collect, is_unchanged};
 use crate::executor::ExecuteError;
-use crate::explain;
 use crate::files::FileStore;
 use crate::memory;
-use crate::output::{Printed, Sink, Stream, read_stream};
+use crate::output::{Sink, Stream, read_stream};
 use crate::pool::Taken;
-use crate::prepare::{Prepared, WORKSPACE};
+use crate::prepare::Prepared;
 use crate::slot::{Ended, Output, Slot, SlotError, put};
-use crate::wire::{Event, ExecuteResponse, Outcome};
+use crate::wire::{Event, ExecuteResponse, Outcome, WORKSPACE};
 
 /// What may pass beyond a program's own time until its slot is gone and its output read.
 pub const TEARDOWN_DEADLINE: Duration = Duration::from_secs(30);
@@ -63,7 +62,7 @@ pub async fn run(
     let (end, [stdout, stderr]) =
         timeout(limit + TEARDOWN_DEADLINE, running).await.map_err(|_| ExecuteError::Stuck)??;
     let collected = collect_files(slot, known, store).await?;
-    answer(end, [stdout.end(), stderr.end()], collected, slot, store).await
+    answer(end, [stdout.end(), stderr.end()], prepared.output_characters, collected, slot, store).await
 }
 
 async fn until_end(
@@ -141,73 +140,4 @@ async fn collect_files(slot: &Slot, known: Known, store: &Arc<FileStore>) -> Res
     let (store, limits) = (store.clone(), slot.workshop.policy.limits.clone());
     let work = tokio::task::spawn_blocking(move || collect(&workspace, &known, &store, &limits));
     work.await.map_err(|error| SlotError::Io(error.into()).into())
-}
-
-/// What the caller gets, with a line in `stderr` for everything that is not as the program would expect.
-async fn answer(
-    end: End,
-    printed: [Printed; 2],
-    collected: Collected,
-    slot: &Slot,
-    store: &Arc<FileStore>,
-) -> Result<Executed, ExecuteError> {
-    let limits = &slot.workshop.policy.limits;
-    let Collected { mut files, omitted } = collected;
-    let mut notes = Vec::new();
-    let mut texts = Vec::new();
-    for (name, printed) in ["stdout", "stderr"].into_iter().zip(printed) {
-        let Printed { text, replaced, whole, total } = printed;
-        if replaced {
-            notes.push(format!("Output: {name} held bytes that are not UTF-8; each was replaced by U+FFFD"));
-        }
-        if let Some((file, length)) = whole {
-            let path = free_path(&files, name);
-            notes.push(match store_whole(file, length, store).await {
-                Ok(id) => {
-                    let note = whole_note(name, &path, length, total);
-                    files.insert(path, id);
-                    note
-                }
-                Err(error) => format!("Output: the whole of {name} could not be stored: {error}"),
-            });
-        }
-        texts.push(text);
-    }
-    let (exit_code, outcome) = explain::end(&end, slot, limits, &mut notes)?;
-    let (mut stderr, stdout) = (texts.pop().unwrap_or_default(), texts.pop().unwrap_or_default());
-    notes.extend(explain::limit_that_was_met(exit_code, &stderr, limits));
-    notes.extend(omitted.iter().map(|line| format!("File not returned: {line}")));
-    for note in notes {
-        append_line(&mut stderr, &note);
-    }
-    Ok(Executed { response: ExecuteResponse { exit_code, files, stderr, stdout }, outcome })
-}
-
-async fn store_whole(file: File, length: u64, store: &Arc<FileStore>) -> std::io::Result<String> {
-    let store = store.clone();
-    tokio::task::spawn_blocking(move || store.put(file, length, None)).await?
-}
-
-fn whole_note(name: &str, path: &str, length: u64, total: u64) -> String {
-    if length == total {
-        format!("Output: all {total} bytes of {name} are the file {path}")
-    } else {
-        format!("Output: the first {length} of {total} bytes of {name} are the file {path}")
-    }
-}
-
-/// A path for a stream's whole that the program has not used itself.
-fn free_path(files: &BTreeMap<String, String>, name: &str) -> String {
-    std::iter::once(format!("{WORKSPACE}{name}.txt"))
-        .chain((2..).map(|number| format!("{WORKSPACE}{name}-{number}.txt")))
-        .find(|path| !files.contains_key(path))
-        .unwrap_or_default()
-}
-
-fn append_line(text: &mut String, line: &str) {
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text.push_str(line);
-    text.push('\n');
 }

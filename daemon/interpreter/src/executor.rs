@@ -131,6 +131,15 @@ impl Executor {
         self.pool.workshop().await
     }
 
+    /// Where programs find the folders that they may read.
+    pub fn mounts(&self) -> Vec<PathBuf> {
+        self.settings.mounts.iter().map(|mount| mount.target.clone()).collect()
+    }
+
+    pub fn concurrency(&self) -> usize {
+        self.settings.concurrency
+    }
+
     /// How many slots there are now.
     pub fn slots(&self) -> Counts {
         self.pool.counts()

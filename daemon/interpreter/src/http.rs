@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, RANGE};
 use hyper::{Method, Request, Response, StatusCode};
 
 use self::body::{Body, file, json, put};
@@ -35,7 +35,7 @@ async fn respond(executor: Arc<Executor>, request: Request<Incoming>, browser_re
         (&Method::POST, "/v1/execute") => execute(executor, request).await,
         (&Method::GET, "/healthz") => health(&executor).await,
         (method, path) => match (path.strip_prefix("/v1/files/"), method) {
-            (Some(id), &Method::GET) => file(&executor.files, id),
+            (Some(id), &Method::GET) => file(&executor.files, id, request.headers().get(RANGE)),
             (Some(id), &Method::PUT) => put(&executor.files, id, request).await,
             (Some(_), _) => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use GET or PUT")),
             (None, _) if path == "/v1/execute" => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use POST")),
@@ -82,6 +82,7 @@ async fn execute(executor: Arc<Executor>, request: Request<Incoming>) -> Result<
 async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
     // Opening one has attacked a slot of it: there is none without its protections.
     let workshop = executor.workshop().await?;
+    let limits = &workshop.policy.limits;
     let memory = if workshop.groups.is_some() { "control group" } else { "watched" };
     json(
         StatusCode::OK,
@@ -89,6 +90,15 @@ async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
             "status": "ok",
             "python": workshop.python_version,
             "preloaded": workshop.launch.preload,
+            "libraries": workshop.libraries().await,
+            "mounts": executor.mounts(),
+            "limits": {
+                "timeout_seconds": limits.timeout.as_secs_f64(),
+                "memory_bytes": limits.memory,
+                "workspace_bytes": limits.workspace,
+                "processes": limits.processes,
+            },
+            "concurrency": executor.concurrency(),
             "network": workshop.policy.network,
             "protections": workshop.protections,
             "memory_limit": memory,

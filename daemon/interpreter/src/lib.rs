@@ -17,10 +17,12 @@ mod pool;
 mod probe;
 mod workshop;
 
+mod answer;
 mod execution;
 mod explain;
 mod memory;
 mod output;
+pub use output::{rooms, shortened};
 
 mod channel;
 mod control_group;

@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::files::FileStore;
 use crate::wire::Event;
 
+/// What the words about a gap take at most, in characters.
+const GAP: usize = 40;
+
 /// The kept part of one output stream.
 #[derive(Debug)]
 pub struct Kept {
@@ -110,6 +113,35 @@ impl Stream {
     }
 }
 
+/// How many characters each of two texts may have, so that together they have at most `most`: the shorter one up to half, the other
+/// one the rest.
+pub fn rooms(most: usize, texts: [&str; 2]) -> [usize; 2] {
+    let [first, second] = texts.map(|text| text.chars().count());
+    if first <= second {
+        let room = first.min(most / 2);
+        [room, most - room]
+    } else {
+        let room = second.min(most / 2);
+        [most - room, room]
+    }
+}
+
+/// The beginning and the end of a text that has more than `most` characters, with what is left out counted; None if it has not.
+pub fn shortened(text: &str, most: usize) -> Option<String> {
+    // Bytes are never fewer than characters, and known at once.
+    if text.len() <= most {
+        return None;
+    }
+    let count = text.chars().count();
+    if count <= most {
+        return None;
+    }
+    let kept = most.saturating_sub(GAP);
+    let at = |character: usize| text.char_indices().nth(character).map_or(text.len(), |(place, _)| place);
+    let (head, tail) = (at(kept - kept / 2), at(count - kept / 2));
+    Some(format!("{}\n[{} bytes left out]\n{}", &text[..head], tail - head, &text[tail..]))
+}
+
 /// UTF-8 in pieces.
 #[derive(Debug, Default)]
 struct Decoder {
@@ -195,7 +227,7 @@ pub async fn drain(mut from: impl AsyncRead + Unpin, kept: &mut Kept) {
 mod tests {
     use std::io::Read;
 
-    use super::{Kept, Stream};
+    use super::{Kept, Stream, rooms, shortened};
     use crate::files::FileStore;
 
     fn kept(limit: usize, pieces: &[&str]) -> String {
@@ -226,6 +258,22 @@ mod tests {
     #[test]
     fn a_character_across_the_halves_is_whole_again() {
         assert_eq!(kept(3, &["aé"]), "aé");
+    }
+
+    #[test]
+    fn two_texts_share_their_room() {
+        assert_eq!(rooms(10, ["", "abcdefghijklmn"]), [0, 10]);
+        assert_eq!(rooms(10, ["abcdefghijklmn", "ab"]), [8, 2]);
+        assert_eq!(rooms(10, ["abcdefghijklmn", "abcdefghijklm"]), [5, 5]);
+        assert_eq!(rooms(0, ["a", "b"]), [0, 0]);
+    }
+
+    #[test]
+    fn a_text_is_shortened_between_characters_and_says_by_how_much() {
+        assert_eq!(shortened("é".repeat(50).as_str(), 50), None);
+        let short = shortened("é".repeat(100).as_str(), 50).unwrap();
+        assert_eq!(short, format!("{}\n[180 bytes left out]\n{}", "é".repeat(5), "é".repeat(5)));
+        assert_eq!(shortened("abc", 0).unwrap(), "\n[3 bytes left out]\n");
     }
 
     fn stream(shown: usize, stored: u64, pieces: &[&[u8]]) -> (Vec<String>, super::Printed) {

@@ -1,16 +1,15 @@
 //! A request on its way to a slot: what of it can be wrong is found here, before anything runs.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::executor::ExecuteError;
 use crate::limits::Limits;
 use crate::python::Launch;
 use crate::runner;
-use crate::wire::ExecuteRequest;
+use crate::wire::{ExecuteRequest, below_workspace};
 
-pub const WORKSPACE: &str = "/workspace/";
 /// Where the program's own text is, below `/workspace`, unless a file of the call has that name.
 const SCRIPT: &str = "script.py";
 /// Files of a call.
@@ -50,12 +49,15 @@ pub struct Prepared {
     env: BTreeMap<String, String>,
     /// (path below `/workspace`, file id)
     pub files: Vec<(PathBuf, String)>,
+    /// What the answer's texts may hold together, in characters.
+    pub output_characters: Option<usize>,
 }
 
 impl Prepared {
     /// A program without anything.
     pub fn of_source(source_code: String) -> Self {
-        Prepared { script: SCRIPT.to_owned(), source_code, env: BTreeMap::new(), files: Vec::new() }
+        let script = SCRIPT.to_owned();
+        Prepared { script, source_code, env: BTreeMap::new(), files: Vec::new(), output_characters: None }
     }
 
     /// What the child is told, in the form that `zygote/src/child.rs` reads. Variables that act at the start of Python make it start
@@ -113,7 +115,8 @@ pub fn prepare(request: ExecuteRequest) -> Result<Prepared, ExecuteError> {
         files.push((relative, id.clone()));
     }
     let script = script_name(&files);
-    Ok(Prepared { script, source_code: request.source_code, env: request.env, files })
+    let ExecuteRequest { source_code, env, output_characters, .. } = request;
+    Ok(Prepared { script, source_code, env, files, output_characters })
 }
 
 pub fn time_limit(request: &ExecuteRequest, limits: &Limits) -> Result<Duration, ExecuteError> {
@@ -126,16 +129,6 @@ pub fn time_limit(request: &ExecuteRequest, limits: &Limits) -> Result<Duration,
     }
 }
 
-/// `/workspace/a/b` → `a/b`; `None` for anything else, `..` and empty parts included.
-fn below_workspace(path: &str) -> Option<PathBuf> {
-    let relative = path.strip_prefix(WORKSPACE)?;
-    let plain = !relative.is_empty()
-        && !relative.contains('\0')
-        && relative.split('/').all(|part| !part.is_empty() && part.len() <= 255)
-        && Path::new(relative).components().all(|component| matches!(component, Component::Normal(_)));
-    plain.then(|| PathBuf::from(relative))
-}
-
 /// `script.py`, or the next name that none of the call's own files has.
 fn script_name(files: &[(PathBuf, String)]) -> String {
     std::iter::once(SCRIPT.to_owned())
@@ -146,19 +139,9 @@ fn script_name(files: &[(PathBuf, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
-    use super::{acts_at_start, below_workspace, script_name};
-
-    #[test]
-    fn only_paths_below_the_workspace_are_taken() {
-        assert_eq!(below_workspace("/workspace/a/b.csv").as_deref(), Some(Path::new("a/b.csv")));
-        let wrong =
-            ["/workspace", "/workspace/", "/workspace//a", "/workspace/../a", "/workspace/a/..", "/workspace/./a"];
-        for path in wrong.into_iter().chain(["a", "/etc/passwd", "/workspaces/a", "/workspace/a\0b", "/workspace/a/"]) {
-            assert_eq!(below_workspace(path), None, "{path:?}");
-        }
-    }
+    use super::{acts_at_start, script_name};
 
     #[test]
     fn the_script_makes_way_for_a_file_of_its_name() {

@@ -20,7 +20,16 @@ const PROGRAM: &str = include_str!("../runner/probe.py");
 /// Where the values go that only the host knows.
 const PLACE: &str = "# Here `probe.rs` writes";
 const DEADLINE: Duration = Duration::from_secs(30);
-const OUTPUT: usize = 16 * 1024;
+const OUTPUT: usize = 64 * 1024;
+/// Names as their users write them; the first of two of the same name is what an import finds.
+const LIBRARIES: &str = "import importlib.metadata, json
+found = {}
+for library in importlib.metadata.distributions():
+    name = library.metadata['Name']
+    if name:
+        found.setdefault(name, library.version)
+print(json.dumps(dict(sorted(found.items(), key=lambda item: item[0].lower())[:1000])))
+";
 
 /// Protection → whether it holds.
 pub type Protections = BTreeMap<String, bool>;
@@ -46,8 +55,35 @@ pub async fn attack(workshop: &Arc<Workshop>, private: &[PathBuf]) -> Result<Pro
     let port = listener.local_addr().map_err(SlotError::from)?.port();
     let leading = private.iter().map(|path| (path.display().to_string(), names_shown_in(path, workshop)));
     let values = format!("PORT, PRIVATE = {port}, {}\n{PLACE}", serde_json::json!(BTreeMap::from_iter(leading)));
-    let prepared = Prepared::of_source(PROGRAM.replace(PLACE, &values));
+    let said = run(workshop, PROGRAM.replace(PLACE, &values)).await?;
+    let protections: Protections = serde_json::from_str(&said.stdout).map_err(|_| said.no_answer())?;
+    let wanted = |name: &str| name != "network" || workshop.policy.network == Network::None;
+    let missing: Vec<&str> =
+        protections.iter().filter(|(name, holds)| !**holds && wanted(name)).map(|(name, _)| name.as_str()).collect();
+    if missing.is_empty() { Ok(protections) } else { Err(ProbeError::Unprotected(missing.join(", "))) }
+}
 
+/// The distributions that programs can import from, name → version, as one of them sees them.
+pub async fn libraries(workshop: &Arc<Workshop>) -> Result<BTreeMap<String, String>, ProbeError> {
+    let said = run(workshop, LIBRARIES.to_owned()).await?;
+    serde_json::from_str(&said.stdout).map_err(|_| said.no_answer())
+}
+
+/// What a program of ours printed.
+struct Said {
+    stdout: String,
+    stderr: String,
+}
+
+impl Said {
+    fn no_answer(&self) -> ProbeError {
+        ProbeError::NoAnswer(self.stderr.lines().last().unwrap_or_default().to_owned())
+    }
+}
+
+/// Runs a program of ours in a slot of its own.
+async fn run(workshop: &Arc<Workshop>, source_code: String) -> Result<Said, ProbeError> {
+    let prepared = Prepared::of_source(source_code);
     let (slot, output) = Slot::build(workshop.clone(), Need::Now).await?;
     {
         let _as_program = workshop.policy.identity.act();
@@ -62,12 +98,7 @@ pub async fn attack(workshop: &Arc<Workshop>, private: &[PathBuf]) -> Result<Pro
     };
     let all = async { tokio::join!(run, drain(output.stdout, &mut stdout), drain(output.stderr, &mut stderr)).0 };
     timeout(DEADLINE, all).await.map_err(|_| ProbeError::Silent)??;
-    let protections: Protections = serde_json::from_str(&stdout.into_text())
-        .map_err(|_| ProbeError::NoAnswer(stderr.into_text().lines().last().unwrap_or_default().to_owned()))?;
-    let wanted = |name: &str| name != "network" || workshop.policy.network == Network::None;
-    let missing: Vec<&str> =
-        protections.iter().filter(|(name, holds)| !**holds && wanted(name)).map(|(name, _)| name.as_str()).collect();
-    if missing.is_empty() { Ok(protections) } else { Err(ProbeError::Unprotected(missing.join(", "))) }
+    Ok(Said { stdout: stdout.into_text(), stderr: stderr.into_text() })
 }
 
 /// What of `directory` is there in a slot: where Python, or a folder that the user shows, lies below it, the way there is.

@@ -3,8 +3,12 @@
 //! Used by the service in this crate and by whoever calls one, so that both sides agree by construction.
 
 use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+/// A program's working directory.
+pub const WORKSPACE: &str = "/workspace/";
 
 /// The body of `POST /v1/execute`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +24,10 @@ pub struct ExecuteRequest {
     /// Wall-clock limit of this execution in seconds. The embedded interpreter reads it, others ignore it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<f64>,
+    /// How much stdout and stderr may hold together in the answer, in characters; what is longer is a file as a whole. The embedded
+    /// interpreter reads it, others ignore it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_characters: Option<usize>,
 }
 
 /// The answer to `POST /v1/execute`. Its JSON keys are in alphabetical order: a preview that is cut off still tells how
@@ -88,4 +96,31 @@ pub const EVENTS: &str = "application/x-ndjson";
 /// Whether `id` has the form of a file id: `^[0-9a-zA-Z_-]{1,255}$`.
 pub fn is_file_id(id: &str) -> bool {
     (1..=255).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+/// `/workspace/a/b` → `a/b`; `None` for anything else, `..` and empty parts included.
+pub fn below_workspace(path: &str) -> Option<PathBuf> {
+    let relative = path.strip_prefix(WORKSPACE)?;
+    let plain = !relative.is_empty()
+        && !relative.contains('\0')
+        && relative.split('/').all(|part| !part.is_empty() && part.len() <= 255)
+        && Path::new(relative).components().all(|component| matches!(component, Component::Normal(_)));
+    plain.then(|| PathBuf::from(relative))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::below_workspace;
+
+    #[test]
+    fn only_paths_below_the_workspace_are_taken() {
+        assert_eq!(below_workspace("/workspace/a/b.csv").as_deref(), Some(Path::new("a/b.csv")));
+        let wrong =
+            ["/workspace", "/workspace/", "/workspace//a", "/workspace/../a", "/workspace/a/..", "/workspace/./a"];
+        for path in wrong.into_iter().chain(["a", "/etc/passwd", "/workspaces/a", "/workspace/a\0b", "/workspace/a/"]) {
+            assert_eq!(below_workspace(path), None, "{path:?}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What slots are made with: the Python that was found, and the spawner with a zygote of it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::channel::{Received, receive, send};
@@ -38,6 +40,8 @@ pub struct Workshop {
     pub groups: Option<Arc<ControlGroups>>,
     /// What an attack on one of its slots has shown.
     pub protections: Protections,
+    /// What programs can import, asked of one of them when somebody wants to know.
+    libraries: OnceCell<BTreeMap<String, String>>,
     opened: Instant,
     slots: AtomicU64,
     ended: AtomicBool,
@@ -89,6 +93,7 @@ impl Workshop {
             policy,
             groups,
             protections: Protections::new(),
+            libraries: OnceCell::new(),
             opened: started,
             slots: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -100,6 +105,12 @@ impl Workshop {
         }
         tokio::spawn(watch_end(Arc::downgrade(&workshop)));
         Ok(workshop)
+    }
+
+    /// The installed libraries, name → version; none if that cannot be found out.
+    pub async fn libraries(self: &Arc<Self>) -> BTreeMap<String, String> {
+        let found = self.libraries.get_or_try_init(|| probe::libraries(self)).await;
+        found.inspect_err(|error| tracing::warn!(%error, "libraries cannot be listed")).cloned().unwrap_or_default()
     }
 
     pub fn count_slot(&self) {

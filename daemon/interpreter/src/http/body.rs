@@ -1,6 +1,6 @@
 //! Bodies: JSON answers, stored files on their way out and in.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use tokio::fs::File;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf, Take};
 use tokio::sync::mpsc;
 
 use super::Problem;
@@ -29,7 +29,7 @@ const CHUNK: usize = 64 * 1024;
 /// What is answered with: something short, a stored file read as it is sent, or an execution told as it happens.
 pub enum Body {
     Whole(Full<Bytes>),
-    File(File),
+    File(Take<File>),
     Events(Events),
 }
 
@@ -75,17 +75,34 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Respons
         .map_err(failed)
 }
 
-/// `GET /v1/files/{id}`.
-pub(super) fn file(store: &FileStore, id: &str) -> Result<Response<Body>, Problem> {
-    let Some(file) = store.get(id).map_err(failed)? else {
+/// `GET /v1/files/{id}`; of a `Range: bytes=FIRST-LAST` that part.
+pub(super) fn file(store: &FileStore, id: &str, range: Option<&HeaderValue>) -> Result<Response<Body>, Problem> {
+    let Some(mut file) = store.get(id).map_err(failed)? else {
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no file with the id {id:?}")));
     };
-    let length = file.metadata().map_err(failed)?.len();
-    Response::builder()
-        .header(CONTENT_TYPE, "application/octet-stream")
-        .header(CONTENT_LENGTH, length)
-        .body(Body::File(File::from_std(file)))
-        .map_err(failed)
+    let total = file.metadata().map_err(failed)?.len();
+    let answer = Response::builder().header(CONTENT_TYPE, "application/octet-stream").header(ACCEPT_RANGES, "bytes");
+    // What is no such range is ignored, as HTTP has it.
+    let Some((first, last)) = range.and_then(bounds) else {
+        return answer.header(CONTENT_LENGTH, total).body(Body::File(File::from_std(file).take(total))).map_err(failed);
+    };
+    if first >= total {
+        let answer = answer.status(StatusCode::RANGE_NOT_SATISFIABLE);
+        return answer.header(CONTENT_RANGE, format!("bytes */{total}")).body(Body::default()).map_err(failed);
+    }
+    let last = last.min(total - 1);
+    let length = last - first + 1;
+    file.seek(SeekFrom::Start(first)).map_err(failed)?;
+    let answer = answer.status(StatusCode::PARTIAL_CONTENT).header(CONTENT_LENGTH, length);
+    let answer = answer.header(CONTENT_RANGE, format!("bytes {first}-{last}/{total}"));
+    answer.body(Body::File(File::from_std(file).take(length))).map_err(failed)
+}
+
+fn bounds(range: &HeaderValue) -> Option<(u64, u64)> {
+    let (first, last) = range.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    let last = if last.is_empty() { u64::MAX } else { last.parse().ok()? };
+    let first = first.parse().ok()?;
+    (first <= last).then_some((first, last))
 }
 
 /// `PUT /v1/files/{id}`: the id must be the content's SHA-256.

@@ -1,0 +1,134 @@
+//! What a caller gets of an execution: how it ended, what it printed, shortened to what the answer may hold, with the whole as a file,
+//! and its files; and a line in `stderr` for everything that is not as the program would expect.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use crate::collect::Collected;
+use crate::execution::{End, Executed};
+use crate::executor::ExecuteError;
+use crate::explain;
+use crate::files::FileStore;
+use crate::output::{Printed, rooms, shortened};
+use crate::slot::Slot;
+use crate::wire::{ExecuteResponse, WORKSPACE};
+
+/// What the lines about files that hold the whole of a stream may take, in characters.
+const ROOM_FOR_NOTES: usize = 200;
+
+/// One of the two streams on its way into the answer.
+struct Text {
+    name: &'static str,
+    text: String,
+    /// The whole is in a file already, because not even [`Printed::text`] holds it.
+    is_stored: bool,
+}
+
+/// `output_characters` is what the two texts may hold together.
+pub async fn answer(
+    end: End,
+    printed: [Printed; 2],
+    output_characters: Option<usize>,
+    collected: Collected,
+    slot: &Slot,
+    store: &Arc<FileStore>,
+) -> Result<Executed, ExecuteError> {
+    let limits = &slot.workshop.policy.limits;
+    let Collected { mut files, omitted } = collected;
+    let mut notes = Vec::new();
+    let [stdout, stderr] = printed;
+    let mut stdout = whole(("stdout", stdout), &mut files, &mut notes, store).await;
+    let mut stderr = whole(("stderr", stderr), &mut files, &mut notes, store).await;
+    let (exit_code, outcome) = explain::end(&end, slot, limits, &mut notes)?;
+    notes.extend(explain::limit_that_was_met(exit_code, &stderr.text, limits));
+    notes.extend(omitted.iter().map(|line| format!("File not returned: {line}")));
+    if let Some(most) = output_characters {
+        let taken = ROOM_FOR_NOTES + notes.iter().map(|note| note.chars().count() + 1).sum::<usize>();
+        let rooms = rooms(most.saturating_sub(taken), [&stdout.text, &stderr.text]);
+        for (stream, room) in [&mut stdout, &mut stderr].into_iter().zip(rooms) {
+            stream.shorten(room, &mut files, &mut notes, store).await;
+        }
+    }
+    let (mut stderr, stdout) = (stderr.text, stdout.text);
+    for note in notes {
+        append_line(&mut stderr, &note);
+    }
+    Ok(Executed { response: ExecuteResponse { exit_code, files, stderr, stdout }, outcome })
+}
+
+/// Takes what was kept of a stream; what was not is stored as a file.
+async fn whole(
+    (name, printed): (&'static str, Printed),
+    files: &mut BTreeMap<String, String>,
+    notes: &mut Vec<String>,
+    store: &Arc<FileStore>,
+) -> Text {
+    let Printed { text, replaced, whole, total } = printed;
+    if replaced {
+        notes.push(format!("Output: {name} held bytes that are not UTF-8; each was replaced by U+FFFD"));
+    }
+    let is_stored = whole.is_some();
+    if let Some((file, length)) = whole {
+        let stored = put(file, length, store).await;
+        note_whole(name, stored, (length, total), files, notes);
+    }
+    Text { name, text, is_stored }
+}
+
+impl Text {
+    /// Shortens the text to `room` characters; what it was is stored as a file.
+    async fn shorten(
+        &mut self,
+        room: usize,
+        files: &mut BTreeMap<String, String>,
+        notes: &mut Vec<String>,
+        store: &Arc<FileStore>,
+    ) {
+        let Some(shortened) = shortened(&self.text, room) else { return };
+        let whole = std::mem::replace(&mut self.text, shortened);
+        if !self.is_stored {
+            let length = whole.len() as u64;
+            let stored = put(io::Cursor::new(whole), length, store).await;
+            note_whole(self.name, stored, (length, length), files, notes);
+        }
+    }
+}
+
+async fn put(content: impl Read + Send + 'static, length: u64, store: &Arc<FileStore>) -> io::Result<String> {
+    let store = store.clone();
+    tokio::task::spawn_blocking(move || store.put(content, length, None)).await?
+}
+
+/// Names the file that holds a stream's first `length` bytes of `total`.
+fn note_whole(
+    name: &str,
+    stored: io::Result<String>,
+    (length, total): (u64, u64),
+    files: &mut BTreeMap<String, String>,
+    notes: &mut Vec<String>,
+) {
+    let path = free_path(files, name);
+    notes.push(match stored {
+        Ok(_) if length == total => format!("Output: all {total} bytes of {name} are the file {path}"),
+        Ok(_) => format!("Output: the first {length} of {total} bytes of {name} are the file {path}"),
+        Err(ref error) => format!("Output: the whole of {name} could not be stored: {error}"),
+    });
+    files.extend(stored.ok().map(|id| (path, id)));
+}
+
+/// A path for a stream's whole that the program has not used itself.
+fn free_path(files: &BTreeMap<String, String>, name: &str) -> String {
+    std::iter::once(format!("{WORKSPACE}{name}.txt"))
+        .chain((2..).map(|number| format!("{WORKSPACE}{name}-{number}.txt")))
+        .find(|path| !files.contains_key(path))
+        .unwrap_or_default()
+}
+
+fn append_line(text: &mut String, line: &str) {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(line);
+    text.push('\n');
+}
