@@ -68,7 +68,8 @@ fn a_program_s_end_is_passed_on_as_it_is_and_is_no_error() {
         assert_eq!(result["structuredContent"], answer);
         assert_eq!(result["content"], json!([{"type": "text", "text": answer.to_string()}]));
         assert_eq!(result["isError"], false);
-        assert_eq!(result["_meta"], json!({"python-interpreter-mcp/interpreter": interpreter.url()}));
+        assert_eq!(result["_meta"]["python-interpreter-mcp/interpreter"], interpreter.url());
+        assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "python-interpreter");
     }
 }
 
@@ -173,14 +174,39 @@ fn an_answer_over_the_limit_is_cut_off_and_memory_stays_bounded() {
 }
 
 #[test]
-fn a_large_answer_arrives_whole() {
+fn a_large_answer_arrives_whole_where_that_is_asked_for() {
     let (interpreter, daemon) = world();
     let text = "line é \"quoted\"\n".repeat(300_000);
     interpreter.answer_next(Answer::stdout(&text));
-    let result = daemon.connect().call("1");
+    let mut session = daemon.connect();
+    let mut call = session.call_message(json!(1), "1");
+    call["params"]["_meta"]["python-interpreter-mcp/outputCharacters"] = json!(u32::MAX);
+    session.send(&call);
+    let result = session.read()["result"].take();
     assert!(result["structuredContent"]["stdout"] == text);
     let structured = result["structuredContent"].to_string();
     assert!(result["content"][0]["text"].as_str() == Some(&structured));
+}
+
+#[test]
+fn more_output_than_clients_take_is_shortened_in_the_middle() {
+    let (interpreter, daemon) = world();
+    let mut session = daemon.connect();
+    for (stdout, stderr) in [(100_000, 0), (0, 100_000), (100_000, 100_000), (29_000, 900), (100_000, 20)] {
+        let (out, err) = ("o".repeat(stdout), "é".repeat(stderr));
+        interpreter.answer_next(Answer::Json(json!({"stdout": out, "stderr": err, "exit_code": 0, "files": {}})));
+        let result = session.call("1");
+        let text = |name: &str| result["structuredContent"][name].as_str().unwrap().to_owned();
+        let length = text("stdout").chars().count() + text("stderr").chars().count();
+        let whole = stdout + stderr <= 30_000;
+        assert_eq!(length == stdout + stderr, whole, "{length}");
+        assert!(length <= 30_000 && length >= 29_900.min(stdout + stderr), "{length}");
+        assert_eq!(
+            text("stdout").contains(" bytes left out]\n") || text("stderr").contains(" bytes left out]\n"),
+            !whole
+        );
+        assert!(stderr > 100 || text("stderr") == err, "what is short stays as it is");
+    }
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn serves_the_newest_revision_without_a_handshake() {
     assert!(tools["ttlMs"].as_u64().unwrap() > 0);
     let tool = &tools["tools"][0];
     let hints =
-        json!({"readOnlyHint": false, "destructiveHint": false, "idempotentHint": false, "openWorldHint": false});
+        json!({"readOnlyHint": false, "destructiveHint": false, "idempotentHint": false, "openWorldHint": true});
     assert_eq!(tool["annotations"], hints);
     assert_eq!(tool["inputSchema"]["required"], json!(["source_code"]));
     assert_eq!(tool["outputSchema"]["required"], json!(["exit_code", "files", "stderr", "stdout"]));

@@ -2,24 +2,41 @@
 //! turns whatever happens into the tool's result. Which interpreter it is, `choice` decides.
 
 mod choice;
-mod failure;
-mod http;
 mod url;
+
+mod context;
+mod events;
+mod http;
+mod last_line;
+
+mod failure;
+
+mod capabilities;
+mod files;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use python_interpreter::executor::longest_answer;
-use python_interpreter::wire::{ExecuteRequest, ExecuteResponse};
+use python_interpreter::wire::{ExecuteRequest, ExecuteResponse, is_file_id};
+use python_interpreter::{rooms, shortened};
 use python_interpreter_mcp::endpoint::{self, EndpointError, Owner, Socket};
 
+pub use capabilities::{Capabilities, Slots};
 use choice::{Choice, Target};
+pub use context::{CallContext, Trace};
 use failure::Failure;
+use files::{Directory, Reading};
+pub use files::{FileError, FileSource, Part};
 use http::{Address, Answer};
 pub use url::ServiceUrl;
 
 /// What the way to the embedded interpreter and back may take, beyond what it takes itself.
 const EMBEDDED_MARGIN: Duration = Duration::from_secs(5);
+/// How long the embedded interpreter may take to say what it can do: it starts Python for that.
+const CAPABILITIES_DEADLINE: Duration = Duration::from_secs(90);
+const SLOTS_DEADLINE: Duration = Duration::from_secs(1);
+const SERVICE_CONCURRENCY: usize = 64;
 /// The largest limit of one execution.
 pub const MAX_TIMEOUT_SECONDS: u64 = 24 * 60 * 60;
 
@@ -40,6 +57,36 @@ pub struct Settings {
         value_parser = clap::value_parser!(u64).range(1..=MAX_TIMEOUT_SECONDS)
     )]
     pub timeout: u64,
+
+    /// Where the interpreter service keeps the files that programs leave, by id: it has no download of its own
+    #[arg(long, value_name = "DIRECTORY", env = "PYTHON_INTERPRETER_MCP_FILES")]
+    pub interpreter_files: Option<PathBuf>,
+
+    /// How many programs run at the same time; more wait for their turn [default: two for each processor and at least eight, or 64 at
+    /// the service of a URL]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "PYTHON_INTERPRETER_MCP_CONCURRENCY",
+        value_parser = clap::value_parser!(u16).range(1..=1024)
+    )]
+    pub concurrency: Option<u16>,
+}
+
+impl Settings {
+    pub fn concurrency(&self) -> usize {
+        match (self.concurrency, &self.interpreter_url) {
+            (Some(concurrency), _) => concurrency.into(),
+            // It knows itself what it can run.
+            (None, Some(_)) => SERVICE_CONCURRENCY,
+            (None, None) => default_concurrency(),
+        }
+    }
+}
+
+/// Programs that wait for something leave room for another one.
+pub fn default_concurrency() -> usize {
+    std::thread::available_parallelism().map_or(8, |processors| (2 * processors.get()).max(8))
 }
 
 /// How an execution ended. The words are what the log says.
@@ -59,6 +106,8 @@ pub struct Execution {
     pub outcome: Outcome,
     /// Which interpreter it was: a URL or "embedded".
     pub interpreter: String,
+    /// Its files can be read by their ids.
+    pub has_files: bool,
 }
 
 /// The embedded interpreter as the daemon sees it: a socket, and how to start who owns it.
@@ -69,9 +118,10 @@ struct Embedded {
 }
 
 pub struct InterpreterApi {
-    timeout: Duration,
+    pub timeout: Duration,
     choice: Choice,
     service: Address,
+    service_files: Option<Directory>,
     embedded: Embedded,
 }
 
@@ -96,6 +146,8 @@ impl InterpreterApi {
                 "--background".into(),
                 "--timeout".into(),
                 settings.timeout.to_string().into(),
+                "--concurrency".into(),
+                settings.concurrency().to_string().into(),
             ],
             log: endpoint::state_directory().map(|directory| directory.join("interpreter.log")),
         };
@@ -103,19 +155,21 @@ impl InterpreterApi {
         Ok(Self {
             timeout: Duration::from_secs(settings.timeout),
             service: Address::service(choice.service_url())?,
+            service_files: settings.interpreter_files.clone().map(Directory),
             choice,
             embedded: Embedded { address: Address::embedded(&path)?, path, owner },
         })
     }
 
     /// Runs the code. Dropping the future closes the connection, which ends the run.
-    pub async fn execute(&self, request: ExecuteRequest) -> Execution {
-        let (target, result) = self.execute_somewhere(request).await;
+    pub async fn execute(&self, request: ExecuteRequest, context: &CallContext) -> Execution {
+        let (target, result) = self.execute_somewhere(request, context).await;
         let interpreter = self.name(target).to_owned();
+        let has_files = target == Target::Embedded || self.service_files.is_some();
         match result {
             Ok(Answer { response, timed_out }) => {
                 let outcome = if timed_out { Outcome::TimedOut } else { Outcome::Finished };
-                Execution { response, outcome, interpreter }
+                Execution { response, outcome, interpreter, has_files }
             }
             Err(failure) => {
                 tracing::warn!(interpreter, error = failure.detail(), "execution failed");
@@ -123,9 +177,38 @@ impl InterpreterApi {
                     Target::Embedded => self.embedded.owner.log.as_deref(),
                     _ => None,
                 };
-                Execution { outcome: failure.outcome(), response: failure.into_response(log), interpreter }
+                let (outcome, response) = (failure.outcome(), failure.into_response(log));
+                Execution { response, outcome, interpreter, has_files }
             }
         }
+    }
+
+    /// What the interpreter can do, where it says so: the embedded one does. Starts it.
+    pub async fn capabilities(&self) -> Option<Capabilities> {
+        if self.choice.target().await != Target::Embedded {
+            return None;
+        }
+        let asked = match self.embedded.address.capabilities(CAPABILITIES_DEADLINE).await {
+            Err(failure) if failure.was_never_sent() => match self.embedded.start().await {
+                Ok(()) => self.embedded.address.capabilities(CAPABILITIES_DEADLINE).await,
+                Err(failure) => Err(failure),
+            },
+            asked => asked,
+        };
+        asked
+            .inspect_err(|failure| tracing::warn!(error = failure.detail(), "interpreter does not say what it can do"))
+            .ok()
+    }
+
+    /// The slots of the embedded interpreter, if it is there: it is not started for that.
+    pub async fn slots(&self) -> Option<Slots> {
+        let capabilities = self.embedded.address.capabilities(SLOTS_DEADLINE).await;
+        capabilities.ok().map(|capabilities| capabilities.slots)
+    }
+
+    /// The name of the interpreter that the next call goes to: a URL or "embedded".
+    pub async fn current(&self) -> &str {
+        self.name(self.choice.target().await)
     }
 
     fn name(&self, target: Target) -> &str {
@@ -135,39 +218,95 @@ impl InterpreterApi {
         }
     }
 
-    async fn execute_somewhere(&self, request: ExecuteRequest) -> (Target, Result<Answer, Failure>) {
+    async fn execute_somewhere(
+        &self,
+        request: ExecuteRequest,
+        context: &CallContext,
+    ) -> (Target, Result<Answer, Failure>) {
         match self.choice.target().await {
-            Target::Configured => (Target::Configured, self.at_service(&request).await),
-            Target::Detected => match self.at_service(&request).await {
+            Target::Configured => (Target::Configured, self.at_service(&request, context).await),
+            Target::Detected => match self.at_service(&request, context).await {
                 // Nobody listened, so nothing was sent: the one case in which another interpreter may get the call.
                 Err(failure) if failure.was_never_sent() => {
                     self.choice.look_again().await;
-                    (Target::Embedded, self.at_embedded(request).await)
+                    (Target::Embedded, self.at_embedded(request, context).await)
                 }
                 result => (Target::Detected, result),
             },
-            Target::Embedded => (Target::Embedded, self.at_embedded(request).await),
+            Target::Embedded => (Target::Embedded, self.at_embedded(request, context).await),
         }
     }
 
-    async fn at_service(&self, request: &ExecuteRequest) -> Result<Answer, Failure> {
-        self.service.execute(request, self.timeout, self.timeout).await
+    async fn at_service(&self, request: &ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
+        // A service has a limit of its own; where the call's is shorter, the connection is closed then.
+        let limit = self.limit(request);
+        let most = request.output_characters;
+        let request = ExecuteRequest { output_characters: None, ..request.clone() };
+        let mut answer = self.service.execute(&request, limit, limit, context).await?;
+        if let Some(most) = most {
+            shorten(&mut answer.response, most);
+        }
+        Ok(answer)
     }
 
-    async fn at_embedded(&self, mut request: ExecuteRequest) -> Result<Answer, Failure> {
-        let limit = *request.timeout_seconds.get_or_insert(self.timeout.as_secs_f64());
-        let limit = Duration::try_from_secs_f64(limit).unwrap_or(self.timeout);
+    async fn at_embedded(&self, mut request: ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
+        let limit = self.limit(&request);
+        request.timeout_seconds = Some(limit.as_secs_f64());
         let deadline = Instant::now() + longest_answer(limit) + EMBEDDED_MARGIN;
         let remaining = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-        match self.embedded.address.execute(&request, remaining(deadline), limit).await {
+        match self.embedded.address.execute(&request, remaining(deadline), limit, context).await {
             // It is not there yet, or it left because nobody needed it: nothing was sent.
             Err(failure) if failure.was_never_sent() => {
                 self.embedded.start().await?;
-                self.embedded.address.execute(&request, remaining(deadline), limit).await
+                self.embedded.address.execute(&request, remaining(deadline), limit, context).await
             }
             result => result,
         }
         .map_err(Failure::unwrap_detail)
+    }
+
+    /// How long a call may take.
+    pub fn limit(&self, request: &ExecuteRequest) -> Duration {
+        let own = request.timeout_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        own.map_or(self.timeout, |own| own.min(self.timeout))
+    }
+}
+
+impl FileSource for InterpreterApi {
+    fn read<'a>(&'a self, id: &'a str, offset: u64, length: u64) -> Reading<'a> {
+        Box::pin(async move {
+            if !is_file_id(id) {
+                return Err(FileError::Missing(id.to_owned()));
+            }
+            match (self.choice.target().await, &self.service_files) {
+                (Target::Embedded, _) => self.read_embedded(id, offset, length).await,
+                (Target::Configured | Target::Detected, Some(files)) => files.read(id, offset, length).await,
+                (Target::Configured | Target::Detected, None) => Err(FileError::NoSource),
+            }
+        })
+    }
+}
+
+impl InterpreterApi {
+    async fn read_embedded(&self, id: &str, offset: u64, length: u64) -> Result<Part, FileError> {
+        match self.embedded.address.file(id, offset, length).await {
+            Err(FileError::NotReached) => {
+                let started = self.embedded.start().await;
+                started.map_err(|failure| FileError::Unreadable(failure.detail()))?;
+                self.embedded.address.file(id, offset, length).await
+            }
+            read => read,
+        }
+    }
+}
+
+/// Cuts what a service has printed; unlike the embedded interpreter it has nowhere to keep the whole.
+fn shorten(response: &mut ExecuteResponse, most: usize) {
+    let rooms = rooms(most, [&response.stdout, &response.stderr]);
+    for (text, room) in [&mut response.stdout, &mut response.stderr].into_iter().zip(rooms) {
+        if let Some(shortened) = shortened(text, room) {
+            *text = shortened;
+        }
     }
 }
 

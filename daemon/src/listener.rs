@@ -2,14 +2,18 @@
 //! only this user's processes. What they say is not its concern.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::os::unix::uds_local_socket::tokio::Listener as SocketListener;
 use python_interpreter_mcp::endpoint::{self, EndpointError, OwnedPath, Socket};
 use rustix::net::{AddressFamily, SocketType, sockopt};
-use tokio::net::UnixStream;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+
+use crate::http::{self, Gate, TokenError};
 
 /// How long accepting pauses when the process is out of descriptors or memory, so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -76,6 +80,52 @@ fn inherited() -> Result<Option<OwnedFd>, ListenerError> {
         && sockopt::socket_type(&socket) == Ok(SocketType::STREAM)
         && sockopt::socket_acceptconn(&socket) == Ok(true);
     if is_listener { Ok(Some(socket)) } else { Err(ListenerError::NotAListener) }
+}
+
+/// A TCP address on which HTTP is served, with what a request there needs.
+pub struct Tcp {
+    listener: TcpListener,
+    gate: Arc<Gate>,
+}
+
+impl Tcp {
+    pub async fn bind(settings: &http::Settings) -> Result<Option<Self>, TcpError> {
+        let Some(address) = settings.http else { return Ok(None) };
+        let gate = Arc::new(Gate::of_tcp(settings, address.ip())?);
+        let listener = TcpListener::bind(address).await.map_err(|source| TcpError::Listen { address, source })?;
+        let address = listener.local_addr().unwrap_or(address);
+        tracing::info!(%address, "listening");
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "other machines can connect, and the token is sent in the clear: put TLS in front of it");
+        }
+        Ok(Some(Self { listener, gate }))
+    }
+
+    /// Nothing is lost when the future is dropped before it is done.
+    pub async fn accept(&self) -> (TcpStream, Arc<Gate>) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    // Answers are whole; waiting for more to send would only delay them.
+                    let _ = stream.set_nodelay(true);
+                    return (stream, self.gate.clone());
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::error!(%error, "connection cannot be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TcpError {
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error("{address} cannot be listened on: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
 }
 
 pub struct Listener {

@@ -2,14 +2,22 @@
 
 mod cli;
 mod config;
+mod http;
 mod listener;
 mod sessions;
 mod transport;
 
 mod server;
 mod tools;
+mod turns;
+
+mod pictures;
+mod resources;
+mod tasks;
 
 mod interpreter_api;
+
+mod metrics;
 
 mod logging;
 mod systemd;

@@ -1,134 +1,285 @@
-//! The MCP face of one session: discovery, both lifecycles, the list of tools and calls of them. It answers everything but
-//! a call at once, whether Python is there or not.
+//! The MCP face: what clients are told about this server, and which request does what. Both protocol eras are served by the
+//! same handler.
 
+mod described;
+mod executions;
+mod waiting;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, DiscoverResult, Implementation,
-    InitializeRequestParams, InitializeResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities,
-    ServerConfig, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult,
+    CompletionInfo, CreateTaskResult, DetailedTask, DiscoverResult, GetMeta as _, GetTaskParams, GetTaskResult,
+    Implementation, InitializeRequestParams, InitializeResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ReadResourceResult, Reference, ServerCapabilities, ServerConfig, ServerNotification,
+    SubscriptionFilter, TaskStatusNotification, Tool, UpdateTaskParams,
 };
-use rmcp::service::RequestContext;
-use rmcp::{ErrorData, RoleServer, ServerHandler};
-use tokio::task::JoinSet;
+use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
+use rmcp::{ErrorData, Peer, RoleServer, ServerHandler};
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, Span, field};
+use tracing::Span;
 
-use crate::interpreter_api::InterpreterApi;
+use crate::interpreter_api::{CallContext, InterpreterApi, Trace};
+use crate::metrics::Now;
+use crate::resources;
+use crate::tasks::{self, Tasks};
 use crate::tools::execute_python_code;
+use crate::transport::task_ids;
+use described::Described;
+use executions::{Call, Executions};
+pub use waiting::Running;
+use waiting::{Progress, Waited, wait};
 
 const NAME: &str = "python-interpreter";
 const TITLE: &str = "Python Interpreter";
-const DESCRIPTION: &str = "Runs Python code in isolation and returns its output and files";
-const INSTRUCTIONS: &str = "Use the tool execute_python_code to run Python code: to calculate, to work on data and text, \
-    or to check code. Each call runs in a fresh, isolated environment, so put everything that a program needs into one \
-    call and print what you want to see.";
-/// How long a client may keep the list of tools. It changes with a new version of this program only.
+const DESCRIPTION: &str = "Runs Python code in isolation: calculations, data analysis, plots and file processing, with output, pictures \
+    and files returned";
+const INSTRUCTIONS: &str = "Use the tool execute_python_code to run Python code: to calculate, to work on data, text and files, to \
+    draw plots, or to check code. Each call runs in a fresh, isolated environment, so put everything that a program \
+    needs into one call and print what you want to see. Files that it leaves below /workspace can be given to a later call.";
+const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
+/// How long a client may keep the list of tools.
 const CACHE_MILLISECONDS: u64 = 5 * 60 * 1000;
 /// How much of a client's name goes into the log.
 const MAX_NAME_CHARACTERS: usize = 64;
+/// States of tasks that wait to be told.
+const WATCHED_AHEAD: usize = 8;
+/// Most suggestions that a completion may hold.
+const MAX_SUGGESTIONS: usize = 100;
 
 #[derive(Clone)]
 pub struct Server {
-    interpreter: Arc<InterpreterApi>,
-    executions: Arc<AtomicU64>,
-    tool: Tool,
-    client_is_named: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+    client: Client,
+}
+
+/// One for all clients.
+struct Shared {
+    executions: Arc<Executions>,
+    described: Arc<Described>,
+    tasks: Arc<Tasks>,
+    task_after: Duration,
+    clients: AtomicU64,
+}
+
+/// What there is of one client.
+#[derive(Clone)]
+struct Client {
+    /// Among whom turns are shared.
+    key: u64,
+    is_named: Arc<AtomicBool>,
+    /// Gets the client's name.
     session: Span,
+    gone: CancellationToken,
+    /// What is not finished has its time, and nothing new begins.
+    draining: CancellationToken,
 }
 
 impl Server {
-    pub fn new(interpreter: InterpreterApi) -> Self {
+    /// `state` is the directory in which tasks are kept, if there is one.
+    pub fn new(api: InterpreterApi, concurrency: usize, tasks: &tasks::Settings, state: Option<PathBuf>) -> Self {
+        let executions = Arc::new(Executions::new(api, concurrency));
+        let shared = Shared {
+            described: Described::new(executions.clone()),
+            executions,
+            tasks: Tasks::open(state.map(|state| state.join("tasks"))),
+            task_after: Duration::from_secs(tasks.task_after),
+            clients: AtomicU64::new(0),
+        };
         Self {
-            interpreter: Arc::new(interpreter),
-            executions: Arc::default(),
-            tool: execute_python_code::definition(),
-            client_is_named: Arc::default(),
-            session: Span::none(),
+            shared: Arc::new(shared),
+            client: Client::new(0, Span::none(), CancellationToken::new(), CancellationToken::new()),
         }
     }
 
-    /// The server as one session has it. `session` is the span that gets the client's name.
-    pub fn for_session(&self, session: Span) -> Self {
-        Self { client_is_named: Arc::default(), session, ..self.clone() }
+    /// The server as one client has it, until it is `gone`. `session` is the span that gets its name.
+    pub fn for_client(&self, session: Span, gone: CancellationToken, draining: CancellationToken) -> Self {
+        let key = self.shared.clients.fetch_add(1, Ordering::Relaxed) + 1;
+        Self { shared: self.shared.clone(), client: Client::new(key, session, gone, draining) }
+    }
+
+    /// Whether something goes on although no client waits for it.
+    pub fn is_busy(&self) -> bool {
+        self.shared.tasks.running() > 0
+    }
+
+    /// Counts a client until the guard is dropped.
+    pub fn count_client(&self) -> crate::metrics::Counted {
+        self.shared.executions.metrics.client()
+    }
+
+    /// What Prometheus reads.
+    pub async fn metrics(&self) -> String {
+        let Shared { executions, tasks, .. } = &*self.shared;
+        let slots = executions.api.slots().await;
+        executions.metrics.text(Now { waiting: executions.turns.waiting(), tasks: tasks.running(), slots })
+    }
+
+    /// The name of the interpreter that the next call goes to.
+    pub async fn interpreter(&self) -> String {
+        self.shared.executions.api.current().await.to_owned()
     }
 
     fn note_client(&self, client: Option<Implementation>) {
         let Some(client) = client else { return };
-        if !self.client_is_named.swap(true, Ordering::Relaxed) {
+        if !self.client.is_named.swap(true, Ordering::Relaxed) {
             let bounded = |text: &str| text.chars().take(MAX_NAME_CHARACTERS).collect::<String>();
-            self.session.record("client", bounded(&client.name).as_str());
-            self.session.record("version", bounded(&client.version).as_str());
-            tracing::debug!(parent: &self.session, "client named itself");
+            self.client.session.record("client", bounded(&client.name).as_str());
+            self.client.session.record("version", bounded(&client.version).as_str());
+            tracing::debug!(parent: &self.client.session, "client named itself");
         }
     }
 
     async fn execute(
         &self,
         call: CallToolRequestParams,
-        cancelled: &CancellationToken,
-    ) -> Result<CallToolResult, ErrorData> {
-        let request = execute_python_code::request(call.arguments)?;
-        let number = self.executions.fetch_add(1, Ordering::Relaxed) + 1;
-        let id = format!("{:x}-{number}", std::process::id());
-        let span = tracing::info_span!(parent: &self.session, "execution", execution_id = id);
-        let interpreter = self.interpreter.clone();
-        let run = async move {
-            let started = Instant::now();
-            let source_bytes = request.source_code.len();
-            tracing::debug!(source_bytes, "execution begins");
-            let execution = interpreter.execute(request).await;
-            tracing::info!(
-                outcome = field::debug(execution.outcome),
-                exit_code = execution.response.exit_code,
-                milliseconds = started.elapsed().as_millis(),
-                source_bytes,
-                stdout_bytes = execution.response.stdout.len(),
-                stderr_bytes = execution.response.stderr.len(),
-                files = execution.response.files.len(),
-                interpreter = execution.interpreter,
-                "execution ended"
-            );
-            execution
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Shared { executions, tasks, task_after, .. } = &*self.shared;
+        let mut request = execute_python_code::request(call.arguments, executions.api.timeout)?;
+        let wanted = context.meta.get(execute_python_code::OUTPUT_KEY).and_then(serde_json::Value::as_u64);
+        let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
+        request.output_characters = Some(wanted.unwrap_or(execute_python_code::OUTPUT_CHARACTERS));
+        let knows_tasks =
+            is_modern(&context) && context.client_capabilities().is_some_and(|known| known.supports_tasks());
+        let progress = context.meta.get_progress_token().map(|token| Progress { token, peer: context.peer.clone() });
+        let (told, last_line) = watch::channel(String::new());
+        let call = Call {
+            request,
+            context: CallContext {
+                trace: Trace::new(context.meta.get_traceparent(), context.meta.get_tracestate()),
+                last_line: (knows_tasks || progress.is_some()).then_some(told),
+            },
+            client: self.client.key,
+            session: self.client.session.clone(),
         };
-        // A task of its own: should the run panic, the client still gets an answer. Dropping the set ends the run, because it
-        // closes the connection to the interpreter.
-        let mut task = JoinSet::new();
-        task.spawn(run.instrument(span.clone()));
-        match cancelled.run_until_cancelled(task.join_next()).await {
-            Some(Some(Ok(execution))) => shown(execution).await,
-            Some(_) => Err(internal("The execution failed inside the daemon; its log says more.")),
-            None => {
-                tracing::info!(parent: &span, "execution cancelled");
-                Err(internal("The call was cancelled."))
+        let mut running = Running::new();
+        running.spawn(executions.clone().run(call));
+        let patience = knows_tasks.then_some(*task_after);
+        let waited = match wait(running, progress, &last_line, patience, &context.ct).await {
+            Waited::Outlasted(running) => match tasks.adopt(running, last_line.clone()) {
+                Ok(task) => return Ok(CallToolResponse::Task(CreateTaskResult::new(task).with_meta(stamp(None)))),
+                Err(running) => wait(running, None, &last_line, None, &context.ct).await,
+            },
+            waited => waited,
+        };
+        match waited {
+            Waited::Ended(mut result) => {
+                result.meta = Some(stamp(result.meta));
+                Ok(result.into())
             }
+            Waited::Failed | Waited::Outlasted(_) => {
+                Err(internal("The execution failed inside the daemon; its log says more."))
+            }
+            Waited::Cancelled => Err(internal("The call was cancelled.")),
         }
+    }
+
+    /// The tasks that a subscription watches, as they are now and after each change.
+    fn watch_tasks(&self, context: &SubscriptionContext) -> mpsc::Receiver<DetailedTask> {
+        let (sender, receiver) = mpsc::channel(WATCHED_AHEAD);
+        for id in task_ids(&context.request_context().meta) {
+            let (tasks, sender) = (self.shared.tasks.clone(), sender.clone());
+            let Some(mut changes) = tasks.changes(&id) else { continue };
+            tokio::spawn(async move {
+                while let Some(task) = tasks.get(&id) {
+                    let is_over = task.task.status.is_terminal();
+                    if sender.send(task).await.is_err() || is_over {
+                        return;
+                    }
+                    tokio::select! {
+                        () = sender.closed() => return,
+                        changed = changes.changed() => if changed.is_err() { return },
+                    }
+                }
+            });
+        }
+        receiver
+    }
+
+    /// Tells a client of the legacy era when lists change; it learns of nothing else by itself.
+    fn tell_changes(&self, peer: Peer<RoleServer>) {
+        let (mut tool, mut files) = (self.shared.described.changes(), self.shared.executions.recent.changes());
+        let gone = self.client.gone.clone();
+        tokio::spawn(async move {
+            loop {
+                let told = tokio::select! {
+                    () = gone.cancelled() => return,
+                    Ok(()) = tool.changed() => peer.notify_tool_list_changed().await,
+                    Ok(()) = files.changed() => peer.notify_resource_list_changed().await,
+                    else => return,
+                };
+                if told.is_err() {
+                    return;
+                }
+            }
+        });
     }
 }
 
-/// Makes the result; a large one off the event loop, because its JSON is written twice.
-async fn shown(execution: crate::interpreter_api::Execution) -> Result<CallToolResult, ErrorData> {
-    const LARGE_BYTES: usize = 256 * 1024;
-    if execution.response.stdout.len() + execution.response.stderr.len() < LARGE_BYTES {
-        return Ok(execute_python_code::result(execution));
+impl Client {
+    fn new(key: u64, session: Span, gone: CancellationToken, draining: CancellationToken) -> Self {
+        Self { key, is_named: Arc::default(), session, gone, draining }
     }
-    let made = tokio::task::spawn_blocking(move || execute_python_code::result(execution)).await;
-    made.map_err(|_| internal("The result could not be shown; the daemon's log says more."))
+}
+
+/// Whether the request is of the era without handshakes. Tasks are known only there: an older revision had others of the same name.
+fn is_modern(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str())
+}
+
+fn implementation() -> Implementation {
+    Implementation::new(NAME, env!("CARGO_PKG_VERSION"))
+        .with_title(TITLE)
+        .with_description(DESCRIPTION)
+        .with_icons(vec![execute_python_code::icon()])
+}
+
+/// Every result names who made it.
+fn stamp(meta: Option<MetaObject>) -> MetaObject {
+    let mut meta = meta.unwrap_or_default();
+    meta.insert(SERVER_INFO_KEY.to_owned(), json!({ "name": NAME, "version": env!("CARGO_PKG_VERSION") }));
+    meta
+}
+
+async fn tell_of_task(task: DetailedTask, context: &SubscriptionContext) -> Result<(), String> {
+    let mut notification = ServerNotification::TaskStatusNotification(TaskStatusNotification::new(task.into()));
+    notification.get_meta_mut().set_subscription_id(context.sink().id().clone());
+    context.request_context().peer.send_notification(notification).await.map_err(|error| error.to_string())
 }
 
 fn internal(message: &'static str) -> ErrorData {
     ErrorData::internal_error(message, None)
 }
 
+fn only_page(request: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
+    match request.and_then(|request| request.cursor) {
+        None => Ok(()),
+        Some(_) => Err(ErrorData::invalid_params("The list has one page, and no cursor leads to another.", None)),
+    }
+}
+
+fn unknown_task() -> ErrorData {
+    ErrorData::invalid_params("There is no task with this id: it is mistyped, or its time is up.", None)
+}
+
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        let implementation =
-            Implementation::new(NAME, env!("CARGO_PKG_VERSION")).with_title(TITLE).with_description(DESCRIPTION);
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(implementation)
-            .with_instructions(INSTRUCTIONS)
+        let capabilities = ServerCapabilities::builder()
+            .enable_completions()
+            .enable_resources()
+            .enable_resources_list_changed()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .enable_tasks()
+            .build();
+        ServerConfig::new(capabilities).with_server_info(implementation()).with_instructions(INSTRUCTIONS)
     }
 
     async fn initialize(
@@ -137,12 +288,20 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
         self.note_client(Some(request.client_info.clone()));
+        self.shared.described.refresh();
         context.peer.set_peer_info(request.clone());
-        self.negotiate_initialize(&request)
+        let mut result = self.negotiate_initialize(&request)?;
+        result.capabilities.extensions = None;
+        Ok(result)
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        self.tell_changes(context.peer);
     }
 
     async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
         self.note_client(context.client_info());
+        self.shared.described.refresh();
         let versions = self.supported_protocol_versions().into_owned();
         let mut result = DiscoverResult::from_server_info(versions, self.get_info());
         result.ttl_ms = CACHE_MILLISECONDS;
@@ -156,18 +315,16 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         self.note_client(context.client_info());
-        if request.is_some_and(|request| request.cursor.is_some()) {
-            return Err(ErrorData::invalid_params(
-                "The list of tools has one page, and no cursor leads to another.",
-                None,
-            ));
-        }
-        let tools = ListToolsResult::with_all_items(vec![self.tool.clone()]);
+        only_page(request)?;
+        self.shared.described.refresh();
+        let tool = self.shared.described.known().await;
+        let mut tools = ListToolsResult::with_all_items(vec![Tool::clone(&tool)]);
+        tools.meta = Some(stamp(None));
         Ok(tools.with_ttl_ms(CACHE_MILLISECONDS).with_cache_scope(CacheScope::Private))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        (name == execute_python_code::NAME).then(|| self.tool.clone())
+        (name == execute_python_code::NAME).then(|| Tool::clone(&self.shared.described.now()))
     }
 
     async fn call_tool(
@@ -180,6 +337,140 @@ impl ServerHandler for Server {
             let message = format!("There is no tool of this name; there is {}.", execute_python_code::NAME);
             return Err(ErrorData::invalid_params(message, None));
         }
-        self.execute(call, &context.ct).await.map(CallToolResponse::from)
+        self.execute(call, context).await
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        only_page(request)?;
+        let mut files = ListResourcesResult::with_all_items(self.shared.executions.recent.list());
+        files.meta = Some(stamp(None));
+        // Every call may add to it.
+        Ok(files.with_ttl_ms(0).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        only_page(request)?;
+        let mut templates = ListResourceTemplatesResult::with_all_items(resources::templates());
+        templates.meta = Some(stamp(None));
+        Ok(templates.with_ttl_ms(CACHE_MILLISECONDS).with_cache_scope(CacheScope::Private))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let contents = resources::read(&request.uri, &self.shared.executions.api).await?;
+        let mut result = ReadResourceResult::new(vec![contents]);
+        result.meta = Some(stamp(None));
+        Ok(result.with_ttl_ms(resources::CACHE_MILLISECONDS).with_cache_scope(CacheScope::Private).into())
+    }
+
+    /// Of resource templates: ids and names of files that are listed.
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let Reference::Resource(_) = &request.r#ref else {
+            return Err(ErrorData::invalid_params(
+                "There are no prompts: only arguments of resource templates are completed.",
+                None,
+            ));
+        };
+        let chosen = request.context.as_ref().and_then(|context| context.get_argument("id").cloned());
+        let mut found: Vec<String> = Vec::new();
+        for file in self.shared.executions.recent.list() {
+            let Ok(uri) = file.uri.parse::<resources::FileUri>() else { continue };
+            let suggestion = match request.argument.name.as_str() {
+                "id" => uri.id,
+                "name" if chosen.as_ref().is_none_or(|chosen| *chosen == uri.id) => uri.name,
+                _ => continue,
+            };
+            if suggestion.starts_with(&request.argument.value) && !found.contains(&suggestion) {
+                found.push(suggestion);
+            }
+        }
+        let total = u32::try_from(found.len()).unwrap_or(u32::MAX);
+        found.truncate(MAX_SUGGESTIONS);
+        let has_more = found.len() < total as usize;
+        let completion = CompletionInfo::with_pagination(found, Some(total), has_more)
+            .map_err(|error| ErrorData::internal_error(error, None))?;
+        let mut result = CompleteResult::new(completion);
+        result.meta = Some(stamp(None));
+        Ok(result)
+    }
+
+    fn accepted_subscription_filter(&self, _requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        Some(SubscriptionFilter::builder().tools_list_changed().resources_list_changed().build())
+    }
+
+    async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let (mut tool, mut files) = (self.shared.described.changes(), self.shared.executions.recent.changes());
+        let accepted = context.accepted().clone();
+        let wants = |wanted: Option<bool>| wanted == Some(true);
+        let mut tasks = self.watch_tasks(&context);
+        loop {
+            let told = tokio::select! {
+                () = context.cancelled() => return Ok(()),
+                () = self.client.gone.cancelled() => return Ok(()),
+                () = self.client.draining.cancelled() => return Ok(()),
+                Ok(()) = tool.changed(), if wants(accepted.tools_list_changed) => {
+                    context.sink().notify_tool_list_changed().await.map_err(|error| error.to_string())
+                }
+                Ok(()) = files.changed(), if wants(accepted.resources_list_changed) => {
+                    context.sink().notify_resource_list_changed().await.map_err(|error| error.to_string())
+                }
+                Some(task) = tasks.recv() => tell_of_task(task, &context).await,
+            };
+            if let Err(error) = told {
+                tracing::debug!(error, "subscription ended");
+                return Ok(());
+            }
+        }
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        if !is_modern(&context) {
+            return Err(ErrorData::method_not_found::<rmcp::model::GetTaskMethod>());
+        }
+        let mut result = GetTaskResult::new(self.shared.tasks.get(&request.task_id).ok_or_else(unknown_task)?);
+        result.meta = Some(stamp(None));
+        Ok(result)
+    }
+
+    /// No task of ours ever asks for something, so there is nothing that could be answered.
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        if !is_modern(&context) {
+            return Err(ErrorData::method_not_found::<rmcp::model::UpdateTaskMethod>());
+        }
+        self.shared.tasks.get(&request.task_id).map(drop).ok_or_else(unknown_task)
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        if !is_modern(&context) {
+            return Err(ErrorData::method_not_found::<rmcp::model::CancelTaskMethod>());
+        }
+        if self.shared.tasks.cancel(&request.task_id) { Ok(()) } else { Err(unknown_task()) }
     }
 }

@@ -1,15 +1,19 @@
 //! Serves every client that arrives, each in a task and a tracing span of its own, until there is a reason to stop; then
 //! lets running calls end, within a deadline. What a session says is `transport`'s and `server`'s.
 
+use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rmcp::service::serve_server_with_ct;
-use tokio::net::UnixStream;
+use rustix::net::{RecvFlags, recv};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument as _, field};
+use tracing::{Instrument as _, Span, field};
 
-use crate::listener::Listener;
+use crate::http::{self, Gate};
+use crate::listener::{Listener, Tcp};
 use crate::server::Server;
 use crate::transport::SocketTransport;
 
@@ -66,6 +70,7 @@ pub enum End {
 
 struct Sessions {
     server: Server,
+    socket_gate: Arc<Gate>,
     max_sessions: u32,
     tasks: JoinSet<()>,
     started: u64,
@@ -76,6 +81,7 @@ struct Sessions {
 /// Serves until `shutdown`, or, with `leaves_when_idle`, until nobody has been there for as long as the settings say.
 pub async fn run(
     mut listener: Listener,
+    tcp: Option<Tcp>,
     server: Server,
     settings: &Settings,
     leaves_when_idle: bool,
@@ -86,10 +92,11 @@ pub async fn run(
     let mut idle_exit = Duration::from_secs(settings.idle_exit);
     let mut idle_since = tokio::time::Instant::now();
     loop {
-        let idle = leaves_when_idle && sessions.tasks.is_empty();
+        let idle = leaves_when_idle && sessions.tasks.is_empty() && !sessions.server.is_busy();
         tokio::select! {
             () = &mut shutdown => break,
             stream = listener.accept() => sessions.start(stream),
+            (stream, gate) = accept(tcp.as_ref()) => sessions.start_http(stream, gate),
             Some(result) = sessions.tasks.join_next(), if !sessions.tasks.is_empty() => {
                 report(result);
                 idle_since = tokio::time::Instant::now();
@@ -113,21 +120,48 @@ pub async fn run(
 impl Sessions {
     fn new(server: Server, max_sessions: u32) -> Self {
         let (cancel, draining) = (CancellationToken::new(), CancellationToken::new());
-        Self { server, max_sessions, tasks: JoinSet::new(), started: 0, cancel, draining }
+        let socket_gate = Arc::new(Gate::of_socket());
+        Self { server, socket_gate, max_sessions, tasks: JoinSet::new(), started: 0, cancel, draining }
     }
 
     fn start(&mut self, stream: UnixStream) {
+        let Some((server, cancel, span)) = self.new_session() else { return };
+        let (gate, draining) = (self.socket_gate.clone(), self.draining.clone());
+        let session = async move {
+            let counted = server.count_client();
+            match first_byte(&stream, &cancel, &draining).await {
+                Ok(Some(first)) if first.is_ascii_uppercase() => {
+                    http::serve(stream, server, gate, draining, cancel).await
+                }
+                Ok(_) => serve(SocketTransport::new(stream, cancel.clone(), draining), server, cancel).await,
+                Err(error) => tracing::debug!(%error, "client cannot be read from"),
+            }
+            drop(counted);
+        };
+        self.tasks.spawn(session.instrument(span));
+    }
+
+    fn start_http(&mut self, stream: TcpStream, gate: Arc<Gate>) {
+        let Some((server, cancel, span)) = self.new_session() else { return };
+        let draining = self.draining.clone();
+        let session = async move {
+            let _counted = server.count_client();
+            http::serve(stream, server, gate, draining, cancel).await;
+        };
+        self.tasks.spawn(session.instrument(span));
+    }
+
+    /// Of another client, unless there are too many.
+    fn new_session(&mut self) -> Option<(Server, CancellationToken, Span)> {
         if self.tasks.len() >= self.max_sessions as usize {
             tracing::warn!(sessions = self.tasks.len(), "client refused: as many are served as the settings allow");
-            return;
+            return None;
         }
         self.started += 1;
         let span =
             tracing::info_span!("session", session = self.started, client = field::Empty, version = field::Empty);
         let cancel = self.cancel.child_token();
-        let transport = SocketTransport::new(stream, cancel.clone(), self.draining.clone());
-        let server = self.server.for_session(span.clone());
-        self.tasks.spawn(serve(transport, server, cancel).instrument(span));
+        Some((self.server.for_client(span.clone(), cancel.clone(), self.draining.clone()), cancel, span))
     }
 
     async fn drain(mut self, deadline: Duration) -> End {
@@ -149,6 +183,38 @@ impl Sessions {
     async fn all_ended(&mut self) {
         while let Some(result) = self.tasks.join_next().await {
             report(result);
+        }
+    }
+}
+
+async fn accept(tcp: Option<&Tcp>) -> (TcpStream, Arc<Gate>) {
+    match tcp {
+        Some(tcp) => tcp.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The first byte that the client sends, which stays to be read; none if it says nothing before it leaves, or before there is a reason
+/// to stop. A capital letter begins the name of an HTTP method; MCP begins with a brace.
+async fn first_byte(
+    stream: &UnixStream,
+    cancel: &CancellationToken,
+    draining: &CancellationToken,
+) -> io::Result<Option<u8>> {
+    let mut first = [0];
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(None),
+            () = draining.cancelled() => return Ok(None),
+            ready = stream.readable() => ready?,
+        }
+        let peeked = stream.try_io(tokio::io::Interest::READABLE, || {
+            Ok(recv(stream, &mut first[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.1)
+        });
+        match peeked {
+            Ok(length) => return Ok((length > 0).then_some(first[0])),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -9,6 +9,7 @@ mod hang_up;
 mod in_flight;
 mod message;
 mod outbound;
+mod watched;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -32,6 +33,7 @@ use hang_up::HangUp;
 use in_flight::InFlight;
 use message::{Inbound, Refusal};
 use outbound::{Outbound, Outgoing};
+pub use watched::task_ids;
 
 /// Requests that were read but may not begin yet.
 const MAX_HELD_FRAMES: usize = 64;
@@ -149,7 +151,11 @@ impl SocketTransport {
         let Inbound::Request(id, request) = self.release(position)?.inbound else { return None };
         self.opened |= opens_the_session(&request);
         let is_call = matches!(*request, ClientRequest::CallToolRequest(_));
-        Some(ClientJsonRpcMessage::request(*request, self.in_flight.begin(id, is_call)))
+        let watched = match &*request {
+            request @ ClientRequest::SubscriptionsListenRequest(_) => watched::task_ids(request.get_meta()),
+            _ => Vec::new(),
+        };
+        Some(ClientJsonRpcMessage::request(*request, self.in_flight.begin(id, is_call, watched)))
     }
 
     async fn next_event(&mut self) -> Event {

@@ -57,10 +57,13 @@ impl RawClient {
     fn request(&mut self, method: &str, params: &Value) -> Value {
         self.requests += 1;
         self.send(&json!({"jsonrpc": "2.0", "id": self.requests, "method": method, "params": params}));
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        let mut answer: Value =
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{method}: {error}: {line:?}"));
+        let (mut line, mut answer) = (String::new(), Value::Null);
+        // That lists have changed may be told at any time.
+        while answer.get("id").is_none() {
+            line.clear();
+            self.output.read_line(&mut line).unwrap();
+            answer = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{method}: {error}: {line:?}"));
+        }
         assert_eq!(answer["id"], self.requests, "{line}");
         let result = answer["result"].take();
         assert!(result.is_object(), "{method}: {line}");

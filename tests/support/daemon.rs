@@ -206,6 +206,16 @@ impl Session {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line:?} is not JSON: {error}"))
     }
 
+    /// The next message that is no notification: that lists have changed may be told at any time.
+    pub fn read_answer(&mut self) -> Value {
+        loop {
+            let message = self.read();
+            if message.get("method").is_none() {
+                return message;
+            }
+        }
+    }
+
     /// Waits for the end of the connection and returns what came before it.
     pub fn read_to_end(&mut self) -> Vec<Value> {
         let mut messages = Vec::new();
@@ -245,7 +255,7 @@ impl Session {
     pub fn request(&mut self, method: &str, parameters: Value) -> Value {
         self.last_id += 1;
         self.send(&self.message(json!(self.last_id), method, parameters));
-        let answer = self.read();
+        let answer = self.read_answer();
         assert_eq!(answer["id"], self.last_id, "{answer}");
         answer
     }

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::limits::LimitArguments;
 use crate::cli::start_up::start_up;
+use crate::interpreter_api::default_concurrency;
 use crate::listener::{Bound, remove};
 use crate::systemd;
 
@@ -46,7 +47,8 @@ pub struct Arguments {
     limits: LimitArguments,
 
     /// Programs that may run at the same time [default: two for each processor, at least eight]
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, env = "PYTHON_INTERPRETER_MCP_CONCURRENCY", value_name = "NUMBER",
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: Option<u16>,
 
     /// Leave the terminal, and end when nobody has needed it for a while: how the daemon starts it
@@ -153,9 +155,4 @@ fn module(text: &str) -> Result<String, String> {
     } else {
         Err("it is no module's name".to_owned())
     }
-}
-
-/// Programs that wait for something leave room for another one.
-fn default_concurrency() -> usize {
-    std::thread::available_parallelism().map_or(8, |processors| (2 * processors.get()).max(8))
 }

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use python_interpreter_mcp::endpoint::Socket;
+use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::start_up::start_up;
 use crate::config::Settings;
 use crate::interpreter_api::InterpreterApi;
-use crate::listener::{Bound, Listener};
+use crate::listener::{Bound, Listener, Tcp};
 use crate::server::Server;
 use crate::sessions::{self, End};
 use crate::systemd;
@@ -33,8 +33,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 async fn serve(arguments: Arguments, bound: Bound) -> anyhow::Result<ExitCode> {
     let Arguments { settings, background } = arguments;
-    let server = Server::new(InterpreterApi::new(&settings.interpreter)?);
+    let api = InterpreterApi::new(&settings.interpreter)?;
+    let concurrency = settings.interpreter.concurrency();
+    let server = Server::new(api, concurrency, &settings.tasks, endpoint::state_directory());
     let listener = Listener::new(bound)?;
+    let tcp = Tcp::bind(&settings.http).await?;
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
     let shutdown = async {
@@ -47,7 +50,7 @@ async fn serve(arguments: Arguments, bound: Bound) -> anyhow::Result<ExitCode> {
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), process = std::process::id(), "serving");
     systemd::ready();
-    if sessions::run(listener, server, &settings.sessions, background, shutdown).await == End::Idle {
+    if sessions::run(listener, tcp, server, &settings.sessions, background, shutdown).await == End::Idle {
         tracing::info!(seconds = settings.sessions.idle_exit, "leaving: no client was here for a while");
     }
     Ok(ExitCode::SUCCESS)

@@ -5,15 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use python_interpreter::wire::{ExecuteRequest, ExecuteResponse, OUTCOME_HEADER, Outcome};
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Client, ClientBuilder, Response};
+use python_interpreter::wire::{EVENTS, ExecuteRequest, ExecuteResponse, OUTCOME_HEADER, Outcome};
+use reqwest::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use reqwest::{Client, ClientBuilder, Response, StatusCode};
 
 use super::ServiceUrl;
+use super::capabilities::Capabilities;
+use super::context::CallContext;
+use super::events;
 use super::failure::{Failure, MAX_SHOWN_ANSWER_BYTES, MAX_SHOWN_BODY_BYTES};
+use super::files::{FileError, Part};
 
 /// The largest answer that is taken.
-const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// An answer of this size is parsed off the event loop, so that other clients need not wait for it.
 const LARGE_ANSWER_BYTES: usize = 256 * 1024;
 /// A connection that was idle for longer is not used again. uvicorn, which runs the usual service, closes its side after 5 s,
@@ -21,8 +25,14 @@ const LARGE_ANSWER_BYTES: usize = 256 * 1024;
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 const MAX_IDLE_CONNECTIONS: usize = 64;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a part of a stored file may take.
+const FILE_DEADLINE: Duration = Duration::from_secs(30);
+/// What an interpreter says of itself is short.
+const MAX_CAPABILITIES_BYTES: usize = 1024 * 1024;
 const USER_AGENT: &str = concat!("python-interpreter-mcp/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
+const ACCEPTS_EVENTS: &str = "application/x-ndjson, application/json;q=0.9";
+pub const EXECUTE_PATH: &str = "/v1/execute";
 
 /// What an interpreter answered.
 pub struct Answer {
@@ -33,7 +43,8 @@ pub struct Answer {
 
 pub struct Address {
     client: Client,
-    execute_url: String,
+    /// Without a slash at its end.
+    base: String,
     /// How messages call it.
     name: String,
 }
@@ -44,13 +55,13 @@ impl Address {
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let loopback = loopback.map(|address| SocketAddr::new(address, 0));
         let client = client().resolve_to_addrs("localhost", &loopback).build()?;
-        Ok(Self { client, execute_url: url.execute(), name: url.to_string() })
+        Ok(Self { client, base: url.as_str().to_owned(), name: url.to_string() })
     }
 
     pub fn embedded(path: &Path) -> reqwest::Result<Self> {
         let client = client().unix_socket(path).build()?;
         let name = format!("unix:{}", path.display());
-        Ok(Self { client, execute_url: "http://localhost/v1/execute".to_owned(), name })
+        Ok(Self { client, base: "http://localhost".to_owned(), name })
     }
 
     /// Sends the request and waits for the answer until `deadline` is over; `limit` is what the message then names.
@@ -59,17 +70,21 @@ impl Address {
         request: &ExecuteRequest,
         deadline: Duration,
         limit: Duration,
+        context: &CallContext,
     ) -> Result<Answer, Failure> {
-        match tokio::time::timeout(deadline, self.exchange(request)).await {
+        match tokio::time::timeout(deadline, self.exchange(request, context)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::Timeout { url: self.name.clone(), limit }),
         }
     }
 
-    async fn exchange(&self, request: &ExecuteRequest) -> Result<Answer, Failure> {
+    async fn exchange(&self, request: &ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
         let body = serde_json::to_vec(request).map_err(|error| self.not_the_api(error.to_string(), Vec::new()))?;
-        let request = self.client.post(&self.execute_url).header(CONTENT_TYPE, JSON).header(ACCEPT, JSON).body(body);
-        let response = request.send().await.map_err(|source| match source.is_connect() {
+        // As it happens only where somebody wants to know: it costs both sides.
+        let accepted = if context.last_line.is_some() { ACCEPTS_EVENTS } else { JSON };
+        let url = format!("{}{EXECUTE_PATH}", self.base);
+        let request = self.client.post(url).header(CONTENT_TYPE, JSON).header(ACCEPT, accepted).body(body);
+        let response = context.trace.continue_in(request).send().await.map_err(|source| match source.is_connect() {
             true => Failure::NotReached { url: self.name.clone(), source },
             false => self.dropped(source),
         })?;
@@ -77,6 +92,11 @@ impl Address {
         if !status.is_success() {
             let (body, _) = self.read(response, MAX_SHOWN_BODY_BYTES).await?;
             return Err(Failure::Status { status: status.as_u16(), body });
+        }
+        // A service that does not know events answers as always.
+        let kind = response.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes().to_vec()).unwrap_or_default();
+        if kind.starts_with(EVENTS.as_bytes()) {
+            return events::read(response, &self.name, context).await;
         }
         let timed_out =
             response.headers().get(OUTCOME_HEADER).is_some_and(|outcome| outcome == Outcome::TimedOut.as_str());
@@ -86,6 +106,57 @@ impl Address {
             return Err(Failure::TooLarge { url: self.name.clone(), limit: MAX_ANSWER_BYTES, first: answer });
         }
         Ok(Answer { response: self.parse(answer).await?, timed_out })
+    }
+
+    /// What the interpreter says of itself.
+    pub async fn capabilities(&self, deadline: Duration) -> Result<Capabilities, Failure> {
+        let asked = async {
+            let request = self.client.get(format!("{}/healthz", self.base)).send().await;
+            let response = request.map_err(|source| match source.is_connect() {
+                true => Failure::NotReached { url: self.name.clone(), source },
+                false => self.dropped(source),
+            })?;
+            let status = response.status();
+            let (body, _) = self.read(response, MAX_CAPABILITIES_BYTES).await?;
+            if !status.is_success() {
+                return Err(Failure::Status { status: status.as_u16(), body });
+            }
+            serde_json::from_slice(&body).map_err(|error| self.not_the_api(error.to_string(), Vec::new()))
+        };
+        let limit = deadline;
+        tokio::time::timeout(deadline, asked)
+            .await
+            .unwrap_or_else(|_| Err(Failure::Timeout { url: self.name.clone(), limit }))
+    }
+
+    /// Reads a part of a stored file.
+    pub async fn file(&self, id: &str, offset: u64, length: u64) -> Result<Part, FileError> {
+        let unreadable = |error: String| FileError::Unreadable(error);
+        let asked = async {
+            let range = format!("bytes={offset}-{}", offset + length.saturating_sub(1));
+            let request = self.client.get(format!("{}/v1/files/{id}", self.base)).header(RANGE, range);
+            let response = request.send().await.map_err(|error| match error.is_connect() {
+                true => FileError::NotReached,
+                false => unreadable(error.to_string()),
+            })?;
+            match response.status() {
+                StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {}
+                StatusCode::NOT_FOUND => return Err(FileError::Missing(id.to_owned())),
+                status => return Err(unreadable(format!("the interpreter answered with status {status}"))),
+            }
+            let total = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok()?.rsplit_once('/'));
+            let total =
+                total.and_then(|(_, total)| total.parse().ok()).ok_or_else(|| unreadable("no length".into()))?;
+            if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+                return Ok(Part { bytes: Vec::new(), total });
+            }
+            let most = usize::try_from(length).unwrap_or(usize::MAX);
+            let (bytes, _) = self.read(response, most).await.map_err(|failure| unreadable(failure.detail()))?;
+            Ok(Part { bytes, total })
+        };
+        tokio::time::timeout(FILE_DEADLINE, asked)
+            .await
+            .unwrap_or_else(|_| Err(unreadable(format!("it did not arrive within {FILE_DEADLINE:?}"))))
     }
 
     /// Reads the body, and no more than `limit` and one chunk of it; also says whether that was all.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-const EXECUTE_PATH: &str = "/v1/execute";
+use super::http::EXECUTE_PATH;
 
 /// A base URL such as `http://localhost:50081`, without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +29,6 @@ impl ServiceUrl {
 
     pub fn on_this_machine(port: u16) -> Self {
         Self(format!("http://localhost:{port}"))
-    }
-
-    pub fn execute(&self) -> String {
-        format!("{}{EXECUTE_PATH}", self.0)
     }
 }
 
@@ -75,10 +71,9 @@ mod tests {
         ] {
             let url = ServiceUrl::from_str(text).unwrap();
             assert_eq!(url.as_str(), "http://localhost:50081", "{text}");
-            assert_eq!(url.execute(), "http://localhost:50081/v1/execute", "{text}");
         }
         let nested = ServiceUrl::from_str("http://host/python/").unwrap();
-        assert_eq!(nested.execute(), "http://host/python/v1/execute");
+        assert_eq!(nested.as_str(), "http://host/python");
     }
 
     #[test]

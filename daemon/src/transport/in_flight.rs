@@ -31,6 +31,8 @@ struct Table {
 struct Request {
     id: RequestId,
     is_call: bool,
+    /// The tasks that a subscription watches.
+    watched: Vec<String>,
 }
 
 impl InFlight {
@@ -40,12 +42,12 @@ impl InFlight {
     }
 
     /// Enters a request and returns the id that stands for it inside.
-    pub fn begin(&self, id: RequestId, is_call: bool) -> RequestId {
+    pub fn begin(&self, id: RequestId, is_call: bool, watched: Vec<String>) -> RequestId {
         let mut table = self.table();
         table.last_number += 1;
         let number = table.last_number;
         table.numbers.insert(id.clone(), number);
-        table.requests.insert(number, Request { id, is_call });
+        table.requests.insert(number, Request { id, is_call, watched });
         table.calls += usize::from(is_call);
         NumberOrString::Number(number)
     }
@@ -58,6 +60,12 @@ impl InFlight {
     pub fn id_of(&self, inside: &RequestId) -> Option<RequestId> {
         let NumberOrString::Number(number) = inside else { return None };
         self.table().requests.get(number).map(|request| request.id.clone())
+    }
+
+    /// The tasks that the subscription `inside` watches.
+    pub fn watched(&self, inside: &RequestId) -> Vec<String> {
+        let NumberOrString::Number(number) = inside else { return Vec::new() };
+        self.table().requests.get(number).map(|request| request.watched.clone()).unwrap_or_default()
     }
 
     pub fn finish(&self, inside: &RequestId) {
@@ -110,9 +118,9 @@ mod tests {
     #[test]
     fn an_id_that_comes_back_after_a_cancellation_is_another_request() {
         let in_flight = InFlight::default();
-        let first = in_flight.begin(number(7), true);
+        let first = in_flight.begin(number(7), true, Vec::new());
         assert_eq!(in_flight.cancel(&number(7)), Some(first.clone()));
-        let second = in_flight.begin(number(7), true);
+        let second = in_flight.begin(number(7), true, Vec::new());
         assert_eq!(in_flight.id_of(&first), None, "the answer to the first has nowhere to go");
         in_flight.finish(&first);
         assert_eq!(in_flight.id_of(&second), Some(number(7)));
@@ -127,7 +135,7 @@ mod tests {
         let mut fill = |is_call| {
             while in_flight.admits(is_call) {
                 begun += 1;
-                in_flight.begin(number(begun), is_call);
+                in_flight.begin(number(begun), is_call, Vec::new());
             }
             begun
         };

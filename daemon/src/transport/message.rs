@@ -8,10 +8,13 @@ use rmcp::model::{
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
+use super::watched;
+
 /// Longer ids are refused: each lives as long as its request, and they come back in each answer.
 const MAX_ID_BYTES: usize = 1024;
 
 const MAX_REASON_CHARACTERS: usize = 200;
+const MISSING_CLIENT_CAPABILITY: ErrorCode = ErrorCode(-32021);
 
 /// The methods of which rmcp knows the parameters. Where these do not fit it falls back to a request without a type, which
 /// would be answered "method not found".
@@ -28,6 +31,10 @@ const KNOWN_METHODS: &[&str] = &[
     "resources/templates/list",
     "resources/unsubscribe",
     "server/discover",
+    "subscriptions/listen",
+    "tasks/cancel",
+    "tasks/get",
+    "tasks/update",
     "tools/call",
     "tools/list",
 ];
@@ -47,16 +54,20 @@ pub struct Refusal {
     pub id: Option<RequestId>,
     pub code: ErrorCode,
     pub message: String,
+    pub data: Option<Value>,
 }
 
 impl Refusal {
     pub fn new(id: Option<RequestId>, code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { id, code, message: message.into() }
+        Self { id, code, message: message.into(), data: None }
     }
 
     /// The error as a line. Its id is null where none could be read, as JSON-RPC 2.0 asks.
     pub fn to_line(&self) -> Vec<u8> {
-        let error = json!({"code": self.code.0, "message": self.message});
+        let mut error = json!({"code": self.code.0, "message": self.message});
+        if let Some(data) = &self.data {
+            error["data"] = data.clone();
+        }
         let mut line = json!({"jsonrpc": "2.0", "id": self.id, "error": error}).to_string().into_bytes();
         line.push(b'\n');
         line
@@ -74,7 +85,13 @@ pub fn read(line: &[u8]) -> Inbound {
         return Inbound::Nothing;
     }
     match serde_json::from_slice::<Value>(line) {
-        Ok(value) => classify(&value),
+        Ok(mut value) => match watched::keep_tasks(&mut value) {
+            Ok(()) => classify(&value),
+            Err((id, message, data)) => {
+                let id = id.as_ref().and_then(request_id);
+                Inbound::Refused(Refusal { id, code: MISSING_CLIENT_CAPABILITY, message: message.to_owned(), data })
+            }
+        },
         Err(error) => Inbound::Refused(unreadable(line, &error)),
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rmcp::model::{ContentBlock, JsonRpcMessage, ServerJsonRpcMessage, ServerResult};
+use rmcp::model::{ContentBlock, JsonRpcMessage, NumberOrString, RequestId, ServerJsonRpcMessage, ServerResult};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::in_flight::InFlight;
 use super::message::Refusal;
+use super::watched::SUBSCRIPTION_ID;
 
 /// Messages that wait for the writer. More wait where they were made, and there are only as many as requests in flight.
 const QUEUED_MESSAGES: usize = 8;
@@ -79,12 +80,15 @@ async fn write_all(
                     JsonRpcMessage::Error(error) => error.id.as_mut(),
                     _ => None,
                 }) else {
-                    write_line(socket, &to_line(message).await?).await?;
+                    if let Some(line) = notification(*message, in_flight)? {
+                        write_line(socket, &line).await?;
+                    }
                     continue;
                 };
                 let number = inside.clone();
                 let Some(id) = in_flight.id_of(&number) else { continue };
-                *inside = id;
+                *inside = id.clone();
+                name_subscription(&mut message, id);
                 let line = to_line(message).await?;
                 // Making a large line took its time: the request may have been cancelled meanwhile.
                 if in_flight.id_of(&number).is_none() {
@@ -97,6 +101,32 @@ async fn write_all(
         }
     }
     Ok(())
+}
+
+/// A notification as a line; none if it belongs to a subscription that has been cancelled.
+fn notification(message: ServerJsonRpcMessage, in_flight: &InFlight) -> io::Result<Option<Vec<u8>>> {
+    let mut message = serde_json::to_value(message)?;
+    if let Some(subscription) = message.pointer_mut("/params/_meta").and_then(|meta| meta.get_mut(SUBSCRIPTION_ID)) {
+        let Some(inside) = subscription.as_i64().map(NumberOrString::Number) else { return Ok(None) };
+        let Some(id) = in_flight.id_of(&inside) else { return Ok(None) };
+        *subscription = id.into_json_value();
+        let watched = in_flight.watched(&inside);
+        if message["method"] == "notifications/subscriptions/acknowledged" && !watched.is_empty() {
+            message["params"]["notifications"]["taskIds"] = watched.into();
+        }
+    }
+    let mut line = serde_json::to_vec(&message)?;
+    line.push(b'\n');
+    Ok(Some(line))
+}
+
+/// The end of a subscription names it by the client's id, as every message of it does.
+fn name_subscription(message: &mut ServerJsonRpcMessage, id: RequestId) {
+    if let JsonRpcMessage::Response(response) = message
+        && let ServerResult::SubscriptionsListenResult(result) = &mut response.result
+    {
+        result.meta.set_subscription_id(id);
+    }
 }
 
 async fn to_line(message: Box<ServerJsonRpcMessage>) -> io::Result<Vec<u8>> {

@@ -63,6 +63,8 @@ fn request(source_code: &str) -> Value {
                 "io.modelcontextprotocol/protocolVersion": PROTOCOL_VERSION,
                 "io.modelcontextprotocol/clientInfo": { "name": "exec", "version": env!("CARGO_PKG_VERSION") },
                 "io.modelcontextprotocol/clientCapabilities": {},
+                // As Python itself: all of it.
+                execute_python_code::OUTPUT_KEY: usize::MAX,
             },
         },
     })

@@ -1,0 +1,67 @@
+//! What goes along with a call besides the request itself: where its caller's trace continues, and who wants to know what the program
+//! prints meanwhile.
+
+use reqwest::RequestBuilder;
+use tokio::sync::watch;
+
+/// Longest value of either header that is passed on, in bytes.
+const MAX_HEADER_BYTES: usize = 512;
+
+/// W3C trace context, as the client gave it.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    pub parent: Option<String>,
+    pub state: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub struct CallContext {
+    pub trace: Trace,
+    /// Where the last line of output is told.
+    pub last_line: Option<watch::Sender<String>>,
+}
+
+impl Trace {
+    /// Takes only what has the form of a traceparent: `version-trace-parent-flags` in hexadecimal digits.
+    pub fn new(parent: Option<&str>, state: Option<&str>) -> Self {
+        let parent = parent.filter(|parent| is_trace_parent(parent)).map(str::to_owned);
+        let is_header =
+            |text: &&str| text.len() <= MAX_HEADER_BYTES && text.bytes().all(|byte| (32..127).contains(&byte));
+        let state = state.filter(is_header).filter(|_| parent.is_some()).map(str::to_owned);
+        Self { parent, state }
+    }
+
+    /// The id of the trace, which ties log lines of several programs together.
+    pub fn id(&self) -> Option<&str> {
+        self.parent.as_deref()?.split('-').nth(1)
+    }
+
+    pub fn continue_in(&self, request: RequestBuilder) -> RequestBuilder {
+        let headers = [("traceparent", &self.parent), ("tracestate", &self.state)];
+        headers.into_iter().fold(request, |request, (name, value)| match value {
+            Some(value) => request.header(name, value),
+            None => request,
+        })
+    }
+}
+
+fn is_trace_parent(text: &str) -> bool {
+    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
+    lengths == [2, 32, 16, 2] && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_trace_parent_is_passed_on() {
+        let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let trace = Trace::new(Some(parent), Some("vendor=1"));
+        assert_eq!((trace.id(), trace.state.as_deref()), (Some("0af7651916cd43dd8448eb211c80319c"), Some("vendor=1")));
+        for wrong in ["", "00-1-2-3", "x\r\ny", &parent.replace('f', "g")] {
+            assert!(Trace::new(Some(wrong), Some("vendor=1")).state.is_none(), "{wrong}");
+        }
+        assert!(Trace::new(Some(parent), Some("a\r\nb")).state.is_none());
+    }
+}

@@ -1,0 +1,58 @@
+//! An execution that is told as it happens: reads the events up to the result.
+
+use python_interpreter::wire::{Event, Outcome};
+use reqwest::Response;
+
+use super::context::CallContext;
+use super::failure::{Failure, MAX_SHOWN_ANSWER_BYTES};
+use super::http::{Answer, MAX_ANSWER_BYTES};
+use super::last_line::LastLine;
+
+/// An event of this size is parsed off the event loop, so that other clients need not wait for it.
+const LARGE_EVENT_BYTES: usize = 256 * 1024;
+
+/// `url` is how messages call the interpreter.
+pub async fn read(mut response: Response, url: &str, context: &CallContext) -> Result<Answer, Failure> {
+    let dropped = |source| Failure::Dropped { url: url.to_owned(), source };
+    let mut last_line = context.last_line.clone().map(LastLine::new);
+    let mut line = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(dropped)? {
+        let mut rest: &[u8] = &chunk;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            line.extend_from_slice(&rest[..end]);
+            rest = &rest[end + 1..];
+            match parse(std::mem::take(&mut line), url).await? {
+                Event::Result { result, outcome } => {
+                    return Ok(Answer { response: result, timed_out: outcome == Outcome::TimedOut });
+                }
+                Event::Error { detail } => return Err(Failure::Status { status: 500, body: detail.into_bytes() }),
+                event => last_line.iter_mut().for_each(|last_line| last_line.take(&event)),
+            }
+        }
+        line.extend_from_slice(rest);
+        if line.len() > MAX_ANSWER_BYTES {
+            line.truncate(MAX_SHOWN_ANSWER_BYTES);
+            return Err(Failure::TooLarge { url: url.to_owned(), limit: MAX_ANSWER_BYTES, first: line });
+        }
+    }
+    Err(not_the_api(url, "it has no result".to_owned(), Vec::new()))
+}
+
+async fn parse(line: Vec<u8>, url: &str) -> Result<Event, Failure> {
+    let is_large = line.len() > LARGE_EVENT_BYTES;
+    let parse = move || serde_json::from_slice::<Event>(&line).map_err(|error| (error, line));
+    let parsed = if is_large { tokio::task::spawn_blocking(parse).await } else { Ok(parse()) };
+    match parsed {
+        Ok(Ok(event)) => Ok(event),
+        Ok(Err((error, mut line))) => {
+            line.truncate(MAX_SHOWN_ANSWER_BYTES);
+            // Its place, and none of what it holds: the reason is logged.
+            Err(not_the_api(url, format!("an event at line {} column {}", error.line(), error.column()), line))
+        }
+        Err(error) => Err(not_the_api(url, error.to_string(), Vec::new())),
+    }
+}
+
+fn not_the_api(url: &str, reason: String, first: Vec<u8>) -> Failure {
+    Failure::NotTheApi { url: url.to_owned(), reason, first }
+}

@@ -1,0 +1,151 @@
+//! Numbers for Prometheus: how many executions, how they ended, how long they took, who waits. Nothing of what was run.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::interpreter_api::{Outcome, Slots};
+
+/// From a warm call to the longest ones, in seconds.
+const DURATIONS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0];
+/// The media type of the text (OpenMetrics).
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type ByOutcome = Family<[(&'static str, &'static str); 1], Counter>;
+
+pub struct Metrics {
+    registry: Registry,
+    executions: ByOutcome,
+    durations: Histogram,
+    refused: Counter,
+    cancelled: Counter,
+    running: Gauge,
+    waiting: Gauge<u64, AtomicU64>,
+    clients: Gauge,
+    tasks: Gauge<u64, AtomicU64>,
+    slots: Family<[(&'static str, &'static str); 1], Gauge<u64, AtomicU64>>,
+}
+
+/// What is counted elsewhere, and looked at when somebody asks.
+pub struct Now {
+    pub waiting: usize,
+    pub tasks: usize,
+    /// Of the embedded interpreter, if it is there.
+    pub slots: Option<Slots>,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("python_interpreter_mcp");
+        let (executions, durations) = (ByOutcome::default(), Histogram::new(DURATIONS));
+        let (refused, cancelled, running) = (Counter::default(), Counter::default(), Gauge::default());
+        let (waiting, clients, tasks, slots) =
+            (Gauge::default(), Gauge::default(), Gauge::default(), Family::default());
+        registry.register("executions", "Executions by outcome", executions.clone());
+        registry.register(
+            "execution_seconds",
+            "How long executions took, waiting for their turn included",
+            durations.clone(),
+        );
+        registry.register(
+            "executions_refused",
+            "Calls that had no turn, because the interpreter was busy",
+            refused.clone(),
+        );
+        registry.register("executions_cancelled", "Executions that their clients gave up", cancelled.clone());
+        registry.register("executions_running", "Executions that run now", running.clone());
+        registry.register("executions_waiting", "Calls that wait for their turn", waiting.clone());
+        registry.register("clients", "Clients that are connected", clients.clone());
+        registry.register("tasks_running", "Executions that have become tasks and run now", tasks.clone());
+        registry.register("slots", "Slots of the embedded interpreter", slots.clone());
+        Self { registry, executions, durations, refused, cancelled, running, waiting, clients, tasks, slots }
+    }
+
+    pub fn ended(&self, outcome: Outcome, duration: Duration) {
+        let outcome = match outcome {
+            Outcome::Finished => "finished",
+            Outcome::TimedOut => "timed_out",
+            Outcome::Failed => "failed",
+        };
+        self.executions.get_or_create(&[("outcome", outcome)]).inc();
+        self.durations.observe(duration.as_secs_f64());
+    }
+
+    pub fn refused(&self) {
+        self.refused.inc();
+    }
+
+    pub fn cancelled(&self) {
+        self.cancelled.inc();
+    }
+
+    /// Counts one that runs until the guard is dropped.
+    pub fn running(&self) -> Counted {
+        Counted::new(&self.running)
+    }
+
+    pub fn client(&self) -> Counted {
+        Counted::new(&self.clients)
+    }
+
+    pub fn text(&self, now: Now) -> String {
+        self.waiting.set(now.waiting as u64);
+        self.tasks.set(now.tasks as u64);
+        let slots = now.slots.unwrap_or_default();
+        for (state, count) in [("waiting", slots.waiting), ("building", slots.building), ("in_use", slots.in_use)] {
+            self.slots.get_or_create(&[("state", state)]).set(count);
+        }
+        let mut text = String::new();
+        // Writing to a text does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+pub struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_told_by_name() {
+        let metrics = Metrics::new();
+        metrics.ended(Outcome::Finished, Duration::from_millis(3));
+        metrics.ended(Outcome::TimedOut, Duration::from_secs(3));
+        drop(metrics.running());
+        let _client = metrics.client();
+        let slots = Some(Slots { waiting: 2, building: 0, in_use: 1 });
+        let text = metrics.text(Now { waiting: 4, tasks: 1, slots });
+        for line in [
+            "python_interpreter_mcp_executions_total{outcome=\"finished\"} 1",
+            "python_interpreter_mcp_execution_seconds_bucket{le=\"0.005\"} 1",
+            "python_interpreter_mcp_execution_seconds_count 2",
+            "python_interpreter_mcp_executions_running 0",
+            "python_interpreter_mcp_executions_waiting 4",
+            "python_interpreter_mcp_clients 1",
+            "python_interpreter_mcp_slots{state=\"waiting\"} 2",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+    }
+}

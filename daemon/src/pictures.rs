@@ -1,0 +1,143 @@
+//! Pictures as clients take them: small enough, in a format that they know. The formats are recognised by content, never by name.
+
+use std::io::Cursor;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageFormat, ImageReader, Limits};
+
+/// The longest side that models look at, in pixels: what is more is scaled down by them anyhow.
+const MAX_SIDE: u32 = 1568;
+/// The smallest picture that is worth showing.
+const MIN_SIDE: u32 = 64;
+/// What decoding may take, in bytes: a small file can claim to be a huge picture.
+const MAX_DECODED_BYTES: u64 = 256 * 1024 * 1024;
+const JPEG_QUALITY: u8 = 85;
+
+/// A picture as it goes into a result.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Picture {
+    pub base64: String,
+    pub mime_type: &'static str,
+}
+
+/// Whether a file of this name may be one, so that it is worth reading.
+pub fn may_be_picture(path: &str) -> bool {
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg" | "webp" | "gif"))
+}
+
+/// The picture in `content`, scaled down where its base64 would be longer than `room`, or its sides too long; none if it is no picture,
+/// or cannot be made to fit. Takes its time: call it where blocking is allowed.
+pub fn fit(content: &[u8], room: usize) -> Option<Picture> {
+    let format = image::guess_format(content).ok()?;
+    let mime_type = match format {
+        ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP | ImageFormat::Gif => format.to_mime_type(),
+        _ => return None,
+    };
+    let (width, height) = reader(content, format).into_dimensions().ok()?;
+    if width.max(height) <= MAX_SIDE && encoded_length(content.len()) <= room {
+        return Some(Picture { base64: STANDARD.encode(content), mime_type });
+    }
+    let picture = reader(content, format).decode().ok()?;
+    let mut side = picture.width().max(picture.height()).min(MAX_SIDE);
+    while side >= MIN_SIDE {
+        let scaled = match side < picture.width().max(picture.height()) {
+            true => picture.resize(side, side, FilterType::Triangle),
+            false => picture.clone(),
+        };
+        for (bytes, mime_type) in [(png(&scaled), "image/png"), (jpeg(&scaled), "image/jpeg")] {
+            let bytes = bytes?;
+            if encoded_length(bytes.len()) <= room {
+                return Some(Picture { base64: STANDARD.encode(bytes), mime_type });
+            }
+        }
+        side = side * 7 / 10;
+    }
+    None
+}
+
+fn reader(content: &[u8], format: ImageFormat) -> ImageReader<Cursor<&[u8]>> {
+    let mut reader = ImageReader::with_format(Cursor::new(content), format);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    reader.limits(limits);
+    reader
+}
+
+fn encoded_length(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
+fn png(picture: &DynamicImage) -> Option<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    // What PNG has no place for, such as floating point numbers, is shown as ordinary colours.
+    let picture = DynamicImage::from(picture.to_rgba8());
+    picture.write_to(&mut bytes, ImageFormat::Png).ok()?;
+    Some(bytes.into_inner())
+}
+
+/// JPEG knows no transparency: what is behind is white, as on the page on which it would be shown.
+fn jpeg(picture: &DynamicImage) -> Option<Vec<u8>> {
+    let mut opaque = image::RgbaImage::from_pixel(picture.width(), picture.height(), image::Rgba([255; 4]));
+    image::imageops::overlay(&mut opaque, &picture.to_rgba8(), 0, 0);
+    let mut bytes = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
+    DynamicImage::from(opaque).to_rgb8().write_with_encoder(encoder).ok()?;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(width: u32, height: u32) -> Vec<u8> {
+        let mut state = 1_u32;
+        let picture = image::RgbImage::from_fn(width, height, |_, _| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let [_, red, green, blue] = state.to_be_bytes();
+            image::Rgb([red, green, blue])
+        });
+        png(&picture.into()).unwrap()
+    }
+
+    fn decoded(picture: &Picture) -> DynamicImage {
+        image::load_from_memory(&STANDARD.decode(&picture.base64).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_picture_that_fits_stays_as_it_is() {
+        let content = noise(30, 20);
+        let picture = fit(&content, 10_000).unwrap();
+        assert_eq!((STANDARD.decode(&picture.base64).unwrap(), picture.mime_type), (content, "image/png"));
+    }
+
+    #[test]
+    fn one_that_is_too_large_is_scaled_down_until_it_fits() {
+        let long = fit(&png(&image::RgbImage::new(4000, 1000).into()).unwrap(), 1 << 20).unwrap();
+        assert_eq!((decoded(&long).width(), decoded(&long).height()), (MAX_SIDE, 392));
+        let content = noise(1000, 800);
+        assert!(encoded_length(content.len()) > 1 << 20);
+        let picture = fit(&content, 1 << 20).unwrap();
+        assert!(picture.base64.len() <= 1 << 20 && decoded(&picture).width() >= 500, "{}", decoded(&picture).width());
+        assert_eq!(fit(&content, 500), None);
+    }
+
+    #[test]
+    fn what_is_no_picture_or_claims_too_much_is_none() {
+        assert_eq!(fit(b"<svg/>", 1 << 20), None);
+        assert_eq!(fit(b"\x89PNG\r\n\x1a\n", 1 << 20), None);
+        let mut bomb = noise(8, 8);
+        // Width and height in the header: 100,000 each.
+        bomb[16..24].copy_from_slice(&[0, 1, 134, 160, 0, 1, 134, 160]);
+        assert_eq!(fit(&bomb, 1 << 20), None);
+    }
+
+    #[test]
+    fn transparency_becomes_white_in_a_jpeg() {
+        let bytes = jpeg(&image::RgbaImage::new(8, 8).into()).unwrap();
+        assert_eq!(image::load_from_memory(&bytes).unwrap().to_rgb8().get_pixel(0, 0).0, [255; 3]);
+    }
+}

@@ -1,0 +1,116 @@
+//! Runs calls: each waits for its turn, goes to the interpreter once, is told to the log and counted, and becomes a result.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use python_interpreter::wire::{ExecuteRequest, ExecuteResponse};
+use rmcp::model::CallToolResult;
+use tracing::{Instrument as _, Span, field};
+
+use crate::interpreter_api::{CallContext, Execution, InterpreterApi, Outcome};
+use crate::metrics::Metrics;
+use crate::resources::Recent;
+use crate::tools::execute_python_code::{self, Shown};
+use crate::turns::{Busy, Turns};
+
+/// A result of this size is made off the event loop, because its JSON is written twice.
+const LARGE_BYTES: usize = 256 * 1024;
+
+pub struct Executions {
+    pub api: InterpreterApi,
+    pub recent: Recent,
+    pub metrics: Metrics,
+    pub turns: Arc<Turns>,
+    begun: AtomicU64,
+}
+
+/// One call on its way.
+pub struct Call {
+    pub request: ExecuteRequest,
+    pub context: CallContext,
+    /// Among whom turns are shared.
+    pub client: u64,
+    pub session: Span,
+}
+
+impl Executions {
+    pub fn new(api: InterpreterApi, concurrency: usize) -> Self {
+        let (recent, metrics, turns) = (Recent::default(), Metrics::new(), Turns::new(concurrency));
+        Self { api, recent, metrics, turns, begun: AtomicU64::new(0) }
+    }
+
+    /// Dropping the future ends the program, because it closes the connection to the interpreter.
+    pub async fn run(self: Arc<Self>, call: Call) -> CallToolResult {
+        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = format!("{:x}-{number}", std::process::id());
+        let span = tracing::info_span!(parent: &call.session, "execution", execution_id = id, trace_id = field::Empty);
+        span.record("trace_id", call.context.trace.id());
+        let mut unfinished = Unfinished(Some((&self.metrics, span.clone())));
+        let result = self.execute(call).instrument(span).await;
+        unfinished.0 = None;
+        result
+    }
+
+    async fn execute(&self, call: Call) -> CallToolResult {
+        let started = Instant::now();
+        let source_bytes = call.request.source_code.len();
+        tracing::debug!(source_bytes, "execution begins");
+        let execution = match self.turns.take(call.client, self.api.limit(&call.request)).await {
+            Ok(_turn) => {
+                let _running = self.metrics.running();
+                self.api.execute(call.request, &call.context).await
+            }
+            Err(busy) => {
+                self.metrics.refused();
+                refusal(&busy)
+            }
+        };
+        self.metrics.ended(execution.outcome, started.elapsed());
+        tracing::info!(
+            outcome = field::debug(execution.outcome),
+            exit_code = execution.response.exit_code,
+            milliseconds = started.elapsed().as_millis(),
+            source_bytes,
+            stdout_bytes = execution.response.stdout.len(),
+            stderr_bytes = execution.response.stderr.len(),
+            files = execution.response.files.len(),
+            interpreter = execution.interpreter,
+            "execution ended"
+        );
+        if execution.has_files {
+            self.recent.add(execution.response.files.iter());
+        }
+        let shown = Shown::of(&execution, &self.api).await;
+        if execution.response.stdout.len() + execution.response.stderr.len() < LARGE_BYTES {
+            return execute_python_code::result(execution, shown);
+        }
+        let made = tokio::task::spawn_blocking(move || execute_python_code::result(execution, shown)).await;
+        made.unwrap_or_else(|error| {
+            tracing::error!(%error, "result cannot be made");
+            let failure = failure("The result could not be shown; the daemon's log says more.".to_owned());
+            execute_python_code::result(failure, Shown::default())
+        })
+    }
+}
+
+fn refusal(busy: &Busy) -> Execution {
+    failure(format!("Busy: {busy}. The code was not run; try again in a moment."))
+}
+
+fn failure(stderr: String) -> Execution {
+    let response = ExecuteResponse { exit_code: 1, stderr, ..ExecuteResponse::default() };
+    Execution { response, outcome: Outcome::Failed, interpreter: "none".to_owned(), has_files: false }
+}
+
+/// Tells, when it is dropped before the end, that the caller gave up.
+struct Unfinished<'a>(Option<(&'a Metrics, Span)>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some((metrics, span)) = self.0.take() {
+            metrics.cancelled();
+            tracing::info!(parent: &span, "execution cancelled");
+        }
+    }
+}
