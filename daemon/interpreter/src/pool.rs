@@ -227,6 +227,15 @@ async fn add_waiting(pool: Arc<Pool>, workshop: Arc<Workshop>, need: Need) {
 
 /// Slots come from the old workshop until the new one is ready: no call waits.
 async fn replace_workshop(pool: Arc<Pool>) {
+    let _only_one = pool.opening.lock().await;
+    {
+        let mut state = pool.state();
+        // A call that found none has opened one meanwhile.
+        if state.workshop.as_ref().is_some_and(|workshop| !workshop.has_ended() && !workshop.is_worn()) {
+            state.replacing = false;
+            return;
+        }
+    }
     let opened = Workshop::open(&pool.settings, pool.groups.clone()).await;
     let mut state = pool.state();
     state.replacing = false;
