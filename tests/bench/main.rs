@@ -88,7 +88,7 @@ impl Effort {
                 mcp: mcp::Effort {
                     starts: rounds(60, 2),
                     calls: rounds(50, 3),
-                    slow_calls: rounds(8, 2),
+                    slow_calls: rounds(5, 2),
                     slices: 4,
                     slice: Duration::from_millis(400),
                 },
@@ -103,7 +103,7 @@ impl Effort {
                 mcp: mcp::Effort {
                     starts: rounds(400, 12),
                     calls: rounds(300, 20),
-                    slow_calls: rounds(60, 12),
+                    slow_calls: rounds(30, 15),
                     slices: 12,
                     slice: Duration::from_secs(1),
                 },

@@ -15,7 +15,7 @@ use crate::user::as_user;
 
 /// In a row, so that most find the processors awake, as they do in a program that calls often.
 const TURN: usize = 50;
-const SLOW_TURN: usize = 5;
+const SLOW_TURN: usize = 10;
 const FASTMCP: (&str, Bounds) = ("tool_vs_fastmcp_ratio", at_least(100.0, 100.0));
 
 pub fn measure(ours: &mut Client, stub: &Stub, rounds: Rounds, report: &mut Report) -> Result<()> {

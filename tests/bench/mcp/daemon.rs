@@ -30,12 +30,12 @@ impl Daemon {
         let notified = UnixDatagram::bind(&ready)?;
         notified.set_read_timeout(Some(START))?;
         let process = command(program, &home)
-            .arg("serve")
+            .args(["serve", "--background"])
             .env("PYTHON_INTERPRETER_MCP_URL", stub.url())
             .env("NOTIFY_SOCKET", &ready)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            // A file, as where a client starts it: the log is part of what a call costs.
+            // A file that it bounds, as where a client starts it: the log is part of what a call costs.
             .stderr(fs::File::create(home.join("log"))?)
             .spawn()?;
         let daemon = Daemon { process, shim: program.with_file_name("python-interpreter-mcp"), home };
