@@ -89,7 +89,7 @@ impl Connection {
     }
 }
 
-fn content_length(head: &[u8]) -> Result<usize> {
+pub fn content_length(head: &[u8]) -> Result<usize> {
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
     length.with_context(|| format!("no length in {head:?}"))

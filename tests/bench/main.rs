@@ -1,5 +1,6 @@
-//! Measures the embedded interpreter against bare Python, in turn within one run, so that the noise of a shared machine hits
-//! both: the figures are ratios. `tests/bench/run` builds and starts it.
+//! Measures the embedded interpreter against bare Python, and the way to an interpreter against the least that it could be,
+//! in turn within one run, so that the noise of a shared machine hits both: the figures are ratios. `tests/bench/run` builds and
+//! starts it.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table is the result, and stderr its progress")]
 
@@ -14,6 +15,8 @@ mod throughput;
 
 mod leak;
 mod processes;
+
+mod mcp;
 
 mod report;
 
@@ -52,6 +55,9 @@ struct Arguments {
     /// Write every figure to this file as well
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Be the server of rmcp that is compared with, in front of this interpreter
+    #[arg(long, hide = true, value_name = "URL")]
+    rmcp_server: Option<String>,
     /// What `cargo bench` says to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -65,6 +71,7 @@ struct Effort {
     slices: usize,
     slice: Duration,
     leak: Rounds,
+    mcp: mcp::Effort,
 }
 
 impl Effort {
@@ -72,12 +79,19 @@ impl Effort {
         let rounds = |most, seconds| Rounds { most, time: Duration::from_secs(seconds) };
         match quick {
             true => Effort {
-                light: rounds(150, 12),
+                light: rounds(150, 10),
                 heavy: rounds(40, 5),
-                plot: rounds(6, 6),
+                plot: rounds(6, 5),
                 slices: 4,
                 slice: Duration::from_millis(500),
-                leak: rounds(500, 6),
+                leak: rounds(500, 5),
+                mcp: mcp::Effort {
+                    starts: rounds(60, 2),
+                    calls: rounds(50, 3),
+                    slow_calls: rounds(5, 2),
+                    slices: 4,
+                    slice: Duration::from_millis(400),
+                },
             },
             false => Effort {
                 light: rounds(1000, 80),
@@ -86,6 +100,13 @@ impl Effort {
                 slices: 12,
                 slice: Duration::from_secs(1),
                 leak: rounds(10_000, 100),
+                mcp: mcp::Effort {
+                    starts: rounds(400, 12),
+                    calls: rounds(300, 20),
+                    slow_calls: rounds(30, 15),
+                    slices: 12,
+                    slice: Duration::from_secs(1),
+                },
             },
         }
     }
@@ -93,12 +114,16 @@ impl Effort {
 
 fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::parse();
+    if let Some(interpreter) = arguments.rmcp_server {
+        return mcp::rmcp_server::run(&interpreter).map(|()| ExitCode::SUCCESS);
+    }
     arguments.json = arguments.json.map(std::path::absolute).transpose()?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let scratch = tempfile::tempdir()?;
     // What cargo built may lie where the user cannot look.
     let program = scratch.path().join("python-interpreter-mcpd");
     fs::copy(env!("CARGO_BIN_EXE_python-interpreter-mcpd"), &program)?;
+    mcp::bring(&program)?;
     chown(scratch.path(), Some(user::id()), Some(user::id()))?;
     std::env::set_current_dir(scratch.path())?;
 
@@ -113,6 +138,7 @@ fn main() -> Result<ExitCode> {
             Ok(())
         }
     });
+    let measured = measured.and_then(|()| mcp::measure(&program, &effort.mcp, &mut report));
     report.print();
     measured.inspect_err(|_| interpreter::show_logs(scratch.path()))?;
     if let Some(path) = arguments.json {

@@ -1,11 +1,11 @@
-//! Times things in turn: each once a round, in changing order.
+//! Times things in turn: each once a round, or a few times in a row, in changing order.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// Before each sample, the same for all: what the one before has left to be done is not counted as the cost of the next.
+/// Before each turn, the same for all: what the one before has left to be done is not counted as the cost of the next.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Rounds that there are at least, however long they take.
 const LEAST: usize = 3;
@@ -37,6 +37,15 @@ pub fn interleave<const VARIANTS: usize>(
     rounds: Rounds,
     variants: [&mut dyn FnMut() -> Result<Duration>; VARIANTS],
 ) -> Result<[Samples; VARIANTS]> {
+    interleave_turns(rounds, 1, variants)
+}
+
+/// The same, with so many samples in a row when it is a variant's turn.
+pub fn interleave_turns<const VARIANTS: usize>(
+    rounds: Rounds,
+    turn: usize,
+    variants: [&mut dyn FnMut() -> Result<Duration>; VARIANTS],
+) -> Result<[Samples; VARIANTS]> {
     let mut times = [const { Vec::new() }; VARIANTS];
     let started = Instant::now();
     for round in 0..rounds.most {
@@ -48,7 +57,9 @@ pub fn interleave<const VARIANTS: usize>(
             let step = if (round / VARIANTS).is_multiple_of(2) { position } else { VARIANTS - position };
             let variant = (round + step) % VARIANTS;
             thread::sleep(PAUSE);
-            times[variant].push(variants[variant]()?);
+            for _ in 0..turn {
+                times[variant].push(variants[variant]()?);
+            }
         }
     }
     Ok(times.map(|mut times| {
