@@ -28,7 +28,7 @@ pub use context::{CallContext, Trace};
 use failure::Failure;
 use files::{Directory, Reading};
 pub use files::{FileError, FileSource, Part};
-use http::{Address, Answer};
+use http::{Address, AddressError, Answer};
 pub use url::ServiceUrl;
 
 /// What the way to the embedded interpreter and back may take, beyond what it takes itself.
@@ -108,6 +108,8 @@ pub struct Execution {
     pub interpreter: String,
     /// Its files can be read by their ids.
     pub has_files: bool,
+    /// Why there is no result of the program's own, for the log.
+    pub error: Option<String>,
 }
 
 /// The embedded interpreter as the daemon sees it: a socket, and how to start who owns it.
@@ -131,8 +133,8 @@ pub enum SetUpError {
     Socket(#[from] EndpointError),
     #[error("this program's own path, which starts the embedded interpreter, is unknown: {0}")]
     OwnPath(#[source] std::io::Error),
-    #[error("the HTTP client could not be set up: {0}")]
-    Client(#[from] reqwest::Error),
+    #[error(transparent)]
+    Address(#[from] AddressError),
 }
 
 impl InterpreterApi {
@@ -169,16 +171,16 @@ impl InterpreterApi {
         match result {
             Ok(Answer { response, timed_out }) => {
                 let outcome = if timed_out { Outcome::TimedOut } else { Outcome::Finished };
-                Execution { response, outcome, interpreter, has_files }
+                Execution { response, outcome, interpreter, has_files, error: None }
             }
             Err(failure) => {
-                tracing::warn!(interpreter, error = failure.detail(), "execution failed");
+                let error = Some(failure.detail());
                 let log = match target {
                     Target::Embedded => self.embedded.owner.log.as_deref(),
                     _ => None,
                 };
                 let (outcome, response) = (failure.outcome(), failure.into_response(log));
-                Execution { response, outcome, interpreter, has_files }
+                Execution { response, outcome, interpreter, has_files, error }
             }
         }
     }

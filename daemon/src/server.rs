@@ -22,6 +22,7 @@ use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, Peer, RoleServer, ServerHandler};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -148,7 +149,11 @@ impl Server {
         request.output_characters = Some(wanted.unwrap_or(execute_python_code::OUTPUT_CHARACTERS));
         let knows_tasks =
             is_modern(&context) && context.client_capabilities().is_some_and(|known| known.supports_tasks());
-        let progress = context.meta.get_progress_token().map(|token| Progress { token, peer: context.peer.clone() });
+        let progress = context.meta.get_progress_token().map(|token| Progress {
+            token,
+            peer: context.peer.clone(),
+            since: Instant::now(),
+        });
         let (told, last_line) = watch::channel(String::new());
         let call = Call {
             request,
@@ -159,13 +164,12 @@ impl Server {
             client: self.client.key,
             session: self.client.session.clone(),
         };
-        let mut running = Running::new();
-        running.spawn(executions.clone().run(call));
+        let running = executions.clone().start(call);
         let patience = knows_tasks.then_some(*task_after);
-        let waited = match wait(running, progress, &last_line, patience, &context.ct).await {
+        let waited = match wait(running, progress.as_ref(), &last_line, patience, &context.ct).await {
             Waited::Outlasted(running) => match tasks.adopt(running, last_line.clone()) {
                 Ok(task) => return Ok(CallToolResponse::Task(CreateTaskResult::new(task).with_meta(stamp(None)))),
-                Err(running) => wait(running, None, &last_line, None, &context.ct).await,
+                Err(running) => wait(running, progress.as_ref(), &last_line, None, &context.ct).await,
             },
             waited => waited,
         };

@@ -74,7 +74,7 @@ impl Tasks {
     }
 
     /// Makes a task of an execution, known before this returns. Gives the execution back if there are too many.
-    pub fn adopt(self: &Arc<Self>, mut running: Running, last_line: watch::Receiver<String>) -> Result<Task, Running> {
+    pub fn adopt(self: &Arc<Self>, running: Running, last_line: watch::Receiver<String>) -> Result<Task, Running> {
         self.forget_old();
         // 122 random bits: whoever has not been told an id does not find it.
         let id = uuid::Uuid::new_v4().simple().to_string();
@@ -94,14 +94,12 @@ impl Tasks {
         self.records.write(&known);
         let this = self.clone();
         tokio::spawn(async move {
-            let ended = cancel.run_until_cancelled(running.join_next()).await;
-            // Ends the program, if it still runs.
-            drop(running);
+            let ended = cancel.run_until_cancelled(running).await;
             this.end(
                 &id,
                 match ended {
-                    Some(Some(Ok(result))) => completed(&result),
-                    Some(_) => failed(&ErrorData::internal_error(
+                    Some(Some(result)) => completed(&result),
+                    Some(None) => failed(&ErrorData::internal_error(
                         "The execution failed inside the daemon; its log says more.",
                         None,
                     )),
@@ -227,9 +225,7 @@ mod tests {
     use super::*;
 
     fn running(result: impl Future<Output = CallToolResult> + Send + 'static) -> Running {
-        let mut running = Running::new();
-        running.spawn(result);
-        running
+        Box::pin(async { Some(result.await) })
     }
 
     fn said(text: &str) -> CallToolResult {

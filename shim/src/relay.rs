@@ -2,7 +2,7 @@
 //! Leaves out what the bytes mean, and connecting: it is given everything that it reads and writes.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     net::Shutdown,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -100,12 +100,10 @@ pub fn run(
             return Ok(Ended::ClientGone);
         }
         if waits.is_ready(input_at) {
-            requests
-                .fill(|space| rustix::io::read(input, space).map_err(io::Error::from))
-                .map_err(RelayError::Input)?;
+            requests.fill(input).map_err(RelayError::Input)?;
         }
         if waits.is_ready(daemon_at) && answers.wants_bytes() {
-            answers.fill(|space| (&daemon).read(space)).map_err(RelayError::Daemon)?;
+            answers.fill(&daemon).map_err(RelayError::Daemon)?;
         }
 
         // Tried without asking `poll` first: usually there is room, and a round is saved.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use python_interpreter::wire::{EVENTS, ExecuteRequest, ExecuteResponse, OUTCOME_HEADER, Outcome};
 use reqwest::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, RANGE};
-use reqwest::{Client, ClientBuilder, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
 
 use super::ServiceUrl;
 use super::capabilities::Capabilities;
@@ -43,25 +43,41 @@ pub struct Answer {
 
 pub struct Address {
     client: Client,
+    /// Parsed once: it is needed for every call.
+    execute: Url,
     /// Without a slash at its end.
     base: String,
     /// How messages call it.
     name: String,
 }
 
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    #[error("the HTTP client could not be set up: {0}")]
+    Client(#[from] reqwest::Error),
+    #[error("{0} is no address of an interpreter: {1}")]
+    Url(String, String),
+}
+
 impl Address {
-    pub fn service(url: &ServiceUrl) -> reqwest::Result<Self> {
+    pub fn service(url: &ServiceUrl) -> Result<Self, AddressError> {
         // Never asked of a name server: localhost is this machine.
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let loopback = loopback.map(|address| SocketAddr::new(address, 0));
         let client = client().resolve_to_addrs("localhost", &loopback).build()?;
-        Ok(Self { client, base: url.as_str().to_owned(), name: url.to_string() })
+        Self::new(client, url.as_str(), url.to_string())
     }
 
-    pub fn embedded(path: &Path) -> reqwest::Result<Self> {
+    pub fn embedded(path: &Path) -> Result<Self, AddressError> {
         let client = client().unix_socket(path).build()?;
         let name = format!("unix:{}", path.display());
-        Ok(Self { client, base: "http://localhost".to_owned(), name })
+        Self::new(client, "http://localhost", name)
+    }
+
+    fn new(client: Client, base: &str, name: String) -> Result<Self, AddressError> {
+        let execute = Url::parse(&format!("{base}{EXECUTE_PATH}"));
+        let execute = execute.map_err(|error| AddressError::Url(base.to_owned(), error.to_string()))?;
+        Ok(Self { client, execute, base: base.to_owned(), name })
     }
 
     /// Sends the request and waits for the answer until `deadline` is over; `limit` is what the message then names.
@@ -82,8 +98,8 @@ impl Address {
         let body = serde_json::to_vec(request).map_err(|error| self.not_the_api(error.to_string(), Vec::new()))?;
         // As it happens only where somebody wants to know: it costs both sides.
         let accepted = if context.last_line.is_some() { ACCEPTS_EVENTS } else { JSON };
-        let url = format!("{}{EXECUTE_PATH}", self.base);
-        let request = self.client.post(url).header(CONTENT_TYPE, JSON).header(ACCEPT, accepted).body(body);
+        let request =
+            self.client.post(self.execute.clone()).header(CONTENT_TYPE, JSON).header(ACCEPT, accepted).body(body);
         let response = context.trace.continue_in(request).send().await.map_err(|source| match source.is_connect() {
             true => Failure::NotReached { url: self.name.clone(), source },
             false => self.dropped(source),

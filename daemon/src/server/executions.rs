@@ -1,13 +1,16 @@
 //! Runs calls: each waits for its turn, goes to the interpreter once, is told to the log and counted, and becomes a result.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use futures_util::FutureExt as _;
 use python_interpreter::wire::{ExecuteRequest, ExecuteResponse};
 use rmcp::model::CallToolResult;
-use tracing::{Instrument as _, Span, field};
+use tracing::{Span, field};
 
+use super::waiting::Running;
 use crate::interpreter_api::{CallContext, Execution, InterpreterApi, Outcome};
 use crate::metrics::Metrics;
 use crate::resources::Recent;
@@ -23,6 +26,8 @@ pub struct Executions {
     pub metrics: Metrics,
     pub turns: Arc<Turns>,
     begun: AtomicU64,
+    /// What tells this daemon's executions from another's.
+    prefix: String,
 }
 
 /// One call on its way.
@@ -37,37 +42,43 @@ pub struct Call {
 impl Executions {
     pub fn new(api: InterpreterApi, concurrency: usize) -> Self {
         let (recent, metrics, turns) = (Recent::default(), Metrics::new(), Turns::new(concurrency));
-        Self { api, recent, metrics, turns, begun: AtomicU64::new(0) }
+        Self { api, recent, metrics, turns, begun: AtomicU64::new(0), prefix: format!("{:x}", std::process::id()) }
     }
 
-    /// Dropping the future ends the program, because it closes the connection to the interpreter.
-    pub async fn run(self: Arc<Self>, call: Call) -> CallToolResult {
+    /// Runs a call to its end, come what may: none if that failed inside. Dropping the future ends the program, because it closes the
+    /// connection to the interpreter.
+    pub fn start(self: Arc<Self>, call: Call) -> Running {
+        Box::pin(async move {
+            let run = AssertUnwindSafe(self.run(call)).catch_unwind();
+            run.await.inspect_err(|_| tracing::error!("an execution panicked")).ok()
+        })
+    }
+
+    async fn run(&self, call: Call) -> CallToolResult {
         let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
-        let id = format!("{:x}-{number}", std::process::id());
-        let span = tracing::info_span!(parent: &call.session, "execution", execution_id = id, trace_id = field::Empty);
-        span.record("trace_id", call.context.trace.id());
-        let mut unfinished = Unfinished(Some((&self.metrics, span.clone())));
-        let result = self.execute(call).instrument(span).await;
-        unfinished.0 = None;
-        result
-    }
-
-    async fn execute(&self, call: Call) -> CallToolResult {
+        let id = format!("{}-{number}", self.prefix);
+        let Call { request, context, client, session } = call;
+        let mut unfinished = Unfinished { metrics: Some(&self.metrics), id: &id, session: &session };
         let started = Instant::now();
-        let source_bytes = call.request.source_code.len();
-        tracing::debug!(source_bytes, "execution begins");
-        let execution = match self.turns.take(call.client, self.api.limit(&call.request)).await {
+        let source_bytes = request.source_code.len();
+        tracing::debug!(parent: &session, execution_id = id, source_bytes, "execution begins");
+        let execution = match self.turns.take(client, self.api.limit(&request)).await {
             Ok(_turn) => {
                 let _running = self.metrics.running();
-                self.api.execute(call.request, &call.context).await
+                self.api.execute(request, &context).await
             }
             Err(busy) => {
                 self.metrics.refused();
                 refusal(&busy)
             }
         };
+        unfinished.metrics = None;
         self.metrics.ended(execution.outcome, started.elapsed());
+        // One event and no span: both would be made for every call.
         tracing::info!(
+            parent: &session,
+            execution_id = id,
+            trace_id = context.trace.id(),
             outcome = field::debug(execution.outcome),
             exit_code = execution.response.exit_code,
             milliseconds = started.elapsed().as_millis(),
@@ -76,6 +87,7 @@ impl Executions {
             stderr_bytes = execution.response.stderr.len(),
             files = execution.response.files.len(),
             interpreter = execution.interpreter,
+            error = execution.error,
             "execution ended"
         );
         if execution.has_files {
@@ -100,17 +112,22 @@ fn refusal(busy: &Busy) -> Execution {
 
 fn failure(stderr: String) -> Execution {
     let response = ExecuteResponse { exit_code: 1, stderr, ..ExecuteResponse::default() };
-    Execution { response, outcome: Outcome::Failed, interpreter: "none".to_owned(), has_files: false }
+    Execution { response, outcome: Outcome::Failed, interpreter: "none".to_owned(), has_files: false, error: None }
 }
 
 /// Tells, when it is dropped before the end, that the caller gave up.
-struct Unfinished<'a>(Option<(&'a Metrics, Span)>);
+struct Unfinished<'a> {
+    /// None at the end.
+    metrics: Option<&'a Metrics>,
+    id: &'a str,
+    session: &'a Span,
+}
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        if let Some((metrics, span)) = self.0.take() {
+        if let Some(metrics) = self.metrics {
             metrics.cancelled();
-            tracing::info!(parent: &span, "execution cancelled");
+            tracing::info!(parent: self.session, execution_id = self.id, "execution cancelled");
         }
     }
 }

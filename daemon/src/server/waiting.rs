@@ -1,14 +1,15 @@
 //! Waits for a call's execution on behalf of its client: tells it of progress, gives up when it does, and stops waiting when the
 //! execution is to go on as a task.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use rmcp::model::{CallToolResult, ProgressNotificationParam, ProgressToken};
 use rmcp::{Peer, RoleServer};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Clients give up after 60 s without a sign, some earlier.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -17,10 +18,12 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 pub struct Progress {
     pub token: ProgressToken,
     pub peer: Peer<RoleServer>,
+    /// When the call came.
+    pub since: Instant,
 }
 
-/// An execution in a task of its own: should it panic, its client still gets an answer. Dropping it ends the run.
-pub type Running = JoinSet<CallToolResult>;
+/// An execution; none if it failed inside, and the log says more. Dropping it ends the run.
+pub type Running = Pin<Box<dyn Future<Output = Option<CallToolResult>> + Send>>;
 
 pub enum Waited {
     Ended(CallToolResult),
@@ -33,13 +36,12 @@ pub enum Waited {
 
 pub async fn wait(
     mut running: Running,
-    progress: Option<Progress>,
+    progress: Option<&Progress>,
     last_line: &watch::Receiver<String>,
     patience: Option<Duration>,
     cancelled: &CancellationToken,
 ) -> Waited {
-    let started = Instant::now();
-    let mut ticks = interval_at(started + PROGRESS_EVERY, PROGRESS_EVERY);
+    let mut ticks = interval_at(Instant::now() + PROGRESS_EVERY, PROGRESS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let out_of_patience = async {
         match patience {
@@ -48,35 +50,48 @@ pub async fn wait(
         }
     };
     tokio::pin!(out_of_patience);
-    loop {
+    // Told beside the run and never instead of it: a client that does not read must not keep its programs in their places.
+    let mut telling: Option<Telling> = None;
+    let waited = loop {
         tokio::select! {
             biased;
             () = cancelled.cancelled() => return Waited::Cancelled,
-            ended = running.join_next() => return match ended {
-                Some(Ok(result)) => Waited::Ended(result),
-                _ => Waited::Failed,
-            },
-            () = &mut out_of_patience => return Waited::Outlasted(running),
-            _ = ticks.tick(), if progress.is_some() => {
-                if let Some(progress) = &progress {
-                    let told = progress.tell(started.elapsed(), last_line);
-                    // A client that does not read would not read the answer either.
-                    cancelled.run_until_cancelled(told).await;
-                }
+            ended = &mut running => break ended.map_or(Waited::Failed, Waited::Ended),
+            () = &mut out_of_patience => break Waited::Outlasted(spawned(running)),
+            () = async { if let Some(telling) = &mut telling { telling.await } }, if telling.is_some() => telling = None,
+            _ = ticks.tick(), if progress.is_some() && telling.is_none() => {
+                telling = progress.map(|progress| progress.tell(last_line));
             }
         }
+    };
+    // What is on its way must not come after the answer.
+    if let Some(telling) = telling {
+        cancelled.run_until_cancelled(telling).await;
     }
+    waited
 }
 
+/// Goes on although nobody waits for it.
+fn spawned(running: Running) -> Running {
+    let task = AbortOnDropHandle::new(tokio::spawn(running));
+    Box::pin(async { task.await.ok().flatten() })
+}
+
+type Telling = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Progress {
-    async fn tell(&self, elapsed: Duration, last_line: &watch::Receiver<String>) {
+    fn tell(&self, last_line: &watch::Receiver<String>) -> Telling {
+        let elapsed = self.since.elapsed();
         let message = match last_line.borrow().as_str() {
             "" => format!("Running for {} s", elapsed.as_secs()),
             line => line.to_owned(),
         };
         let progress = ProgressNotificationParam::new(self.token.clone(), elapsed.as_secs_f64()).with_message(message);
-        if let Err(error) = self.peer.notify_progress(progress).await {
-            tracing::debug!(%error, "progress cannot be told");
-        }
+        let peer = self.peer.clone();
+        Box::pin(async move {
+            if let Err(error) = peer.notify_progress(progress).await {
+                tracing::debug!(%error, "progress cannot be told");
+            }
+        })
     }
 }

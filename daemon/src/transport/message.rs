@@ -2,8 +2,8 @@
 //! and sends nothing.
 
 use rmcp::model::{
-    CallToolRequestParams, ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode, InitializeRequestParams,
-    JsonRpcMessage, NumberOrString, RequestId,
+    CallToolRequest, CallToolRequestParams, ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode,
+    InitializeRequestParams, JsonRpcMessage, NumberOrString, RequestId, RequestMetaObject,
 };
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ pub fn read(line: &[u8]) -> Inbound {
     }
     match serde_json::from_slice::<Value>(line) {
         Ok(mut value) => match watched::keep_tasks(&mut value) {
-            Ok(()) => classify(&value),
+            Ok(()) => classify(value),
             Err((id, message, data)) => {
                 let id = id.as_ref().and_then(request_id);
                 Inbound::Refused(Refusal { id, code: MISSING_CLIENT_CAPABILITY, message: message.to_owned(), data })
@@ -96,8 +96,8 @@ pub fn read(line: &[u8]) -> Inbound {
     }
 }
 
-fn classify(value: &Value) -> Inbound {
-    let Value::Object(object) = value else {
+fn classify(value: Value) -> Inbound {
+    let Value::Object(object) = &value else {
         let message = match value {
             Value::Array(_) => "Batches are not supported: send one JSON-RPC message a line.",
             _ => "A JSON-RPC message is an object.",
@@ -130,7 +130,13 @@ fn classify(value: &Value) -> Inbound {
     if answer {
         return refused(id, ErrorCode::INVALID_REQUEST, "A message is a request or an answer, not both.");
     }
-    match (ClientJsonRpcMessage::deserialize(value), id) {
+    let id = match id {
+        Some(id) if method == "tools/call" && object.get("params").is_some_and(is_plain_call) => {
+            return Inbound::Request(id, Box::new(plain_call(value)));
+        }
+        id => id,
+    };
+    match (ClientJsonRpcMessage::deserialize(&value), id) {
         (Ok(JsonRpcMessage::Request(request)), Some(id)) => match request.request {
             ClientRequest::CustomRequest(_) if KNOWN_METHODS.contains(&method.as_str()) => {
                 refused(Some(id), ErrorCode::INVALID_PARAMS, bad_parameters(method, object.get("params")))
@@ -147,6 +153,35 @@ fn classify(value: &Value) -> Inbound {
         // A notification has no answer, not even a refusal.
         (_, None) => Inbound::Nothing,
     }
+}
+
+/// Whether the parameters of a `tools/call` are as nearly all are. rmcp finds the type of a request by trying one after the other,
+/// which takes longer than all else that is done with a call.
+fn is_plain_call(parameters: &Value) -> bool {
+    let Value::Object(parameters) = parameters else { return false };
+    parameters.get("name").is_some_and(Value::is_string)
+        && parameters.iter().all(|(name, value)| match name.as_str() {
+            "name" => true,
+            "arguments" | "_meta" => value.is_object(),
+            _ => false,
+        })
+}
+
+fn plain_call(mut message: Value) -> ClientRequest {
+    let mut take = |name: &str| message["params"].get_mut(name).map(Value::take);
+    let (name, arguments, meta) = (take("name"), take("arguments"), take("_meta"));
+    let mut parameters = CallToolRequestParams::new(match name {
+        Some(Value::String(name)) => name,
+        _ => String::new(),
+    });
+    if let Some(Value::Object(arguments)) = arguments {
+        parameters = parameters.with_arguments(arguments);
+    }
+    let mut request = CallToolRequest::new(parameters);
+    if let Some(Value::Object(meta)) = meta {
+        request.extensions.insert(RequestMetaObject::from(meta));
+    }
+    ClientRequest::CallToolRequest(request)
 }
 
 fn refused(id: Option<RequestId>, code: ErrorCode, message: impl Into<String>) -> Inbound {
@@ -284,6 +319,33 @@ mod tests {
         }
         let unknown = read(br#"{"jsonrpc":"2.0","id":1,"method":"no/such"}"#);
         assert!(matches!(unknown, Inbound::Request(_, request) if request.method() == "no/such"));
+    }
+
+    #[test]
+    fn a_plain_call_is_what_rmcp_would_have_made_of_it() {
+        let meta = r#","_meta":{"progressToken":7,"other":{"a":[1]}}"#;
+        for parameters in [
+            r#"{"name":"t"}"#.to_owned(),
+            r#"{"name":"t","arguments":{}}"#.to_owned(),
+            format!(r#"{{"name":"t","arguments":{{"source_code":"1","n":1.5}}{meta}}}"#),
+            format!(r#"{{"name":"t"{meta}}}"#),
+        ] {
+            let line = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{parameters}}}"#);
+            let value: Value = serde_json::from_str(&line).unwrap();
+            assert!(is_plain_call(&value["params"]), "{line}");
+            let Ok(JsonRpcMessage::Request(expected)) = ClientJsonRpcMessage::deserialize(&value) else {
+                panic!("{line}")
+            };
+            let found = plain_call(value);
+            assert_eq!(format!("{found:?}"), format!("{:?}", expected.request));
+            let meta = |request: &ClientRequest| rmcp::model::GetMeta::get_meta(request).clone();
+            assert_eq!(meta(&found), meta(&expected.request));
+        }
+        for parameters in
+            [r#"{"name":1}"#, r#"{"name":"t","arguments":null}"#, r#"{"name":"t","requestState":"x"}"#, "[]"]
+        {
+            assert!(!is_plain_call(&serde_json::from_str(parameters).unwrap()), "{parameters}");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ use super::watched::SUBSCRIPTION_ID;
 
 /// Messages that wait for the writer. More wait where they were made, and there are only as many as requests in flight.
 const QUEUED_MESSAGES: usize = 8;
+/// Messages that wait are written together up to this size.
+const MAX_JOINED_BYTES: usize = 64 * 1024;
 /// How long a closing session waits until the client has taken what was queued.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
 /// A result of this size is turned into JSON off the event loop, so that other clients need not wait for it.
@@ -25,6 +27,12 @@ const LARGE_RESULT_BYTES: usize = 256 * 1024;
 pub enum Outgoing {
     Message(Box<ServerJsonRpcMessage>),
     Refusal(Refusal),
+}
+
+impl Outgoing {
+    fn is_large(&self) -> bool {
+        matches!(self, Self::Message(message) if is_large(message))
+    }
 }
 
 pub struct Outbound {
@@ -71,35 +79,76 @@ async fn write_all(
     in_flight: &InFlight,
     messages: &mut mpsc::Receiver<Outgoing>,
 ) -> io::Result<()> {
-    while let Some(outgoing) = messages.recv().await {
-        match outgoing {
-            Outgoing::Refusal(refusal) => write_line(socket, &refusal.to_line()).await?,
-            Outgoing::Message(mut message) => {
-                let Some(inside) = (match &mut *message {
-                    JsonRpcMessage::Response(response) => Some(&mut response.id),
-                    JsonRpcMessage::Error(error) => error.id.as_mut(),
-                    _ => None,
-                }) else {
-                    if let Some(line) = notification(*message, in_flight)? {
-                        write_line(socket, &line).await?;
-                    }
-                    continue;
-                };
-                let number = inside.clone();
-                let Some(id) = in_flight.id_of(&number) else { continue };
-                *inside = id.clone();
-                name_subscription(&mut message, id);
-                let line = to_line(message).await?;
-                // Making a large line took its time: the request may have been cancelled meanwhile.
-                if in_flight.id_of(&number).is_none() {
-                    continue;
-                }
-                write_line(socket, &line).await?;
-                // Only now: a client that does not read keeps its requests in flight and is read from no further.
-                in_flight.finish(&number);
+    while let Some(first) = messages.recv().await {
+        // Made anew each time, so that an idle session holds no buffer.
+        let (mut lines, mut answered) = (Vec::new(), Vec::new());
+        // What waits already goes out in the same write.
+        let mut next = Some(first);
+        while let Some(outgoing) = next {
+            if outgoing.is_large() {
+                // It takes its time, in which a request whose answer waits here might be cancelled.
+                flush(socket, in_flight, &mut lines, &mut answered).await?;
             }
+            append(outgoing, in_flight, &mut lines, &mut answered).await?;
+            next = if lines.len() < MAX_JOINED_BYTES { messages.try_recv().ok() } else { None };
         }
+        flush(socket, in_flight, &mut lines, &mut answered).await?;
     }
+    Ok(())
+}
+
+async fn flush(
+    socket: &UnixStream,
+    in_flight: &InFlight,
+    lines: &mut Vec<u8>,
+    answered: &mut Vec<RequestId>,
+) -> io::Result<()> {
+    write(socket, lines).await?;
+    // Only now: a client that does not read keeps its requests in flight and is read from no further.
+    answered.drain(..).for_each(|number| in_flight.finish(&number));
+    lines.clear();
+    Ok(())
+}
+
+/// Adds a message to the lines that are to be written, and the request that it answers to those that are `answered` then.
+async fn append(
+    outgoing: Outgoing,
+    in_flight: &InFlight,
+    lines: &mut Vec<u8>,
+    answered: &mut Vec<RequestId>,
+) -> io::Result<()> {
+    let mut message = match outgoing {
+        Outgoing::Refusal(refusal) => {
+            lines.extend(refusal.to_line());
+            return Ok(());
+        }
+        Outgoing::Message(message) => message,
+    };
+    let Some(inside) = (match &mut *message {
+        JsonRpcMessage::Response(response) => Some(&mut response.id),
+        JsonRpcMessage::Error(error) => error.id.as_mut(),
+        _ => None,
+    }) else {
+        lines.extend(notification(*message, in_flight)?.unwrap_or_default());
+        return Ok(());
+    };
+    let number = inside.clone();
+    let Some(id) = in_flight.id_of(&number) else { return Ok(()) };
+    *inside = id.clone();
+    name_subscription(&mut message, id);
+    if is_large(&message) {
+        let line =
+            tokio::task::spawn_blocking(move || serde_json::to_vec(&message)).await.map_err(io::Error::other)??;
+        // Making a large line took its time: the request may have been cancelled meanwhile.
+        if in_flight.id_of(&number).is_none() {
+            return Ok(());
+        }
+        lines.extend(line);
+    } else {
+        serde_json::to_writer(&mut *lines, &message)?;
+    }
+    lines.push(b'\n');
+    answered.push(number);
     Ok(())
 }
 
@@ -129,27 +178,17 @@ fn name_subscription(message: &mut ServerJsonRpcMessage, id: RequestId) {
     }
 }
 
-async fn to_line(message: Box<ServerJsonRpcMessage>) -> io::Result<Vec<u8>> {
-    let is_large = is_large(&message);
-    let encode = move || -> io::Result<Vec<u8>> {
-        let mut line = serde_json::to_vec(&message)?;
-        line.push(b'\n');
-        Ok(line)
-    };
-    if is_large { tokio::task::spawn_blocking(encode).await.map_err(io::Error::other)? } else { encode() }
-}
-
 fn is_large(message: &ServerJsonRpcMessage) -> bool {
     let JsonRpcMessage::Response(response) = message else { return false };
     let ServerResult::CallToolResult(result) = &response.result else { return false };
     result.content.iter().any(|block| matches!(block, ContentBlock::Text(text) if text.text.len() > LARGE_RESULT_BYTES))
 }
 
-async fn write_line(socket: &UnixStream, mut line: &[u8]) -> io::Result<()> {
-    while !line.is_empty() {
+async fn write(socket: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
         socket.writable().await?;
-        match socket.try_write(line) {
-            Ok(written) => line = &line[written..],
+        match socket.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => return Err(error),
         }

@@ -57,7 +57,7 @@ impl Shown {
 }
 
 pub fn result(execution: Execution, shown: Shown) -> CallToolResult {
-    let Execution { response, outcome, interpreter, has_files } = execution;
+    let Execution { response, outcome, interpreter, has_files, .. } = execution;
     let ExecuteResponse { exit_code, files, stderr, stdout } = response;
     let links: Vec<_> = files
         .iter()
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn execution(response: ExecuteResponse, has_files: bool) -> Execution {
-        Execution { response, outcome: Outcome::Finished, interpreter: "embedded".to_owned(), has_files }
+        Execution { response, outcome: Outcome::Finished, interpreter: "embedded".to_owned(), has_files, error: None }
     }
 
     fn shown(execution: Execution) -> Value {
