@@ -104,8 +104,6 @@ const NOT_OF_THIS_SERVER: &Known = &[
     (
         "no call has to be a task, and a program that fails is no failed task",
         &[
-            "tasks-dispatch-and-envelope:tasks-server-directed-creation-no-hint",
-            "tasks-dispatch-and-envelope:tasks-result-type-complete-on-non-task-responses",
             "tasks-lifecycle:sep-2663-tasks-get-status-failed",
             "tasks-lifecycle:sep-2663-tool-error-uses-completed-status",
             "tasks-required-task-error",

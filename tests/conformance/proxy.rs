@@ -24,7 +24,7 @@ pub fn start(daemon: SocketAddr, token: &str) -> Loopback {
     })
 }
 
-/// Relays one request, whose answer then ends the connection, and whatever follows it as it is.
+/// Relays one request: with its answer the connection ends.
 async fn relay(mut client: TcpStream, daemon: SocketAddr, token: &str) -> io::Result<()> {
     let (head, rest) = head(&mut client).await?;
     let Some((first, headers)) = head.split_once("\r\n") else { return Ok(()) };
@@ -93,9 +93,10 @@ fn arguments(name: &str, wanted: &Value) -> Option<Value> {
     let program = match name {
         // Where any tool will do, the suite calls the first one without the arguments that it requires.
         TOOL if wanted["source_code"].is_null() => "pass".to_owned(),
-        "test_simple_text" | "test_streaming_elicitation" | "test_logging_tool" | "greet" => {
+        "test_simple_text" | "test_streaming_elicitation" | "test_logging_tool" | "greet" | "confirm_delete" => {
             "print('Hello')".to_owned()
         }
+        "failing_job" => "import time\ntime.sleep(2)\nraise SystemExit(1)".to_owned(),
         "test_image_content" => {
             format!("import base64\nopen('picture.png', 'wb').write(base64.b64decode('{PICTURE}'))")
         }
