@@ -1,6 +1,8 @@
 //! The clients' software, got from PyPI and npm on first use and kept below cargo's target directory until what is required
 //! changes. Leaves out what the clients do.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::{
     env, fs,
     fs::File,
@@ -18,6 +20,7 @@ use crate::world::{self, Running, World, happens_within};
 /// Everything comes over the network.
 const DEADLINE: Duration = Duration::from_secs(300);
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/clients");
+const SUITE_SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/conformance");
 
 /// A client's library with how it negotiates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +61,15 @@ pub fn script(world: &World, path: &str) -> Option<Command> {
 /// A program from npm that needs nothing else.
 pub fn binary(world: &World, path: &str) -> Option<Command> {
     Some(world.command(available(typescript())?.join("node_modules").join(path)))
+}
+
+/// The protocol's conformance suite, which is a client as well.
+pub fn conformance_suite(world: &World) -> Option<Command> {
+    let files = ["package.json", "package-lock.json"].map(|name| Path::new(SUITE_SOURCES).join(name));
+    let place = available(from_npm("conformance", &files))?;
+    let mut command = world.command(node(&place));
+    command.arg(place.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"));
+    Some(command)
 }
 
 fn available<T>(made: Result<T, String>) -> Option<T> {
@@ -103,14 +115,19 @@ fn version(python: &Path) -> Option<String> {
 
 /// Where they are.
 fn typescript() -> Result<PathBuf, String> {
+    // The client is among them because its imports are looked for next to itself.
+    from_npm("typescript", &["package.json", "package-lock.json", "typescript_client.mjs"].map(source))
+}
+
+/// Where that is what `files` require: `package.json`, its lock file, and what else is to lie beside the modules.
+fn from_npm(place: &str, files: &[PathBuf]) -> Result<PathBuf, String> {
     let name = |name: &'static str| on_path(name).into_iter().next().ok_or(format!("{name} is not on PATH"));
     let (_, npm) = (name("node")?, name("npm")?);
-    // The client is among them because its imports are looked for next to itself.
-    let files = ["package.json", "package-lock.json", "typescript_client.mjs"];
-    let wanted: String = files.iter().map(|file| read(&source(file))).collect::<Result<_, _>>()?;
-    install("typescript", &wanted, |place, log| {
+    let wanted: String = files.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
+    install(place, &wanted, |place, log| {
         for file in files {
-            fs::copy(source(file), place.join(file)).map_err(|error| format!("{file}: {error}"))?;
+            let copied = fs::copy(file, place.join(file.file_name().unwrap_or_default()));
+            copied.map_err(|error| format!("{}: {error}", file.display()))?;
         }
         run(Command::new(npm).args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(place), log)
     })

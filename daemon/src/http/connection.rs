@@ -1,0 +1,113 @@
+//! One connection of HTTP: who is admitted, how long it lasts, and what holds for MCP on it. Leaves out which paths there are and whose
+//! tools: whatever handler has a server there is served alike.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+use super::gate::{Gate, Refusal};
+
+/// Longest wait for a request's head, which is also how long an idle connection is kept.
+const HEAD_DEADLINE: Duration = Duration::from_secs(30);
+/// A request's head, in bytes.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The same as for a line on the socket.
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+pub type Body = BoxBody<Bytes, Infallible>;
+
+/// Has `respond` answer what the gate admits, until the connection closes, or `draining` and its requests are answered; `gone` ends what
+/// its requests have started.
+pub async fn serve<R>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    gate: Arc<Gate>,
+    respond: impl Fn(Request<Incoming>) -> R,
+    draining: CancellationToken,
+    gone: CancellationToken,
+) where
+    R: Future<Output = Response<Body>>,
+{
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = gate.admit(request.headers()).map(|()| respond(request));
+        async {
+            Ok::<_, Infallible>(match answer {
+                Ok(answer) => answer.await,
+                Err(refusal) => refusal.into(),
+            })
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = gone.cancelled() => return,
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                served = connection => served,
+                () = gone.cancelled() => return,
+            }
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "connection ended");
+    }
+    gone.cancel();
+}
+
+/// What holds for MCP, without sessions in both protocol eras.
+pub fn mcp_config(gate: &Gate, gone: CancellationToken) -> StreamableHttpServerConfig {
+    // Hosts and origins are the gate's; rmcp looks at them once more.
+    StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .with_cancellation_token(gone)
+        .with_max_request_body_bytes(MAX_BODY_BYTES)
+        .with_allowed_hosts(gate.hosts())
+        .with_allowed_origins(gate.origins())
+        .enforce_origin_validation()
+}
+
+impl From<Refusal> for Response<Body> {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoToken => {
+                let mut refused = problem(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong");
+                refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                refused
+            }
+            Refusal::Host => problem(StatusCode::FORBIDDEN, "the Host is none of this server's"),
+            Refusal::Origin => problem(StatusCode::FORBIDDEN, "requests from web pages elsewhere are refused"),
+        }
+    }
+}
+
+pub fn problem(status: StatusCode, detail: &str) -> Response<Body> {
+    answer(status, "application/json", json!({ "detail": detail }).to_string())
+}
+
+pub fn answer(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(text)).boxed());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
