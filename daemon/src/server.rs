@@ -341,7 +341,8 @@ impl ServerHandler for Server {
             let message = format!("There is no tool of this name; there is {}.", execute_python_code::NAME);
             return Err(ErrorData::invalid_params(message, None));
         }
-        self.execute(call, context).await
+        // rmcp moves each request's future several times, and this is by far the largest.
+        Box::pin(self.execute(call, context)).await
     }
 
     async fn list_resources(
