@@ -289,3 +289,28 @@ fn fifty_clients_that_call_cancel_and_leave_get_exactly_one_answer_for_each_live
     assert!(interpreter.requests().len() <= 50 * 40);
     daemon.connect().call("1");
 }
+
+#[test]
+fn a_client_that_cancels_and_never_reads_does_not_fill_the_memory() {
+    let (interpreter, daemon) = world();
+    let text = "x".repeat(20_000);
+    let mut session = daemon.connect();
+    session.call("1");
+    let before = daemon.resident_kilobytes();
+    daemon.reset_peak();
+    for round in 0..30_u64 {
+        let asked = interpreter.requests().len();
+        for id in 0..20 {
+            interpreter.answer_next(Answer::stdout(&text));
+            session.send_call(1000 * round + id, "1");
+        }
+        interpreter.wait_for_requests(asked + 20);
+        for id in 0..20 {
+            session.cancel(1000 * round + id);
+        }
+    }
+    let peak = daemon.peak_kilobytes().saturating_sub(before);
+    // All of the answers are 36 MB, and more as JSON.
+    assert!(peak < FLAT_KILOBYTES, "{peak} kB more");
+    assert_eq!(daemon.connect().call("1")["structuredContent"]["exit_code"], 0);
+}

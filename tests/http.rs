@@ -278,3 +278,33 @@ fn what_is_asked_is_answered_before_the_daemon_stops() {
     assert!(answer.contains("released"), "{answer}");
     assert!(daemon.wait().success());
 }
+
+#[test]
+fn a_body_that_does_not_come_and_connections_without_a_word_cost_the_client_s_nothing() {
+    let interpreter = FakeInterpreter::start();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), TOKEN).unwrap();
+    let (url, path) = (interpreter.url(), file.path().to_str().unwrap());
+    let arguments = ["--http", "127.0.0.1:0", "--http-token-file", path, "--max-sessions", "8"];
+    let daemon = Daemon::start_with(&[("PYTHON_INTERPRETER_MCP_URL", &url)], &arguments);
+    let address =
+        daemon.stderr().lines().find_map(|line| Some(line.split_once("address=")?.1.trim().to_owned())).unwrap();
+    let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    assert_eq!(
+        daemon.connect().call("1")["structuredContent"]["exit_code"],
+        0,
+        "others' connections take no client's place"
+    );
+    drop(silent);
+    // The next daemon listens at the same address while this one still answers.
+    interpreter.answer_next(Answer::Hold);
+    let mut stream = unix(&daemon);
+    send(&mut stream, "POST", "/mcp", &MODERN, &call("1"));
+    interpreter.wait_for_requests(2);
+    daemon.terminate();
+    eventually("the address is free", || std::net::TcpListener::bind(&address).is_ok());
+    interpreter.release();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("released"), "{answer}");
+}

@@ -195,3 +195,56 @@ fn a_subscription_tells_of_a_task_s_end_by_the_id_of_the_client() {
         "{end}"
     );
 }
+
+#[test]
+fn a_task_that_runs_keeps_an_idle_daemon_and_is_waited_for_by_one_that_stops() {
+    let home = Home::new();
+    let mut process = {
+        let mut command = home.command();
+        command.args(["serve", "--background", "--task-after", "1", "--idle-exit", "1"]);
+        command.stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    eventually("the daemon serves", || Session::try_open(home.socket()).is_ok());
+    let mut session = Session::open(home.socket());
+    session.call("1");
+    let id = begin(&mut session, "import time; time.sleep(4); print('kept')");
+    drop(session);
+    // Its client has gone, and the time after which an idle daemon leaves passes while it runs.
+    let mut last = Value::Null;
+    eventually("the task has ended", || {
+        let Ok(mut session) = Session::try_open(home.socket()) else { return true };
+        last = get(&mut session, &id)["result"]["status"].clone();
+        last != "working"
+    });
+    assert_eq!(last, "completed", "the daemon was there to the end");
+    eventually("the daemon has left", || process.try_wait().unwrap().is_some());
+
+    let daemon = daemon();
+    let mut session = daemon.connect();
+    let id = begin(&mut session, "import time; time.sleep(3); print('kept')");
+    drop(session);
+    let mut daemon = daemon;
+    daemon.terminate();
+    assert!(daemon.wait().success());
+    let record = daemon.home().path().join(format!(".local/state/python-interpreter-mcp/tasks/{id}.json"));
+    let record: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+    assert_eq!(record["status"], "completed", "{record}");
+}
+
+#[test]
+fn whoever_gives_up_a_call_gets_no_task() {
+    let daemon = daemon();
+    let mut session = daemon.connect();
+    let mut message = session.message(
+        json!("gone"),
+        "tools/call",
+        json!({"name": "execute_python_code", "arguments": {"source_code": "while True: pass"}}),
+    );
+    message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"]["extensions"][EXTENSION] = json!({});
+    session.send(&message);
+    session.cancel("gone");
+    assert_eq!(session.call("print(1)")["structuredContent"]["stdout"], "1\n");
+    let records = daemon.home().path().join(".local/state/python-interpreter-mcp/tasks");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(std::fs::read_dir(records).unwrap().count(), 0, "after the time in which it would have become one");
+}

@@ -209,7 +209,7 @@ fn progress_tells_the_last_line_until_the_answer_and_not_beyond() {
     let mut session = daemon.connect();
     session.call("1");
     for token in [json!("token"), json!(7)] {
-        let code = "import time\nfor step in range(5):\n    print('step', step)\n    time.sleep(1)\nprint('done')";
+        let code = "import time\nfor step in range(5):\n    print(f'step {step}')\n    time.sleep(1)\nprint('done')";
         let mut message = session.call_message(json!("a"), code);
         message["params"]["_meta"]["progressToken"] = token.clone();
         session.send(&message);

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 use crate::server::Server;
-use connection::{Body, answer, mcp_config, problem};
+use connection::{Body, answer, mcp_config, problem, whole};
 pub use gate::{Gate, Settings};
 pub use token::TokenError;
 
@@ -44,7 +44,10 @@ fn mcp(server: Server, gate: &Gate, gone: CancellationToken) -> Mcp {
 
 async fn respond(request: Request<Incoming>, server: &Server, mcp: &Mcp) -> Response<Body> {
     match (request.method(), request.uri().path()) {
-        (_, "/mcp") => mcp.handle(request).await,
+        (_, "/mcp") => match whole(request).await {
+            Ok(request) => mcp.handle(request).await,
+            Err(refused) => refused,
+        },
         (&Method::GET, "/healthz") => {
             let health = json!({
                 "status": "ok",

@@ -14,8 +14,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 const FILTER_VARIABLE: &str = "PYTHON_INTERPRETER_MCP_LOG";
-/// rmcp tells at its own levels what is told here better, and repeats messages of clients.
-const DEFAULT_FILTER: &str = "info,rmcp=error";
+const DEFAULT_FILTER: &str = "info";
+/// rmcp tells at its own levels what is told here better, and repeats messages of clients: only whoever names it hears more of it.
+const RMCP: &str = "rmcp=error";
 /// A log file that grows past this starts anew.
 const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 /// How many bytes pass between two looks at the file's size.
@@ -42,14 +43,22 @@ pub fn start(owns_file: bool) {
 }
 
 fn filter() -> (EnvFilter, Option<String>) {
-    let default = || EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(DEFAULT_FILTER);
+    let default = || {
+        EnvFilter::builder()
+            .with_default_directive(LevelFilter::INFO.into())
+            .parse_lossy(format!("{DEFAULT_FILTER},{RMCP}"))
+    };
     match env::var(FILTER_VARIABLE) {
-        Ok(directives) if !directives.is_empty() => match EnvFilter::builder().parse(&directives) {
+        Ok(directives) if !directives.is_empty() => match EnvFilter::builder().parse(with_rmcp(&directives)) {
             Ok(filter) => (filter, None),
             Err(error) => (default(), Some(error.to_string())),
         },
         _ => (default(), None),
     }
+}
+
+fn with_rmcp(directives: &str) -> String {
+    if directives.contains("rmcp") { directives.to_owned() } else { format!("{directives},{RMCP}") }
 }
 
 /// systemd names the journal's stream by device and inode; stderr may have been redirected since.

@@ -5,14 +5,16 @@ use std::io::Cursor;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
-use image::imageops::FilterType;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
 /// The longest side that models look at, in pixels: what is more is scaled down by them anyhow.
 const MAX_SIDE: u32 = 1568;
 /// The smallest picture that is worth showing.
 const MIN_SIDE: u32 = 64;
-/// What decoding may take, in bytes: a small file can claim to be a huge picture.
+/// What a picture may be to be looked at: a small file can claim to be a huge one.
+const MAX_CLAIMED_SIDE: u32 = 16_384;
+const MAX_PIXELS: u64 = 40_000_000;
+/// What decoding may take, in bytes.
 const MAX_DECODED_BYTES: u64 = 256 * 1024 * 1024;
 const JPEG_QUALITY: u8 = 85;
 
@@ -38,14 +40,19 @@ pub fn fit(content: &[u8], room: usize) -> Option<Picture> {
         _ => return None,
     };
     let (width, height) = reader(content, format).into_dimensions().ok()?;
+    if width.max(height) > MAX_CLAIMED_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return None;
+    }
+    // Also where it goes out as it is: one that is damaged is refused by whoever it is shown to, and the conversation with it.
+    let picture = reader(content, format).decode().ok()?;
     if width.max(height) <= MAX_SIDE && encoded_length(content.len()) <= room {
         return Some(Picture { base64: STANDARD.encode(content), mime_type });
     }
-    let picture = reader(content, format).decode().ok()?;
     let mut side = picture.width().max(picture.height()).min(MAX_SIDE);
     while side >= MIN_SIDE {
         let scaled = match side < picture.width().max(picture.height()) {
-            true => picture.resize(side, side, FilterType::Triangle),
+            // Without a copy in floating point numbers, which would be many times as large.
+            true => picture.thumbnail(side, side),
             false => picture.clone(),
         };
         for (bytes, mime_type) in [(png(&scaled), "image/png"), (jpeg(&scaled), "image/jpeg")] {
@@ -133,6 +140,9 @@ mod tests {
         // Width and height in the header: 100,000 each.
         bomb[16..24].copy_from_slice(&[0, 1, 134, 160, 0, 1, 134, 160]);
         assert_eq!(fit(&bomb, 1 << 20), None);
+        assert_eq!(fit(&png(&image::GrayImage::new(20_000, 1).into()).unwrap(), 1 << 20), None);
+        let whole = noise(30, 20);
+        assert_eq!(fit(&whole[..60], 1 << 20), None, "the rest is missing");
     }
 
     #[test]

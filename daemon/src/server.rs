@@ -49,6 +49,8 @@ const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
 const CACHE_MILLISECONDS: u64 = 5 * 60 * 1000;
 /// How much of a client's name goes into the log.
 const MAX_NAME_CHARACTERS: usize = 64;
+/// How long a client that was told of a change hears nothing of further ones.
+const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
 /// States of tasks that wait to be told.
 const WATCHED_AHEAD: usize = 8;
 /// Most suggestions that a completion may hold.
@@ -75,6 +77,7 @@ struct Client {
     /// Among whom turns are shared.
     key: u64,
     is_named: Arc<AtomicBool>,
+    is_told_of_changes: Arc<AtomicBool>,
     /// Gets the client's name.
     session: Span,
     gone: CancellationToken,
@@ -110,6 +113,11 @@ impl Server {
         self.shared.tasks.running() > 0
     }
 
+    /// Returns once nothing goes on any more.
+    pub async fn until_idle(&self) {
+        self.shared.tasks.until_none_runs().await;
+    }
+
     /// Counts a client until the guard is dropped.
     pub fn count_client(&self) -> crate::metrics::Counted {
         self.shared.executions.metrics.client()
@@ -127,8 +135,12 @@ impl Server {
         self.shared.executions.api.current().await.to_owned()
     }
 
-    fn note_client(&self, client: Option<Implementation>) {
-        let Some(client) = client else { return };
+    /// `client` is asked only once: it is read from each request anew.
+    fn note_client(&self, client: impl FnOnce() -> Option<Implementation>) {
+        if self.client.is_named.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(client) = client() else { return };
         if !self.client.is_named.swap(true, Ordering::Relaxed) {
             let bounded = |text: &str| text.chars().take(MAX_NAME_CHARACTERS).collect::<String>();
             self.client.session.record("client", bounded(&client.name).as_str());
@@ -167,6 +179,7 @@ impl Server {
         let running = executions.clone().start(call);
         let patience = knows_tasks.then_some(*task_after);
         let waited = match wait(running, progress.as_ref(), &last_line, patience, &context.ct).await {
+            Waited::Outlasted(_) if context.ct.is_cancelled() => Waited::Cancelled,
             Waited::Outlasted(running) => match tasks.adopt(running, last_line.clone()) {
                 Ok(task) => return Ok(CallToolResponse::Task(CreateTaskResult::new(task).with_meta(stamp(None)))),
                 Err(running) => wait(running, progress.as_ref(), &last_line, None, &context.ct).await,
@@ -222,6 +235,8 @@ impl Server {
                 if told.is_err() {
                     return;
                 }
+                // Changes that come meanwhile are told together.
+                gone.run_until_cancelled(tokio::time::sleep(BETWEEN_CHANGES)).await;
             }
         });
     }
@@ -229,7 +244,7 @@ impl Server {
 
 impl Client {
     fn new(key: u64, session: Span, gone: CancellationToken, draining: CancellationToken) -> Self {
-        Self { key, is_named: Arc::default(), session, gone, draining }
+        Self { key, is_named: Arc::default(), is_told_of_changes: Arc::default(), session, gone, draining }
     }
 }
 
@@ -291,7 +306,7 @@ impl ServerHandler for Server {
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        self.note_client(Some(request.client_info.clone()));
+        self.note_client(|| Some(request.client_info.clone()));
         self.shared.described.refresh();
         context.peer.set_peer_info(request.clone());
         let mut result = self.negotiate_initialize(&request)?;
@@ -300,11 +315,14 @@ impl ServerHandler for Server {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        self.tell_changes(context.peer);
+        // Once, however often it says so.
+        if !self.client.is_told_of_changes.swap(true, Ordering::Relaxed) {
+            self.tell_changes(context.peer);
+        }
     }
 
     async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
-        self.note_client(context.client_info());
+        self.note_client(|| context.client_info());
         self.shared.described.refresh();
         let versions = self.supported_protocol_versions().into_owned();
         let mut result = DiscoverResult::from_server_info(versions, self.get_info());
@@ -318,7 +336,7 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        self.note_client(context.client_info());
+        self.note_client(|| context.client_info());
         only_page(request)?;
         self.shared.described.refresh();
         let tool = self.shared.described.known().await;
@@ -336,7 +354,7 @@ impl ServerHandler for Server {
         call: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        self.note_client(context.client_info());
+        self.note_client(|| context.client_info());
         if call.name != execute_python_code::NAME {
             let message = format!("There is no tool of this name; there is {}.", execute_python_code::NAME);
             return Err(ErrorData::invalid_params(message, None));
@@ -423,15 +441,21 @@ impl ServerHandler for Server {
         let accepted = context.accepted().clone();
         let wants = |wanted: Option<bool>| wanted == Some(true);
         let mut tasks = self.watch_tasks(&context);
+        // Changes of lists that come close together are told together.
+        let mut quiet_until = Instant::now();
         loop {
+            let quiet = Instant::now() < quiet_until;
             let told = tokio::select! {
                 () = context.cancelled() => return Ok(()),
                 () = self.client.gone.cancelled() => return Ok(()),
                 () = self.client.draining.cancelled() => return Ok(()),
-                Ok(()) = tool.changed(), if wants(accepted.tools_list_changed) => {
+                () = tokio::time::sleep_until(quiet_until), if quiet => continue,
+                Ok(()) = tool.changed(), if wants(accepted.tools_list_changed) && !quiet => {
+                    quiet_until = Instant::now() + BETWEEN_CHANGES;
                     context.sink().notify_tool_list_changed().await.map_err(|error| error.to_string())
                 }
-                Ok(()) = files.changed(), if wants(accepted.resources_list_changed) => {
+                Ok(()) = files.changed(), if wants(accepted.resources_list_changed) && !quiet => {
+                    quiet_until = Instant::now() + BETWEEN_CHANGES;
                     context.sink().notify_resource_list_changed().await.map_err(|error| error.to_string())
                 }
                 Some(task) = tasks.recv() => tell_of_task(task, &context).await,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rmcp::service::serve_server_with_ct;
 use rustix::net::{RecvFlags, recv};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field};
@@ -19,6 +20,9 @@ use crate::transport::SocketTransport;
 
 /// How long cancelled sessions may take to end before they are aborted.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Connections over TCP at the same time, which do not count among the clients: whoever knows no token can make them.
+const MAX_TCP: usize = 64;
 
 /// A year: what is longer is a mistake.
 const MAX_SECONDS: u64 = 365 * 24 * 60 * 60;
@@ -71,6 +75,7 @@ pub enum End {
 struct Sessions {
     server: Server,
     socket_gate: Arc<Gate>,
+    tcp_places: Arc<Semaphore>,
     max_sessions: u32,
     tasks: JoinSet<()>,
     started: u64,
@@ -92,7 +97,7 @@ pub async fn run(
     let mut idle_exit = Duration::from_secs(settings.idle_exit);
     let mut idle_since = tokio::time::Instant::now();
     loop {
-        let idle = leaves_when_idle && sessions.tasks.is_empty() && !sessions.server.is_busy();
+        let idle = leaves_when_idle && sessions.tasks.is_empty();
         tokio::select! {
             () = &mut shutdown => break,
             stream = listener.accept() => sessions.start(stream),
@@ -102,6 +107,11 @@ pub async fn run(
                 idle_since = tokio::time::Instant::now();
             }
             () = tokio::time::sleep_until(idle_since + idle_exit), if idle => {
+                if sessions.server.is_busy() {
+                    // A task runs, and nobody is waited for but the next client, who wants its result.
+                    idle_since = tokio::time::Instant::now();
+                    continue;
+                }
                 // Without a path no new client can arrive. Whoever connected before that is still served, and then it is over.
                 listener.remove_path();
                 idle_exit = Duration::ZERO;
@@ -113,19 +123,27 @@ pub async fn run(
         }
     }
     listener.remove_path();
-    drop(listener);
+    // The next daemon listens there.
+    drop((listener, tcp));
     sessions.drain(Duration::from_secs(settings.drain)).await
 }
 
 impl Sessions {
     fn new(server: Server, max_sessions: u32) -> Self {
         let (cancel, draining) = (CancellationToken::new(), CancellationToken::new());
-        let socket_gate = Arc::new(Gate::of_socket());
-        Self { server, socket_gate, max_sessions, tasks: JoinSet::new(), started: 0, cancel, draining }
+        let (socket_gate, tcp_places) = (Arc::new(Gate::of_socket()), Arc::new(Semaphore::new(MAX_TCP)));
+        Self { server, socket_gate, tcp_places, max_sessions, tasks: JoinSet::new(), started: 0, cancel, draining }
     }
 
     fn start(&mut self, stream: UnixStream) {
-        let Some((server, cancel, span)) = self.new_session() else { return };
+        let over_tcp = MAX_TCP - self.tcp_places.available_permits();
+        if self.tasks.len() >= self.max_sessions as usize + over_tcp {
+            return tracing::warn!(
+                sessions = self.tasks.len(),
+                "client refused: as many are served as the settings allow"
+            );
+        }
+        let (server, cancel, span) = self.new_session();
         let (gate, draining) = (self.socket_gate.clone(), self.draining.clone());
         let session = async move {
             let counted = server.count_client();
@@ -142,26 +160,24 @@ impl Sessions {
     }
 
     fn start_http(&mut self, stream: TcpStream, gate: Arc<Gate>) {
-        let Some((server, cancel, span)) = self.new_session() else { return };
+        let Ok(place) = self.tcp_places.clone().try_acquire_owned() else {
+            return tracing::warn!(connections = MAX_TCP, "connection over TCP refused: there are as many as may be");
+        };
+        let (server, cancel, span) = self.new_session();
         let draining = self.draining.clone();
         let session = async move {
-            let _counted = server.count_client();
+            let _counted = (server.count_client(), place);
             http::serve(stream, server, gate, draining, cancel).await;
         };
         self.tasks.spawn(session.instrument(span));
     }
 
-    /// Of another client, unless there are too many.
-    fn new_session(&mut self) -> Option<(Server, CancellationToken, Span)> {
-        if self.tasks.len() >= self.max_sessions as usize {
-            tracing::warn!(sessions = self.tasks.len(), "client refused: as many are served as the settings allow");
-            return None;
-        }
+    fn new_session(&mut self) -> (Server, CancellationToken, Span) {
         self.started += 1;
         let span =
             tracing::info_span!("session", session = self.started, client = field::Empty, version = field::Empty);
         let cancel = self.cancel.child_token();
-        Some((self.server.for_client(span.clone(), cancel.clone(), self.draining.clone()), cancel, span))
+        (self.server.for_client(span.clone(), cancel.clone(), self.draining.clone()), cancel, span)
     }
 
     async fn drain(mut self, deadline: Duration) -> End {
@@ -180,10 +196,12 @@ impl Sessions {
         if left == 0 { End::Drained } else { End::Cancelled(left) }
     }
 
+    /// Every session, and what goes on without one.
     async fn all_ended(&mut self) {
         while let Some(result) = self.tasks.join_next().await {
             report(result);
         }
+        self.server.until_idle().await;
     }
 }
 

@@ -12,14 +12,17 @@ use chrono::Utc;
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, DetailedTask, JsonObject, Task, TaskPayload, TaskStatus};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::server::Running;
 use record::Records;
 
-/// Tasks that are known at the same time, ended ones included. Without a place for another one a call is waited for as without tasks.
+/// Tasks that are known at the same time, ended ones included: the oldest of those is forgotten for another one. Where all run, a call
+/// is waited for as without tasks.
 const MAX_TASKS: usize = 256;
+/// The largest result that is kept, in bytes of its JSON.
+const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
 /// How long a task is known from its beginning on.
 const TIME_TO_LIVE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often clients are asked to ask.
@@ -42,6 +45,8 @@ pub struct Settings {
 pub struct Tasks {
     entries: Mutex<HashMap<String, Entry>>,
     records: Records,
+    /// Told whenever one has ended.
+    ended: Notify,
 }
 
 struct Entry {
@@ -70,7 +75,7 @@ impl Tasks {
             }
             entries.insert(known.task.task_id.clone(), Entry::new(known, None));
         }
-        Arc::new(Self { entries: Mutex::new(entries), records })
+        Arc::new(Self { entries: Mutex::new(entries), records, ended: Notify::new() })
     }
 
     /// Makes a task of an execution, known before this returns. Gives the execution back if there are too many.
@@ -87,7 +92,11 @@ impl Tasks {
         {
             let mut entries = self.entries();
             if entries.len() >= MAX_TASKS {
-                return Err(running);
+                let ended = entries.iter().filter(|(_, entry)| entry.known.task.status.is_terminal());
+                let oldest = ended.min_by_key(|(_, entry)| &entry.known.task.created_at).map(|(id, _)| id.clone());
+                let Some(oldest) = oldest else { return Err(running) };
+                entries.remove(&oldest);
+                self.records.remove(&oldest);
             }
             entries.insert(id.clone(), entry);
         }
@@ -98,7 +107,7 @@ impl Tasks {
             this.end(
                 &id,
                 match ended {
-                    Some(Some(result)) => completed(&result),
+                    Some(Some(result)) => completed(result).await,
                     Some(None) => failed(&ErrorData::internal_error(
                         "The execution failed inside the daemon; its log says more.",
                         None,
@@ -140,6 +149,18 @@ impl Tasks {
         self.entries().values().filter(|entry| !entry.known.task.status.is_terminal()).count()
     }
 
+    /// Returns once none runs any more.
+    pub async fn until_none_runs(&self) {
+        loop {
+            // Asked for before the look, so that no end is missed between the two.
+            let ended = self.ended.notified();
+            if self.running() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     fn end(&self, id: &str, payload: TaskPayload) {
         let known = {
             let mut entries = self.entries();
@@ -158,6 +179,7 @@ impl Tasks {
         if let Some(entry) = self.entries().get(id) {
             entry.changes.send_replace(());
         }
+        self.ended.notify_waiters();
     }
 
     fn forget_old(&self) {
@@ -182,10 +204,15 @@ impl Entry {
     }
 }
 
-fn completed(result: &CallToolResult) -> TaskPayload {
-    match object(result) {
-        Some(result) => TaskPayload::Completed { result },
-        None => failed(&ErrorData::internal_error("The result could not be kept.", None)),
+/// Off the event loop, because the result may be large.
+async fn completed(result: CallToolResult) -> TaskPayload {
+    let made = tokio::task::spawn_blocking(move || {
+        let fits = serde_json::to_vec(&result).is_ok_and(|text| text.len() <= MAX_RESULT_BYTES);
+        if fits { object(&result) } else { None }
+    });
+    match made.await {
+        Ok(Some(result)) => TaskPayload::Completed { result },
+        _ => failed(&ErrorData::internal_error("The program has ended, and its result is too large to be kept.", None)),
     }
 }
 

@@ -220,13 +220,19 @@ impl Transport<RoleServer> for SocketTransport {
         &mut self,
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        let queue = self.outbound.queue();
+        let (queue, in_flight) = (self.outbound.queue(), self.in_flight.clone());
+        let answered = outbound::request_of(&message).cloned();
         async move {
+            let Some(queue) = queue else { return Ok(()) };
+            let place = tokio::select! {
+                place = queue.reserve() => place,
+                // Its answer must not wait for a client that does not read, and cancels one request after the other.
+                () = in_flight.until_cancelled(answered) => return Ok(()),
+            };
             // Where the writer has ended the client is gone, and the session is ending too.
-            if let Some(queue) = queue
-                && queue.send(Outgoing::Message(Box::new(message))).await.is_err()
-            {
-                tracing::debug!("answer dropped: the client is gone");
+            match place {
+                Ok(place) => place.send(Outgoing::Message(Box::new(message))),
+                Err(_) => tracing::debug!("answer dropped: the client is gone"),
             }
             Ok(())
         }

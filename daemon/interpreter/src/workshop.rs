@@ -109,8 +109,11 @@ impl Workshop {
 
     /// The installed libraries, name → version; none if that cannot be found out.
     pub async fn libraries(self: &Arc<Self>) -> BTreeMap<String, String> {
-        let found = self.libraries.get_or_try_init(|| probe::libraries(self)).await;
-        found.inspect_err(|error| tracing::warn!(%error, "libraries cannot be listed")).cloned().unwrap_or_default()
+        let find = || async {
+            let found = probe::libraries(self).await;
+            found.inspect_err(|error| tracing::warn!(%error, "libraries cannot be listed")).unwrap_or_default()
+        };
+        self.libraries.get_or_init(find).await.clone()
     }
 
     pub fn count_slot(&self) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::server::conn::http1;
@@ -24,6 +24,8 @@ use super::gate::{Gate, Refusal};
 
 /// Longest wait for a request's head, which is also how long an idle connection is kept.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
+/// Longest wait for the body of a request.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// A request's head, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// The same as for a line on the socket.
@@ -72,6 +74,19 @@ pub async fn serve<R>(
         tracing::debug!(%error, "connection ended");
     }
     gone.cancel();
+}
+
+/// The whole body of a request, within its bounds of size and time.
+pub async fn whole(request: Request<Incoming>) -> Result<Request<Full<Bytes>>, Response<Body>> {
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, MAX_BODY_BYTES).collect()).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(head, Full::new(body.to_bytes()))),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(problem(StatusCode::PAYLOAD_TOO_LARGE, "the request is longer than 16 MiB"))
+        }
+        Ok(Err(_)) => Err(problem(StatusCode::BAD_REQUEST, "the request's body cannot be read")),
+        Err(_) => Err(problem(StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time")),
+    }
 }
 
 /// What holds for MCP, without sessions in both protocol eras.

@@ -3,6 +3,7 @@
 use std::env;
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use subtle::ConstantTimeEq as _;
@@ -35,6 +36,9 @@ impl Token {
     pub fn read(file: Option<&Path>) -> Result<Self, TokenError> {
         let passed_on = || Some(PathBuf::from(env::var_os(CREDENTIALS)?).join(CREDENTIAL)).filter(|path| path.exists());
         let path = file.map(Path::to_owned).or_else(passed_on).ok_or(TokenError::Missing)?;
+        if std::fs::metadata(&path).is_ok_and(|status| status.permissions().mode() & 0o077 != 0) {
+            tracing::warn!(path = %path.display(), "others can read the token: chmod 600");
+        }
         let mut text = String::new();
         let read = File::open(&path).and_then(|file| file.take(2 * MAX_BYTES as u64).read_to_string(&mut text));
         if let Err(source) = read {

@@ -67,8 +67,11 @@ fn read_part(path: PathBuf, offset: u64, length: u64) -> io::Result<Part> {
     if !status.is_file() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
+    if offset >= status.len() {
+        return Ok(Part { bytes, total: status.len() });
+    }
+    file.seek(SeekFrom::Start(offset))?;
     file.take(length).read_to_end(&mut bytes)?;
     Ok(Part { bytes, total: status.len() })
 }
@@ -88,7 +91,9 @@ mod tests {
         let source = Directory(directory.path().to_owned());
         let part = |offset, length| source.read("id", offset, length);
         assert_eq!(part(2, 3).await.unwrap(), Part { bytes: b"234".to_vec(), total: 10 });
-        assert_eq!(part(20, 3).await.unwrap(), Part { bytes: Vec::new(), total: 10 });
+        for beyond in [10, 20, u64::MAX] {
+            assert_eq!(part(beyond, 3).await.unwrap(), Part { bytes: Vec::new(), total: 10 });
+        }
         for id in ["missing", "../id", "", "."] {
             assert!(matches!(source.read(id, 0, 1).await, Err(FileError::Missing(_))), "{id}");
         }

@@ -149,7 +149,8 @@ impl Address {
     pub async fn file(&self, id: &str, offset: u64, length: u64) -> Result<Part, FileError> {
         let unreadable = |error: String| FileError::Unreadable(error);
         let asked = async {
-            let range = format!("bytes={offset}-{}", offset + length.saturating_sub(1));
+            // A range holds at least one byte.
+            let range = format!("bytes={offset}-{}", offset.saturating_add(length.max(1) - 1));
             let request = self.client.get(format!("{}/v1/files/{id}", self.base)).header(RANGE, range);
             let response = request.send().await.map_err(|error| match error.is_connect() {
                 true => FileError::NotReached,
@@ -167,7 +168,8 @@ impl Address {
                 return Ok(Part { bytes: Vec::new(), total });
             }
             let most = usize::try_from(length).unwrap_or(usize::MAX);
-            let (bytes, _) = self.read(response, most).await.map_err(|failure| unreadable(failure.detail()))?;
+            let (mut bytes, _) = self.read(response, most).await.map_err(|failure| unreadable(failure.detail()))?;
+            bytes.truncate(most);
             Ok(Part { bytes, total })
         };
         tokio::time::timeout(FILE_DEADLINE, asked)

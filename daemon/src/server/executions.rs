@@ -8,6 +8,7 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use python_interpreter::wire::{ExecuteRequest, ExecuteResponse};
 use rmcp::model::CallToolResult;
+use tokio::sync::Semaphore;
 use tracing::{Span, field};
 
 use super::waiting::Running;
@@ -25,6 +26,8 @@ pub struct Executions {
     pub recent: Recent,
     pub metrics: Metrics,
     pub turns: Arc<Turns>,
+    /// One picture is looked at at a time.
+    pictures: Arc<Semaphore>,
     begun: AtomicU64,
     /// What tells this daemon's executions from another's.
     prefix: String,
@@ -42,7 +45,15 @@ pub struct Call {
 impl Executions {
     pub fn new(api: InterpreterApi, concurrency: usize) -> Self {
         let (recent, metrics, turns) = (Recent::default(), Metrics::new(), Turns::new(concurrency));
-        Self { api, recent, metrics, turns, begun: AtomicU64::new(0), prefix: format!("{:x}", std::process::id()) }
+        Self {
+            api,
+            recent,
+            metrics,
+            turns,
+            pictures: Arc::new(Semaphore::new(1)),
+            begun: AtomicU64::new(0),
+            prefix: format!("{:x}", std::process::id()),
+        }
     }
 
     /// Runs a call to its end, come what may: none if that failed inside. Dropping the future ends the program, because it closes the
@@ -93,7 +104,7 @@ impl Executions {
         if execution.has_files {
             self.recent.add(execution.response.files.iter());
         }
-        let shown = Shown::of(&execution, &self.api).await;
+        let shown = Shown::of(&execution, &self.api, &self.pictures).await;
         if execution.response.stdout.len() + execution.response.stderr.len() < LARGE_BYTES {
             return execute_python_code::result(execution, shown);
         }

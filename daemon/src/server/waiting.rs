@@ -68,7 +68,8 @@ pub async fn wait(
     if let Some(telling) = telling {
         cancelled.run_until_cancelled(telling).await;
     }
-    waited
+    // Whoever gave up meanwhile wants neither an answer nor a task.
+    if cancelled.is_cancelled() { Waited::Cancelled } else { waited }
 }
 
 /// Goes on although nobody waits for it.

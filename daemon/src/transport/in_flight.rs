@@ -18,6 +18,7 @@ const MAX_REQUESTS: usize = MAX_CALLS + 8;
 pub struct InFlight {
     table: Mutex<Table>,
     pub freed: Notify,
+    cancelled: Notify,
 }
 
 #[derive(Default)]
@@ -82,7 +83,21 @@ impl InFlight {
         table.remove(number);
         drop(table);
         self.freed.notify_one();
+        self.cancelled.notify_waiters();
         Some(NumberOrString::Number(number))
+    }
+
+    /// Returns once the request `inside` wants no answer any more; never for none.
+    pub async fn until_cancelled(&self, inside: Option<RequestId>) {
+        let Some(inside) = inside else { return std::future::pending().await };
+        loop {
+            // Asked for before the look, so that none is missed between the two.
+            let cancelled = self.cancelled.notified();
+            if self.id_of(&inside).is_none() {
+                return;
+            }
+            cancelled.await;
+        }
     }
 
     pub fn is_empty(&self) -> bool {

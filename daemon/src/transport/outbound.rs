@@ -5,7 +5,10 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rmcp::model::{ContentBlock, JsonRpcMessage, NumberOrString, RequestId, ServerJsonRpcMessage, ServerResult};
+use rmcp::model::{
+    ContentBlock, JsonRpcMessage, NumberOrString, RequestId, ResourceContents, ServerJsonRpcMessage, ServerResult,
+    TaskPayload,
+};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -27,6 +30,15 @@ const LARGE_RESULT_BYTES: usize = 256 * 1024;
 pub enum Outgoing {
     Message(Box<ServerJsonRpcMessage>),
     Refusal(Refusal),
+}
+
+/// The request that a message answers.
+pub fn request_of(message: &ServerJsonRpcMessage) -> Option<&RequestId> {
+    match message {
+        JsonRpcMessage::Response(response) => Some(&response.id),
+        JsonRpcMessage::Error(error) => error.id.as_ref(),
+        _ => None,
+    }
 }
 
 impl Outgoing {
@@ -180,8 +192,20 @@ fn name_subscription(message: &mut ServerJsonRpcMessage, id: RequestId) {
 
 fn is_large(message: &ServerJsonRpcMessage) -> bool {
     let JsonRpcMessage::Response(response) = message else { return false };
-    let ServerResult::CallToolResult(result) = &response.result else { return false };
-    result.content.iter().any(|block| matches!(block, ContentBlock::Text(text) if text.text.len() > LARGE_RESULT_BYTES))
+    match &response.result {
+        ServerResult::CallToolResult(result) => result.content.iter().any(|block| match block {
+            ContentBlock::Text(text) => text.text.len() > LARGE_RESULT_BYTES,
+            _ => false,
+        }),
+        ServerResult::ReadResourceResult(result) => result.contents.iter().any(|contents| match contents {
+            ResourceContents::TextResourceContents { text, .. } => text.len() > LARGE_RESULT_BYTES,
+            ResourceContents::BlobResourceContents { blob, .. } => blob.len() > LARGE_RESULT_BYTES,
+            _ => false,
+        }),
+        // It may hold a whole result.
+        ServerResult::GetTaskResult(result) => matches!(result.task.payload, TaskPayload::Completed { .. }),
+        _ => false,
+    }
 }
 
 async fn write(socket: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {

@@ -20,8 +20,17 @@ pub fn keep_tasks(message: &mut Value) -> Result<(), Refused> {
     if message.get("method").and_then(Value::as_str) != Some("subscriptions/listen") {
         return Ok(());
     }
-    let Some(Value::Array(ids)) = message.pointer("/params/notifications/taskIds") else { return Ok(()) };
-    let ids: Vec<Value> = ids.iter().filter(|id| id.is_string()).take(MAX_TASKS).cloned().collect();
+    if let Some(Value::Object(meta)) = message.pointer_mut("/params/_meta") {
+        // Only what is put there below counts.
+        meta.remove(TASK_IDS);
+    }
+    let Some(Value::Array(asked)) = message.pointer("/params/notifications/taskIds") else { return Ok(()) };
+    let mut ids: Vec<Value> = Vec::new();
+    for id in asked.iter().filter(|id| id.is_string()).take(MAX_TASKS) {
+        if !ids.contains(id) {
+            ids.push(id.clone());
+        }
+    }
     let meta = message.pointer("/params/_meta").and_then(Value::as_object);
     let capabilities = meta.and_then(|meta| meta.get(CAPABILITIES));
     if capabilities.is_none_or(|capabilities| capabilities["extensions"].get(EXTENSION).is_none()) {
@@ -53,7 +62,8 @@ mod tests {
 
     #[test]
     fn tasks_are_kept_for_clients_that_know_them() {
-        let mut message = listen(json!({"extensions": {EXTENSION: {}}}), json!(["a", 1, "b"]));
+        let mut message = listen(json!({"extensions": {EXTENSION: {}}}), json!(["a", 1, "b", "a"]));
+        message["params"]["_meta"][TASK_IDS] = json!(["sent by a client"]);
         keep_tasks(&mut message).unwrap();
         assert_eq!(message["params"]["_meta"][TASK_IDS], json!(["a", "b"]));
         let (id, _, data) = keep_tasks(&mut listen(json!({}), json!(["a"]))).unwrap_err();

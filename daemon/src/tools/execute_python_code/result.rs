@@ -1,9 +1,12 @@
 //! What became of a call, as clients get it: structured, the same once more as text for those that read only that, then pictures and
 //! links to files.
 
+use std::sync::Arc;
+
 use python_interpreter::wire::ExecuteResponse;
 use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::INTERPRETER_KEY;
 use crate::interpreter_api::{Execution, FileSource, Outcome};
@@ -26,7 +29,7 @@ pub struct Shown {
 
 impl Shown {
     /// Reads the pictures among the files, as many as fit.
-    pub async fn of(execution: &Execution, files: &dyn FileSource) -> Self {
+    pub async fn of(execution: &Execution, files: &dyn FileSource, turns: &Arc<Semaphore>) -> Self {
         let mut pictures = Vec::new();
         if !execution.has_files {
             return Self { pictures };
@@ -46,7 +49,14 @@ impl Shown {
             }
             // Each has at least its share; what one leaves is for those that follow.
             let share = room / (candidates.len() - place);
-            let fitted = tokio::task::spawn_blocking(move || pictures::fit(&part.bytes, share)).await;
+            // One at a time for all clients, because each takes much memory; and what has begun keeps its turn to its end, although its
+            // caller may have left.
+            let Ok(turn) = turns.clone().acquire_owned().await else { continue };
+            let fit = move || {
+                let _turn = turn;
+                pictures::fit(&part.bytes, share)
+            };
+            let fitted = tokio::task::spawn_blocking(fit).await;
             if let Ok(Some(picture)) = fitted {
                 room -= picture.base64.len();
                 pictures.push(picture);
