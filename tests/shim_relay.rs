@@ -26,16 +26,17 @@ fn passes_bytes_both_ways_unchanged() {
     let mut daemon = accept(&listener);
     let (mut input, mut output) = (shim.0.stdin.take().unwrap(), shim.0.stdout.take().unwrap());
 
-    let sent: Vec<u8> = (0..=255).collect();
+    // A frame goes on once its end is there.
+    let sent: Vec<u8> = (0..=255).chain(*b"\n").collect();
     for _ in 0..3 {
         input.write_all(&sent).unwrap();
-        let mut arrived = [0; 256];
+        let mut arrived = [0; 257];
         daemon.read_exact(&mut arrived).unwrap();
         assert_eq!(arrived[..], sent);
 
         daemon.write_all(&sent).unwrap();
         let arrived = within("the answer", move || {
-            let mut arrived = [0; 256];
+            let mut arrived = [0; 257];
             output.read_exact(&mut arrived).map(|()| (arrived, output)).unwrap()
         });
         output = arrived.1;
@@ -141,8 +142,8 @@ fn restores_the_flags_of_a_pipe_that_it_shares() {
     let mut shim = Running::start(&mut command);
     drop(command);
     let mut daemon = accept(&listener);
-    daemon.write_all(b"x").unwrap();
-    (&client).read_exact(&mut [0]).unwrap();
+    daemon.write_all(b"x\n").unwrap();
+    (&client).read_exact(&mut [0; 2]).unwrap();
     let flags = || rustix::fs::fcntl_getfl(&theirs).unwrap();
     assert!(flags().contains(OFlags::NONBLOCK));
     client.shutdown(Shutdown::Write).unwrap();

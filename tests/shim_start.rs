@@ -7,7 +7,7 @@ mod support;
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     process::{Command, Stdio},
 };
@@ -106,7 +106,8 @@ fn the_daemon_keeps_no_descriptor_of_the_client_and_leaves_no_zombie() {
     until("the wait for the shell", || children(process).is_empty());
     let pid = rustix::process::Pid::from_raw(seen["pid"].as_i64().unwrap() as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    assert_eq!(shim.ended_promptly(), Some(1));
+    drop(shim.0.stdin.take());
+    assert_eq!(shim.ended_promptly(), Some(0));
 }
 
 fn children(process: u32) -> String {
@@ -142,9 +143,9 @@ fn a_running_daemon_is_reached_where_none_is_installed() {
     let home = Home::new();
     let listener = home.listen();
     let mut shim = Running::start(&mut home.shim());
-    drop(accept(&listener));
-    assert_eq!(shim.ended_promptly(), Some(1));
-    assert!(shim.stderr().contains("closed the connection"));
+    let _daemon = accept(&listener);
+    drop(shim.0.stdin.take());
+    assert_eq!((shim.ended().code(), shim.stderr().as_str()), (Some(0), ""));
 }
 
 #[test]
@@ -154,10 +155,16 @@ fn a_daemon_that_fails_at_once_is_reported_with_its_log() {
     fs::write(&program, "#!/bin/sh\necho out of order >&2\nexit 3\n").unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let mut shim = Running::start(home.shim().env("PYTHON_INTERPRETER_MCPD", &program));
-    assert_eq!(shim.ended_promptly(), Some(1));
-    let said = shim.stderr();
-    assert!(said.contains(home.log().to_str().unwrap()), "{said}");
-    until("the log", || fs::read_to_string(home.log()).is_ok_and(|log| log == "out of order\n"));
+    let (mut input, output) = (shim.0.stdin.take().unwrap(), shim.0.stdout.take().unwrap());
+    input.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"initialize\"}\n").unwrap();
+    let said = within("an error", move || {
+        let mut said = String::new();
+        BufReader::new(output).read_line(&mut said).map(|_| said).unwrap()
+    });
+    assert!(said.contains("\"id\":7") && said.contains(home.log().to_str().unwrap()), "{said}");
+    drop(input);
+    assert_eq!(shim.ended_promptly(), Some(0));
+    until("the log", || fs::read_to_string(home.log()).is_ok_and(|log| log.starts_with("out of order\n")));
 }
 
 #[test]

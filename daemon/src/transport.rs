@@ -54,6 +54,7 @@ pub struct SocketTransport {
     outbound: Outbound,
     hang_up: HangUp,
     input: Input,
+    is_draining: bool,
     /// Whether a request has opened the session. Before that rmcp takes a notification for a reason to give up.
     opened: bool,
     session: CancellationToken,
@@ -95,6 +96,7 @@ impl SocketTransport {
             in_flight,
             hang_up: HangUp::new(socket),
             input: Input::Open,
+            is_draining: false,
             opened: false,
             session,
             draining,
@@ -170,7 +172,7 @@ impl SocketTransport {
             () = self.in_flight.freed.notified() => Event::Freed,
             () = self.hang_up.wait(), if !reads => Event::Gone,
             () = self.session.cancelled() => Event::Gone,
-            () = self.draining.cancelled(), if matches!(self.input, Input::Open) => Event::Draining,
+            () = self.draining.cancelled(), if matches!(self.input, Input::Open) && !self.is_draining => Event::Draining,
             () = tokio::time::sleep_until(deadline), if matches!(self.input, Input::Ended(Some(_))) => Event::Gone,
         }
     }
@@ -197,8 +199,14 @@ impl SocketTransport {
                     }
                 }
                 Event::Freed => {}
+                Event::EndOfInput if self.is_draining => self.input = Input::Ended(None),
                 Event::EndOfInput => self.input = Input::Ended(Some(Instant::now() + GRACE)),
-                Event::Draining => self.input = Input::Ended(None),
+                Event::Draining => {
+                    // What has been accepted is worked on to its end, and nothing more is: whoever writes learns of it at once, and
+                    // says it to the next daemon.
+                    self.is_draining = true;
+                    self.frames.stop();
+                }
                 Event::Gone => {
                     // rmcp by itself would let handlers run on for seconds.
                     self.session.cancel();

@@ -5,7 +5,8 @@ use std::{
     env,
     ffi::OsString,
     io::{self, Write as _},
-    path::PathBuf,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -22,8 +23,6 @@ enum ShimError {
     Endpoint(#[from] EndpointError),
     #[error(transparent)]
     Relay(#[from] RelayError),
-    #[error("the daemon closed the connection, {}; then start the client again", endpoint::reason_in(.0.as_deref()))]
-    DaemonClosed(Option<PathBuf>),
 }
 
 fn main() -> ExitCode {
@@ -45,14 +44,20 @@ fn main() -> ExitCode {
 fn serve() -> Result<(), ShimError> {
     let parent = relay::parent();
     let path = endpoint::socket_path(Socket::Mcp)?;
-    // Somebody who listens is reached even where no daemon is installed that could be started.
-    let daemon = match endpoint::connect(&path)? {
-        Some(daemon) => daemon,
-        None => endpoint::connect_or_start(&path, &endpoint::daemon()?)?,
-    };
-    match relay::run(rustix::stdio::stdin(), rustix::stdio::stdout(), daemon, parent)? {
+    let daemon = reach(&path)?;
+    let again =
+        || reach(&path).map_err(|error| format!("The interpreter daemon is gone: {error}. The code was not run."));
+    let why = || endpoint::reason_in(endpoint::daemon_log().as_deref());
+    match relay::run(rustix::stdio::stdin(), rustix::stdio::stdout(), daemon, parent, again, why)? {
         Ended::ClientFinished | Ended::ClientGone | Ended::ParentGone => Ok(()),
-        Ended::DaemonClosed => Err(ShimError::DaemonClosed(endpoint::daemon_log())),
+    }
+}
+
+/// Somebody who listens is reached even where no daemon is installed that could be started.
+fn reach(path: &Path) -> Result<UnixStream, EndpointError> {
+    match endpoint::connect(path)? {
+        Some(daemon) => Ok(daemon),
+        None => endpoint::connect_or_start(path, &endpoint::daemon()?),
     }
 }
 

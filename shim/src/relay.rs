@@ -1,5 +1,5 @@
-//! Carries bytes between the client and the daemon, unchanged, in one thread that waits in `poll`.
-//! Leaves out what the bytes mean, and connecting: it is given everything that it reads and writes.
+//! Carries frames between the client and the daemon, unchanged, in one thread that waits in `poll`; and when the daemon goes, from one
+//! daemon to the next. Leaves out connecting: it is given everything that it reads and writes, and how to get another daemon.
 
 use std::{
     io::{self, Write as _},
@@ -19,11 +19,25 @@ use rustix::{
 };
 
 mod direction;
-use direction::Direction;
+mod session;
+
+use crate::frame::Scanner;
+use direction::{Direction, Frame, Verdict};
+use session::{Session, error};
 
 /// How long the rest may stand still once one side has ended. The daemon closes within about a second of our end of
 /// input; what is then left is a reader that no longer reads.
 const STANDSTILL: Duration = Duration::from_secs(5);
+/// How long a daemon that takes nothing more may go on to answer: longer than it has for that when it is stopped.
+const LAST_ANSWERS: Duration = Duration::from_secs(60);
+/// After a daemon could not be reached, requests are refused for so long before the next try.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A daemon that was about to leave when it was reached has said nothing; so many one after the other are a fault that stays.
+const SILENT_DAEMONS: u32 = 5;
+const GONE: &str = "The interpreter daemon went away before it answered. The code may or may not have run, and it was not sent again; \
+    the next call starts the daemon anew.";
+const CUT: &str =
+    "The interpreter daemon went away while the request was sent to it. The code was not run; send it again.";
 
 /// Which event ended a relay that ended as it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +48,6 @@ pub enum Ended {
     ClientGone,
     /// The process that launched us is gone, whoever else still holds its pipes.
     ParentGone,
-    /// The daemon closed while the client was still there; all that it sent has been delivered.
-    DaemonClosed,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,12 +70,16 @@ pub fn parent() -> Option<OwnedFd> {
     rustix::process::pidfd_open(rustix::process::getppid()?, PidfdFlags::empty()).ok()
 }
 
-/// Relays until one of the [`Ended`] events. `input` and `output` do not block meanwhile where they are pipes or sockets.
+/// Relays until one of the [`Ended`] events. `input` and `output` do not block meanwhile where they are pipes or sockets. When the daemon
+/// is gone and the client has something to say, `reach` is asked for another one, or for the reason why there is none. `why` tells where the
+/// reason is for the end of a daemon.
 pub fn run(
     input: impl AsFd,
     output: impl AsFd,
     daemon: UnixStream,
     parent: Option<OwnedFd>,
+    mut reach: impl FnMut() -> Result<UnixStream, String>,
+    why: impl Fn() -> String,
 ) -> Result<Ended, RelayError> {
     let (input, output) = (input.as_fd(), output.as_fd());
     daemon.set_nonblocking(true).map_err(RelayError::Daemon)?;
@@ -71,44 +87,107 @@ pub fn run(
     let _input_flags = NonBlocking::set(input).map_err(RelayError::Input)?;
     let _output_flags = NonBlocking::set(output).map_err(RelayError::Output)?;
 
-    let mut requests = Direction::default();
-    let mut answers = Direction::default();
+    let mut daemon = Some(daemon);
+    let mut requests = Direction::new();
+    let mut answers = Direction::new();
+    let mut session = Session::default();
+    let mut unreachable: Option<(Instant, String)> = None;
+    // Daemons in a row that have ended without a word.
+    let mut silent = 0;
     let mut said_finished = false;
     let mut standing_since: Option<Instant> = None;
-    let mut waits = WaitSet::default();
     loop {
-        let timeout = standing_since.map(|since| STANDSTILL.saturating_sub(since.elapsed()));
+        let patience = if requests.source_ended() { STANDSTILL } else { LAST_ANSWERS };
+        let timeout = standing_since.map(|since| patience.saturating_sub(since.elapsed()));
         if timeout == Some(Duration::ZERO) {
-            return Ok(outcome(&requests));
+            if requests.source_ended() {
+                return Ok(Ended::ClientFinished);
+            }
+            daemon = None;
         }
 
         // What cannot be used now is left out: a hang-up is always reported and would make the loop spin.
-        waits.clear();
+        let mut waits = WaitSet::default();
         let output_at = waits.add(output, if answers.has_bytes() { PollFlags::OUT } else { PollFlags::empty() });
         let input_at = requests.wants_bytes().then(|| waits.add(input, PollFlags::IN));
         let mut daemon_events = PollFlags::empty();
         daemon_events.set(PollFlags::IN, answers.wants_bytes());
-        daemon_events.set(PollFlags::OUT, requests.has_bytes());
-        let daemon_at = (!daemon_events.is_empty()).then(|| waits.add(daemon.as_fd(), daemon_events));
+        daemon_events.set(PollFlags::OUT, requests.has_bytes() && !requests.is_broken());
+        let daemon_at = daemon
+            .as_ref()
+            .filter(|_| !daemon_events.is_empty())
+            .map(|daemon| waits.add(daemon.as_fd(), daemon_events));
         let parent_at = parent.as_ref().map(|process| waits.add(process.as_fd(), PollFlags::IN));
-        waits.wait(timeout).map_err(RelayError::Wait)?;
+        // Without a daemon, and with something for the next one to do, nothing needs to happen before it is reached.
+        let is_wanted = daemon.is_none() && (requests.has_bytes() || session.is_waiting());
+        let timeout_now = if is_wanted { Some(Duration::ZERO) } else { timeout };
+        waits.wait(timeout_now).map_err(RelayError::Wait)?;
+        let (parent_is_gone, output_events) = (waits.is_ready(parent_at), waits.events(output_at));
+        let (input_is_ready, daemon_is_ready) = (waits.is_ready(input_at), waits.is_ready(daemon_at));
 
-        if waits.is_ready(parent_at) {
+        if parent_is_gone {
             return Ok(Ended::ParentGone);
         }
-        if waits.events(output_at).intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
+        if output_events.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
             return Ok(Ended::ClientGone);
         }
-        if waits.is_ready(input_at) {
-            requests.fill(input).map_err(RelayError::Input)?;
+        if input_is_ready {
+            let mut cut = Vec::new();
+            let ended = |scanner: &Scanner, frame: Frame<'_>| {
+                match (&frame, scanner.id(), scanner.method()) {
+                    (Frame::Cut, Some(id), Some(_)) => cut.extend(error(id, CUT)),
+                    (Frame::Cut, ..) => {}
+                    _ => session.sent(scanner, &frame),
+                }
+                Verdict::PassOn
+            };
+            requests.fill(input, ended).map_err(RelayError::Input)?;
+            answers.insert(&cut);
+            if requests.source_ended() {
+                requests.pass_on_rest();
+            }
         }
-        if waits.is_ready(daemon_at) && answers.wants_bytes() {
-            answers.fill(&daemon).map_err(RelayError::Daemon)?;
+        if let Some(stream) = daemon.as_ref().filter(|_| daemon_is_ready && answers.wants_bytes()) {
+            let ended = |scanner: &_, _: Frame<'_>| match session.received(scanner) {
+                true => Verdict::PassOn,
+                false => Verdict::Drop,
+            };
+            if answers.fill(stream, ended).map_err(RelayError::Daemon)? > 0 {
+                silent = 0;
+            }
+        }
+
+        if daemon.is_none() && (requests.has_bytes() || session.is_waiting()) {
+            let tried = unreachable.take().filter(|(when, _)| when.elapsed() < PAUSE);
+            let reached = match tried {
+                Some((when, reason)) => Err((when, reason)),
+                None => reach().map_err(|reason| (Instant::now(), reason)),
+            };
+            match reached {
+                Ok(stream) => {
+                    stream.set_nonblocking(true).map_err(RelayError::Daemon)?;
+                    let waiting: Vec<Vec<u8>> = requests.waiting().map(<[u8]>::to_vec).collect();
+                    let (again, news) = session.renewed(|text| waiting.iter().any(|waiting| waiting == text));
+                    requests.precede(&again);
+                    answers.insert(news);
+                    (daemon, said_finished) = (Some(stream), false);
+                }
+                Err((when, reason)) => {
+                    for id in session.given_up() {
+                        answers.insert(&error(&id, &reason));
+                    }
+                    requests.clear();
+                    unreachable = Some((when, reason));
+                }
+            }
         }
 
         // Tried without asking `poll` first: usually there is room, and a round is saved.
-        let sent = requests.drain(|bytes| (&daemon).write(bytes)).map_err(RelayError::Daemon)?;
-        let delivered = answers
+        let mut passed = 0;
+        if let Some(mut daemon) = daemon.as_ref().filter(|_| !requests.is_broken()) {
+            passed += requests.drain(|bytes| daemon.write(bytes)).map_err(RelayError::Daemon)?;
+        }
+        passed += answers
             .drain(|bytes| rustix::io::write(output, bytes).map_err(io::Error::from))
             .map_err(RelayError::Output)?;
         if answers.is_broken() {
@@ -117,31 +196,43 @@ pub fn run(
         if requests.is_finished() && !said_finished {
             said_finished = true;
             // Fails only when the daemon has gone, which the next read reports.
-            let _ = daemon.shutdown(Shutdown::Write);
+            let _ = daemon.as_ref().map(|daemon| daemon.shutdown(Shutdown::Write));
         }
-        if answers.is_finished() {
-            return Ok(outcome(&requests));
+        if answers.source_ended() || daemon.is_none() {
+            if requests.source_ended() {
+                answers.pass_on_rest();
+                if answers.is_finished() || daemon.is_none() && !answers.has_bytes() {
+                    return Ok(Ended::ClientFinished);
+                }
+            } else if daemon.take().is_some() || timeout == Some(Duration::ZERO) {
+                silent += 1;
+                if silent > SILENT_DAEMONS {
+                    let reason = format!(
+                        "The interpreter daemon ended without a word, {}. The code may or may not have run.",
+                        why()
+                    );
+                    unreachable = Some((Instant::now(), reason));
+                }
+                requests.change_sink();
+                answers.change_source();
+                for id in session.lost(requests.waiting()) {
+                    answers.insert(&error(&id, GONE));
+                }
+                standing_since = None;
+            }
         }
-        let ending = requests.source_ended() || answers.source_ended() || requests.is_broken();
-        if ending && (standing_since.is_none() || sent + delivered > 0) {
+        let ending = requests.source_ended() || requests.is_broken();
+        if ending && (standing_since.is_none() || passed > 0) {
             standing_since = Some(Instant::now());
         }
     }
 }
 
-fn outcome(requests: &Direction) -> Ended {
-    if requests.source_ended() { Ended::ClientFinished } else { Ended::DaemonClosed }
-}
-
-/// The descriptors of one round of `poll`, kept from round to round so that none allocates.
+/// The descriptors of one round of `poll`.
 #[derive(Default)]
 struct WaitSet<'fd>(Vec<PollFd<'fd>>);
 
 impl<'fd> WaitSet<'fd> {
-    fn clear(&mut self) {
-        self.0.clear();
-    }
-
     fn add(&mut self, descriptor: BorrowedFd<'fd>, events: PollFlags) -> usize {
         self.0.push(PollFd::from_borrowed_fd(descriptor, events));
         self.0.len() - 1

@@ -41,6 +41,13 @@ impl RawClient {
         self.request("tools/call", &call)
     }
 
+    /// The result of a call, or its error where it has none.
+    pub fn try_call(&mut self, program: &str) -> Result<Value, Value> {
+        let call = json!({"name": "execute_python_code", "arguments": {"source_code": program}});
+        let mut answer = self.answer_to("tools/call", &call);
+        if answer["error"].is_null() { Ok(answer["result"].take()) } else { Err(answer["error"].take()) }
+    }
+
     fn initialize(&mut self) {
         let client = json!({"name": "raw-client", "version": "1.0.0"});
         let version = "2025-11-25";
@@ -55,6 +62,13 @@ impl RawClient {
     }
 
     fn request(&mut self, method: &str, params: &Value) -> Value {
+        let mut answer = self.answer_to(method, params);
+        let result = answer["result"].take();
+        assert!(result.is_object(), "{method}: {answer}");
+        result
+    }
+
+    fn answer_to(&mut self, method: &str, params: &Value) -> Value {
         self.requests += 1;
         self.send(&json!({"jsonrpc": "2.0", "id": self.requests, "method": method, "params": params}));
         let (mut line, mut answer) = (String::new(), Value::Null);
@@ -65,9 +79,7 @@ impl RawClient {
             answer = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{method}: {error}: {line:?}"));
         }
         assert_eq!(answer["id"], self.requests, "{line}");
-        let result = answer["result"].take();
-        assert!(result.is_object(), "{method}: {line}");
-        result
+        answer
     }
 
     fn send(&mut self, message: &Value) {

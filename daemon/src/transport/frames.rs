@@ -31,11 +31,12 @@ pub struct Frames {
     searched: usize,
     /// Set while a line that is too long passes by: its bytes are scanned for the id and forgotten.
     too_long: Option<Scanner>,
+    is_stopped: bool,
 }
 
 impl Frames {
     pub fn new(socket: Arc<UnixStream>) -> Self {
-        Self { socket, buffer: Vec::new(), start: 0, searched: 0, too_long: None }
+        Self { socket, buffer: Vec::new(), start: 0, searched: 0, too_long: None, is_stopped: false }
     }
 
     /// The next frame, or none once the client has shut down its side. A last line without an end still counts.
@@ -49,12 +50,20 @@ impl Frames {
             // Room is made only now, so that an idle session holds no buffer.
             self.make_room();
             match self.socket.try_read_buf(&mut self.buffer) {
+                Ok(0) if self.is_stopped => return Ok(None),
                 Ok(0) => return Ok(self.rest()),
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Accepts nothing more. What has been accepted can still be read; of a last line only a part may be there, which then is none.
+    pub fn stop(&mut self) {
+        // Fails only where the client is gone.
+        let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Read);
+        self.is_stopped = true;
     }
 
     fn cut(&mut self) -> io::Result<Option<Frame>> {

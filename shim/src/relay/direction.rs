@@ -1,5 +1,8 @@
 //! One direction of the relay: a source, a fixed buffer, a sink. Leaves out who they are and when they are ready.
-//! The buffer bounds what is in flight: while it is full nothing is read, so the writer at the source waits.
+//!
+//! The buffer bounds what is in flight: while it is full nothing is read, so the writer at the source waits. A frame goes on only once
+//! its end is there, so that a sink never gets a part of one whose source dies; only of a frame that is longer than the buffer the
+//! beginning goes ahead.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -7,39 +10,67 @@ use std::os::fd::AsFd;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
+use crate::frame::Scanner;
+
 /// As much as a pipe holds by default, so that one read empties it.
 const CAPACITY: usize = 64 * 1024;
 
+#[derive(Default)]
 pub(super) struct Direction {
     /// Has room for `CAPACITY` bytes, of which none is touched before it is needed: a shim waits most of its life.
     buffer: Vec<u8>,
     /// Up to where it has been passed on.
     start: usize,
+    /// Up to where it may be passed on.
+    ready: usize,
+    /// Of a frame that is longer than the buffer and whose end has not come.
+    long: Option<Scanner>,
+    /// The beginning of that frame is lost, and with it the rest.
+    discards: bool,
+    /// What was passed on last is not the end of a frame.
+    is_within_frame: bool,
     source_ended: bool,
     broken: bool,
 }
 
-impl Default for Direction {
-    fn default() -> Self {
-        Self { buffer: Vec::with_capacity(CAPACITY), start: 0, source_ended: false, broken: false }
-    }
+/// A frame that has ended.
+pub(super) enum Frame<'a> {
+    /// It fits into the buffer, and nothing of it has been passed on.
+    Whole(&'a [u8]),
+    /// All of it has been passed on, or may be.
+    Long,
+    /// Its sink has gone before all of it was there: nobody gets it.
+    Cut,
+}
+
+/// What becomes of a frame that is whole.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    PassOn,
+    /// Nobody gets it.
+    Drop,
 }
 
 impl Direction {
+    pub fn new() -> Self {
+        Self { buffer: Vec::with_capacity(CAPACITY), ..Self::default() }
+    }
+
     /// Whether to read: the source may have more, somebody takes it, and a worthwhile piece of the buffer is free.
     pub fn wants_bytes(&self) -> bool {
         !self.source_ended && !self.broken && (self.buffer.len() < CAPACITY || self.start >= CAPACITY / 2)
     }
 
+    /// Whether something can be passed on.
     pub fn has_bytes(&self) -> bool {
-        self.start < self.buffer.len()
+        self.start < self.ready
     }
 
     pub fn source_ended(&self) -> bool {
         self.source_ended
     }
 
-    /// The sink takes no more; what was buffered is gone.
+    /// The sink takes no more; what was buffered for it is gone.
     pub fn is_broken(&self) -> bool {
         self.broken
     }
@@ -49,46 +80,129 @@ impl Direction {
         self.source_ended && !self.has_bytes()
     }
 
-    /// One read into the free part of the buffer.
-    pub fn fill(&mut self, source: impl AsFd) -> io::Result<()> {
+    /// One read into the free part of the buffer; how many bytes came. `ended` is told of each frame that has ended, and says what becomes
+    /// of it.
+    pub fn fill(&mut self, source: impl AsFd, ended: impl FnMut(&Scanner, Frame<'_>) -> Verdict) -> io::Result<usize> {
         if self.buffer.len() >= CAPACITY {
             self.buffer.drain(..self.start);
+            self.ready -= self.start;
             self.start = 0;
         }
-        match rustix::io::read(source, spare_capacity(&mut self.buffer)) {
-            Ok(0) => self.source_ended = true,
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+        let count = match rustix::io::read(source, spare_capacity(&mut self.buffer)) {
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(0),
             // A peer that closed with unread bytes resets the socket, after what it had sent has been read.
-            Err(Errno::CONNRESET) => self.source_ended = true,
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
+            Err(Errno::CONNRESET) => 0,
+            read => read?,
+        };
+        self.source_ended |= count == 0;
+        self.look_for_frames(ended);
+        Ok(count)
     }
 
-    /// One write of what is buffered, if anything is. Returns how many bytes went.
+    fn look_for_frames(&mut self, mut ended: impl FnMut(&Scanner, Frame<'_>) -> Verdict) {
+        while let Some(length) = self.buffer[self.ready..].iter().position(|byte| *byte == b'\n') {
+            let end = self.ready + length + 1;
+            let text = &self.buffer[self.ready..end];
+            if let Some(mut scanner) = self.long.take() {
+                scanner.push(text);
+                if std::mem::take(&mut self.discards) {
+                    self.buffer.drain(self.ready..end);
+                    ended(&scanner, Frame::Cut);
+                } else {
+                    self.ready = end;
+                    ended(&scanner, Frame::Long);
+                }
+                continue;
+            }
+            let mut scanner = Scanner::default();
+            scanner.push(text);
+            match ended(&scanner, Frame::Whole(text)) {
+                Verdict::PassOn => self.ready = end,
+                Verdict::Drop => drop(self.buffer.drain(self.ready..end)),
+            }
+        }
+        if self.long.is_some() || self.start == 0 && self.buffer.len() >= CAPACITY {
+            self.long.get_or_insert_default().push(&self.buffer[self.ready..]);
+            match self.discards {
+                true => self.buffer.truncate(self.ready),
+                false => self.ready = self.buffer.len(),
+            }
+        }
+    }
+
+    /// What is there of a frame that has not ended goes on as it is: its source says no more.
+    pub fn pass_on_rest(&mut self) {
+        self.ready = self.buffer.len();
+    }
+
+    /// One write of what may be passed on, if anything may. Returns how many bytes went.
     pub fn drain(&mut self, write: impl FnOnce(&[u8]) -> io::Result<usize>) -> io::Result<usize> {
         if !self.has_bytes() {
             return Ok(0);
         }
-        let count = match write(&self.buffer[self.start..]) {
+        let count = match write(&self.buffer[self.start..self.ready]) {
             Ok(count) => count,
-            Err(error) if is_for_later(&error) => 0,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 self.broken = true;
-                self.start = self.buffer.len();
                 0
             }
             Err(error) => return Err(error),
         };
         self.start += count;
+        if count > 0 {
+            self.is_within_frame = self.buffer[self.start - 1] != b'\n';
+        }
         if self.start == self.buffer.len() {
             self.buffer.clear();
-            self.start = 0;
+            (self.start, self.ready) = (0, 0);
         }
         Ok(count)
     }
-}
 
-fn is_for_later(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+    /// Puts a frame of our own where the next one would begin, as soon as what may be passed on has been.
+    pub fn insert(&mut self, frame: &[u8]) {
+        self.buffer.splice(self.ready..self.ready, frame.iter().copied());
+        self.ready += frame.len();
+    }
+
+    /// The sink has gone, and another will take its place: what of a frame had been passed on already is no use without the rest, nor is
+    /// the rest. Frames that are whole stay.
+    pub fn change_sink(&mut self) {
+        if std::mem::take(&mut self.is_within_frame) {
+            let rest = &self.buffer[self.start..self.ready];
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            self.discards = end.is_none() && self.long.is_some();
+            self.start += end.map_or(rest.len(), |end| end + 1);
+        }
+        self.broken = false;
+    }
+
+    /// The source has gone, and another will take its place: what it had not finished is dropped, and a frame of which a part went ahead
+    /// is ended.
+    pub fn change_source(&mut self) {
+        self.buffer.truncate(self.ready);
+        if self.long.take().is_some() {
+            self.insert(b"\n");
+        }
+        self.source_ended = false;
+    }
+
+    /// The frames that wait to be passed on.
+    pub fn waiting(&self) -> impl Iterator<Item = &[u8]> {
+        self.buffer[self.start..self.ready].split_inclusive(|byte| *byte == b'\n')
+    }
+
+    /// Puts frames of our own before those that wait.
+    pub fn precede(&mut self, frames: &[u8]) {
+        self.buffer.splice(self.start..self.start, frames.iter().copied());
+        self.ready += frames.len();
+    }
+
+    /// Drops what waits to be passed on.
+    pub fn clear(&mut self) {
+        self.buffer.drain(..self.ready);
+        (self.start, self.ready) = (0, 0);
+        self.discards = self.long.is_some();
+    }
 }
