@@ -92,7 +92,7 @@ impl Drop for Interpreter {
 
 /// What the processes beside the program in `directory` said last.
 pub fn show_logs(directory: &Path) {
-    for name in ["light", "heavy", "daemon", "fastmcp"] {
+    for name in ["light", "leak", "heavy", "daemon", "fastmcp"] {
         let Ok(log) = fs::read_to_string(directory.join(name).join("log")) else { continue };
         let lines: Vec<_> = log.lines().collect();
         eprintln!("{name}: {}", lines[lines.len().saturating_sub(TAIL)..].join("\n"));

@@ -1,16 +1,17 @@
-//! What grows with the number of executions: nothing should.
+//! What grows with the number of executions: nothing should. Measured with an interpreter of its own, which keeps the same number of
+//! children waiting whatever comes.
 
 use std::fs;
 use std::path::Path;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::{Map, json};
 
 use crate::connection::Program;
 use crate::interpreter::Interpreter;
-use crate::processes::{self, IDLE};
+use crate::processes::{self, Process};
 use crate::report::{Report, at_most};
 use crate::rounds::Rounds;
 use crate::user::as_user;
@@ -22,16 +23,23 @@ const CONNECTIONS: usize = 2;
 const COLD: usize = 50;
 /// What memory may differ by without anything being lost.
 const NOISE_KB: i64 = 1024;
+/// With so many programs at the same time, as many children wait, however many calls came at once and however long ago.
+const CONCURRENCY: &str = "2";
+/// The interpreter, its spawner's two, the zygote, and two in each of two slots.
+const PROCESSES: usize = 8;
+/// Longest wait for that to be all there is: then what is left over is counted with the rest.
+const REST: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(200);
 
 type Counts = Vec<(&'static str, Result<i64>)>;
 
-pub fn measure(interpreter: &Interpreter, rounds: Rounds, report: &mut Report) -> Result<()> {
-    as_user(|| execute(interpreter, Rounds { most: WARM_UP, ..rounds }))?;
-    thread::sleep(IDLE);
-    let before = count(interpreter)?;
-    let executions = as_user(|| execute(interpreter, rounds))?;
-    thread::sleep(IDLE);
-    let after = count(interpreter)?;
+pub fn measure(program: &Path, rounds: Rounds, report: &mut Report) -> Result<()> {
+    let settings = [("PYTHON_INTERPRETER_MCP_CONCURRENCY", CONCURRENCY.as_ref())];
+    let interpreter = as_user(|| Interpreter::start(program, "leak", &settings))?;
+    as_user(|| execute(&interpreter, Rounds { most: WARM_UP, ..rounds }))?;
+    let before = count_at_rest(&interpreter)?;
+    let executions = as_user(|| execute(&interpreter, rounds))?;
+    let after = count_at_rest(&interpreter)?;
 
     let (mut grown, mut details, mut figures) = (0, vec![format!("{executions} executions")], Map::new());
     for ((name, before), (_, after)) in before.into_iter().zip(after) {
@@ -73,22 +81,38 @@ fn execute(interpreter: &Interpreter, rounds: Rounds) -> Result<usize> {
     })
 }
 
-fn count(interpreter: &Interpreter) -> Result<Counts> {
-    let tree = processes::tree(interpreter.id())?;
-    let lasting = processes::lasting(&tree);
+/// Counts when as many children wait as always do, none is on its way or another Python about to take over, and a second count
+/// finds the same.
+fn count_at_rest(interpreter: &Interpreter) -> Result<Counts> {
+    let deadline = Instant::now() + REST;
+    let mut last = Vec::new();
+    loop {
+        let tree = processes::tree(interpreter.id())?;
+        let counts = count(interpreter, &tree);
+        let known: Vec<_> = counts.iter().map(|(_, count)| count.as_ref().ok().copied()).collect();
+        if (tree.len() == PROCESSES && known == last) || Instant::now() > deadline {
+            return Ok(counts);
+        }
+        last = known;
+        thread::sleep(PAUSE);
+    }
+}
+
+fn count(interpreter: &Interpreter, tree: &[Process]) -> Counts {
+    let lasting = processes::lasting(tree);
     let sum = |of: &dyn Fn(u32) -> Result<u64>| -> Result<i64> {
         Ok(lasting.iter().map(|id| of(*id)).sum::<Result<u64>>()?.cast_signed())
     };
     let descriptors = |id| Ok(entries(format!("/proc/{id}/fd"))?);
     let mounts = |id| Ok(fs::read_to_string(format!("/proc/{id}/mountinfo"))?.lines().count() as u64);
-    Ok(vec![
-        ("memory_kb", sum(&|id| processes::memory_kb(id, &["Pss:"]))),
+    vec![
+        ("memory_kb", sum(&processes::own_memory_kb)),
         ("descriptors", sum(&descriptors)),
         ("mounts", sum(&mounts)),
         ("cgroups", cgroups(interpreter.id())),
         ("files", below(&interpreter.home, false)),
         ("processes", Ok(tree.len() as i64)),
-    ])
+    ]
 }
 
 /// Those below the interpreter's own. The hierarchy's root has those of others below it.

@@ -175,7 +175,8 @@ fn measure_light(program: &Path, effort: &Effort, report: &mut Report) -> Result
 
     eprintln!("memory and leaks …");
     processes::measure_idle(interpreter.id(), report)?;
-    leak::measure(&interpreter, effort.leak, report)
+    drop(interpreter);
+    leak::measure(program, effort.leak, report)
 }
 
 /// What a program that imports much costs where its modules are loaded ahead, against a Python that loads them.

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::report::{Report, at_most};
 
 /// After this nothing is on its way any more.
-pub const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A process that lives.
 #[derive(Debug)]
@@ -76,6 +76,13 @@ pub fn memory_kb(id: u32, lines: &[&str]) -> Result<u64> {
         lines.contains(&name).then(|| size.trim().trim_end_matches(" kB").parse::<u64>().ok())?
     });
     Ok(sizes.sum())
+}
+
+/// What a process's own data takes, counted whole, with whomever it is shared.
+pub fn own_memory_kb(id: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let size = status.lines().find_map(|line| line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?.parse().ok());
+    size.context("the kernel does not tell of its memory")
 }
 
 fn read(id: u32) -> Option<Process> {

@@ -62,8 +62,8 @@ def begin(job):
     names = vars(main)
     names["__file__"] = path
     names["__loader__"] = type(names["__loader__"])("__main__", path)
-    if not aside:
-        own = own_names()
+    # The names are looked at one by one only if they must be: a look at one copies the page that it lies on.
+    if not aside and (own := own_names() & PACKAGES):
         for name in [name for name in ahead if name.partition(".")[0] in own]:
             sys.modules.pop(name, None)
     module, main = main, None
@@ -121,6 +121,7 @@ load(preload)
 main = None
 IMPORTED = [module for name, module in sys.modules.items() if name != "__main__"]
 ahead = {name: module for name, module in sys.modules.items() if name not in AT_THE_START}
+PACKAGES = {name.partition(".")[0] for name in ahead}
 aside = {}
 if len(ahead) <= FEW:
     aside = ahead

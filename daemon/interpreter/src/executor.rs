@@ -116,6 +116,8 @@ impl Executor {
             self.pool.discard(&taken.slot.workshop);
         }
         let executed = executed?;
+        // Nothing runs in the slot any more. What is left to do, as to let go of it and to build another, is done after the answer.
+        tokio::spawn(async move { drop(taken) });
         tracing::info!(
             exit_code = executed.response.exit_code,
             outcome = executed.outcome.as_str(),

@@ -99,6 +99,7 @@ unsafe extern "C" {
     fn fork() -> c_int;
     fn getpid() -> c_int;
     fn kill(process: c_int, signal: c_int) -> c_int;
+    fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int;
     fn open(path: *const c_char, flags: c_int, ...) -> c_int;
     fn poll(list: *mut Poll, count: c_ulong, milliseconds: c_int) -> c_int;
     fn prctl(operation: c_int, ...) -> c_int;
@@ -180,6 +181,17 @@ pub fn fork_process() -> Result<c_int, Errno> {
 pub fn own_process_id() -> c_int {
     // SAFETY: takes nothing.
     unsafe { getpid() }
+}
+
+/// Gathers in large pages what private memory there is between two addresses, where it is dense and the kernel can (from Linux 6.1).
+pub fn gather_memory(from: usize, to: usize) {
+    const MADV_COLLAPSE: c_int = 25;
+    const LARGE: usize = 2 << 20;
+    // One at a time: the first place that holds nothing would end the rest.
+    for place in (from.next_multiple_of(LARGE)..to).step_by(LARGE).filter(|place| to - place >= LARGE) {
+        // SAFETY: what is there stays as it is; where there is no memory, it is an error.
+        unsafe { madvise(place as *mut c_void, LARGE, MADV_COLLAPSE) };
+    }
 }
 
 pub fn signal_process(process: c_int, signal: c_int) {

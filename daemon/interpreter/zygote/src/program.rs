@@ -46,9 +46,9 @@ impl Runner {
     /// What a program's beginning and end change of the zygote's memory is copied for this process now, and not in a program's time.
     fn rehearse(&self) -> bool {
         let ran = succeeded(&self.prepare.call()) && {
-            let module = python::main_module();
+            let module = self.begin.call_with(&python::bytes(c"rehearsal.py".to_bytes_with_nul()));
             let stream = kernel::open_stream(REHEARSAL);
-            !stream.is_null() && python::run_file(stream, REHEARSAL, &module)
+            succeeded(&module) && !stream.is_null() && python::run_file(stream, REHEARSAL, &module)
         };
         self.imported.let_go_of_others(&self.collector);
         ran && flush_streams()

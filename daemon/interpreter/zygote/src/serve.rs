@@ -52,8 +52,31 @@ fn start() -> Result<Zygote, Refused> {
     let own_pid_namespace = kernel::open_read_only(c"/proc/self/ns/pid").map_err(refused("open the pid namespace"))?;
     let ends = kernel::child_ends().map_err(refused("watch children"))?;
     python::leave_all_frames();
+    gather_memory();
     kernel::send_message(SOCKET, b"ready").map_err(refused("report"))?;
     Ok(Zygote { confinement, runner, own_pid_namespace, ends, living: Vec::new() })
+}
+
+/// Has few large pages hold the memory, in place of many small ones: the kernel goes through all of them whenever a child is
+/// forked, and again when it ends. What a child changes is copied in small pages all the same.
+fn gather_memory() {
+    let Ok(list) = kernel::open_read_only(c"/proc/self/maps") else { return };
+    let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(length @ 1..) = kernel::read_into(list, &mut buffer) {
+        text.extend_from_slice(&buffer[..length]);
+    }
+    kernel::close_descriptor(list);
+    let lines = text.split(|byte| *byte == b'\n').filter_map(|line| core::str::from_utf8(line).ok());
+    lines.filter_map(own_memory).for_each(|(from, to)| kernel::gather_memory(from, to));
+}
+
+/// The bounds of memory without a file that can be written: "from-to rights offset device inode".
+fn own_memory(line: &str) -> Option<(usize, usize)> {
+    let mut fields = line.split_ascii_whitespace();
+    let (from, to) = fields.next()?.split_once('-')?;
+    let is_own = fields.next()? == "rw-p" && fields.nth(2)? == "0";
+    let number = |text| usize::from_str_radix(text, 16).ok();
+    is_own.then_some((number(from)?, number(to)?))
 }
 
 impl Zygote {
