@@ -9,7 +9,7 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::fd::AsFd as _,
-    os::unix::net::UnixStream,
+    os::unix::net::{UnixListener, UnixStream},
     process::{ChildStdin, ChildStdout},
 };
 
@@ -45,6 +45,15 @@ impl Client {
     }
 }
 
+/// A client whose shim has reached a daemon, which is played by the test.
+fn connected() -> (Home, UnixListener, Client, UnixStream) {
+    let home = Home::new();
+    let listener = home.listen();
+    let client = Client::launch(&home);
+    let daemon = accept(&listener);
+    (home, listener, client, daemon)
+}
+
 fn request(id: impl Into<Value>, method: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": id.into(), "method": method, "params": {}})
 }
@@ -65,10 +74,7 @@ fn say(mut daemon: &UnixStream, frame: &Value) {
 
 #[test]
 fn whoever_waits_gets_an_error_and_the_next_request_another_daemon() {
-    let home = Home::new();
-    let listener = home.listen();
-    let mut client = Client::launch(&home);
-    let daemon = accept(&listener);
+    let (_home, listener, mut client, daemon) = connected();
     let mut next = frames(&daemon);
     for id in [json!(1), json!("1"), json!(2), json!(3)] {
         client.send(&request(id.clone(), "tools/call"));
@@ -95,10 +101,7 @@ fn whoever_waits_gets_an_error_and_the_next_request_another_daemon() {
 
 #[test]
 fn a_handshake_is_repeated_and_the_client_told_once_that_lists_may_differ() {
-    let home = Home::new();
-    let listener = home.listen();
-    let mut client = Client::launch(&home);
-    let daemon = accept(&listener);
+    let (_home, listener, mut client, daemon) = connected();
     let mut next = frames(&daemon);
     let (hello, ready) = (request("h", "initialize"), json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
     client.send(&hello);
@@ -123,10 +126,7 @@ fn a_handshake_is_repeated_and_the_client_told_once_that_lists_may_differ() {
 
 #[test]
 fn a_handshake_that_was_not_answered_is_made_with_the_next_daemon() {
-    let home = Home::new();
-    let listener = home.listen();
-    let mut client = Client::launch(&home);
-    let daemon = accept(&listener);
+    let (_home, listener, mut client, daemon) = connected();
     client.send(&request(0, "initialize"));
     assert_eq!(frames(&daemon)(), request(0, "initialize"));
     drop(daemon);
@@ -139,10 +139,7 @@ fn a_handshake_that_was_not_answered_is_made_with_the_next_daemon() {
 
 #[test]
 fn a_frame_that_was_cut_is_answered_and_the_next_one_is_whole() {
-    let home = Home::new();
-    let listener = home.listen();
-    let mut client = Client::launch(&home);
-    let daemon = accept(&listener);
+    let (_home, listener, mut client, daemon) = connected();
     // Longer than the socket and the relay hold together, so that its end is not there when the daemon dies.
     let long =
         json!({"jsonrpc": "2.0", "method": "tools/call", "params": {"code": "x".repeat(4 << 20)}, "id": 5}).to_string();
@@ -160,10 +157,7 @@ fn a_frame_that_was_cut_is_answered_and_the_next_one_is_whole() {
 
 #[test]
 fn without_another_daemon_requests_are_refused_and_the_shim_stays() {
-    let home = Home::new();
-    let listener = home.listen();
-    let mut client = Client::launch(&home);
-    let daemon = accept(&listener);
+    let (home, listener, mut client, daemon) = connected();
     client.send(&request(1, "ping"));
     frames(&daemon)();
     drop(listener);

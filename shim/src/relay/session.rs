@@ -1,10 +1,12 @@
 //! What a client still waits for, and what another daemon has to be told before it can go on for it: remembered while the frames pass.
 
+use std::collections::VecDeque;
+
 use super::direction::Frame;
 use crate::frame::Scanner;
 
-/// Requests that are remembered as unanswered. The daemon works on fewer, and reads few more ahead.
-const MAX_UNANSWERED: usize = 1024;
+/// Requests that are remembered as unanswered: more than the relay, the socket and the daemon hold together, however short they are.
+const MAX_UNANSWERED: usize = 16 * 1024;
 const INITIALIZE: &str = "initialize";
 const INITIALIZED: &str = "notifications/initialized";
 const CANCELLED: &str = "notifications/cancelled";
@@ -16,7 +18,7 @@ type Id = Vec<u8>;
 
 #[derive(Default)]
 pub(super) struct Session {
-    unanswered: Vec<Id>,
+    unanswered: VecDeque<Id>,
     /// The handshake of the legacy era, as the client sent it.
     initialize: Option<(Id, Vec<u8>)>,
     initialized: Option<Vec<u8>>,
@@ -36,9 +38,9 @@ impl Session {
         match (frame.id(), frame.method()) {
             (Some(id), Some(method)) => {
                 if self.unanswered.len() == MAX_UNANSWERED {
-                    self.unanswered.remove(0);
+                    self.unanswered.pop_front();
                 }
-                self.unanswered.push(id.to_vec());
+                self.unanswered.push_back(id.to_vec());
                 if let (INITIALIZE, Some(text)) = (method, text) {
                     self.initialize = Some((id.to_vec(), text.to_vec()));
                     (self.initialized, self.is_open) = (None, false);
@@ -73,23 +75,23 @@ impl Session {
         let mut kept: Vec<Id> = waiting.filter_map(|text| Some(scanned(text).id()?.to_vec())).collect();
         // A handshake that was not answered is simply made with the next daemon.
         kept.extend(self.initialize.iter().filter(|_| !self.is_open).map(|(id, _)| id.clone()));
-        let (kept, lost) = std::mem::take(&mut self.unanswered).into_iter().partition(|id| kept.contains(id));
-        self.unanswered = kept;
+        let (kept, lost): (Vec<_>, _) = self.given_up().into_iter().partition(|id| kept.contains(id));
+        self.unanswered = kept.into();
         lost
     }
 
     /// What a new daemon is told first, and then the client. `is_waiting` says whether a frame has not been sent yet.
     pub fn renewed(&mut self, is_waiting: impl Fn(&[u8]) -> bool) -> (Vec<u8>, &'static [u8]) {
-        let Some((id, initialize)) = self.initialize.as_ref().filter(|(_, text)| !is_waiting(text)) else {
-            return (Vec::new(), b"");
-        };
-        let mut frames = initialize.clone();
+        let Some((id, initialize)) = &self.initialize else { return (Vec::new(), b"") };
+        // It is there already if the client has just sent it, or if a daemon before this one ended without taking it.
+        let is_there = is_waiting(initialize);
+        let mut frames = if is_there { Vec::new() } else { initialize.clone() };
         if !self.is_open {
             return (frames, b"");
         }
         self.repeated = Some(id.clone());
         frames.extend(self.initialized.iter().filter(|text| !is_waiting(text)).flatten());
-        (frames, LISTS_CHANGED)
+        (frames, if is_there { b"" } else { LISTS_CHANGED })
     }
 
     /// Whether the client waits for something that another daemon could still do.
@@ -99,7 +101,7 @@ impl Session {
 
     /// There is no other daemon: what the client waits for in vain.
     pub fn given_up(&mut self) -> Vec<Id> {
-        std::mem::take(&mut self.unanswered)
+        std::mem::take(&mut self.unanswered).into()
     }
 
     fn forget(&mut self, id: &[u8]) {
@@ -115,7 +117,7 @@ pub(super) fn scanned(text: &[u8]) -> Scanner {
     scanner
 }
 
-/// A request's error, as a frame. `message` is plain text without anything that JSON would escape.
+/// A request's error, as a frame.
 pub(super) fn error(id: &[u8], message: &str) -> Vec<u8> {
     let message: String = message.chars().filter(|character| !character.is_control()).collect();
     let message = message.replace('\\', "\\\\").replace('"', "\\\"");
@@ -181,6 +183,18 @@ mod tests {
         assert_eq!(session.renewed(|_| false), (format!("{hello}{ready}").into(), LISTS_CHANGED));
         assert!(!received(&mut session, "{\"id\":0,\"result\":{}}\n"));
         assert!(received(&mut session, "{\"id\":0,\"result\":{}}\n"), "only once");
+    }
+
+    #[test]
+    fn a_handshake_that_the_last_daemon_did_not_take_is_kept_back_as_well() {
+        let hello = "{\"id\":0,\"method\":\"initialize\"}\n";
+        let mut session = Session::default();
+        sent(&mut session, hello);
+        assert!(received(&mut session, "{\"id\":0,\"result\":{}}\n"));
+        assert_eq!(session.renewed(|_| false).0, hello.as_bytes());
+        lost(&mut session, &[hello]);
+        assert_eq!(session.renewed(|text| text == hello.as_bytes()), (Vec::new(), &b""[..]), "it still waits");
+        assert!(!received(&mut session, "{\"id\":0,\"result\":{}}\n"));
     }
 
     #[test]
