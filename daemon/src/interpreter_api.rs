@@ -222,12 +222,12 @@ impl InterpreterApi {
 
     async fn execute_somewhere(
         &self,
-        request: ExecuteRequest,
+        mut request: ExecuteRequest,
         context: &CallContext,
     ) -> (Target, Result<Answer, Failure>) {
         match self.choice.target().await {
-            Target::Configured => (Target::Configured, self.at_service(&request, context).await),
-            Target::Detected => match self.at_service(&request, context).await {
+            Target::Configured => (Target::Configured, self.at_service(&mut request, context).await),
+            Target::Detected => match self.at_service(&mut request, context).await {
                 // Nobody listened, so nothing was sent: the one case in which another interpreter may get the call.
                 Err(failure) if failure.was_never_sent() => {
                     self.choice.look_again().await;
@@ -239,12 +239,14 @@ impl InterpreterApi {
         }
     }
 
-    async fn at_service(&self, request: &ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
+    async fn at_service(&self, request: &mut ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
         // A service has a limit of its own; where the call's is shorter, the connection is closed then.
         let limit = self.limit(request);
-        let most = request.output_characters;
-        let request = ExecuteRequest { output_characters: None, ..request.clone() };
-        let mut answer = self.service.execute(&request, limit, limit, context).await?;
+        // What it does not know it is not sent; another interpreter may be.
+        let most = request.output_characters.take();
+        let answer = self.service.execute(request, limit, limit, context).await;
+        request.output_characters = most;
+        let mut answer = answer?;
         if let Some(most) = most {
             shorten(&mut answer.response, most);
         }

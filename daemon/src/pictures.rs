@@ -1,5 +1,6 @@
 //! Pictures as clients take them: small enough, in a format that they know. The formats are recognised by content, never by name.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use base64::Engine as _;
@@ -24,6 +25,8 @@ pub struct Picture {
     pub base64: String,
     pub mime_type: &'static str,
 }
+
+type Encode = fn(&DynamicImage) -> Option<Vec<u8>>;
 
 /// Whether a file of this name may be one, so that it is worth reading.
 pub fn may_be_picture(path: &str) -> bool {
@@ -52,11 +55,11 @@ pub fn fit(content: &[u8], room: usize) -> Option<Picture> {
     while side >= MIN_SIDE {
         let scaled = match side < picture.width().max(picture.height()) {
             // Without a copy in floating point numbers, which would be many times as large.
-            true => picture.thumbnail(side, side),
-            false => picture.clone(),
+            true => Cow::Owned(picture.thumbnail(side, side)),
+            false => Cow::Borrowed(&picture),
         };
-        for (bytes, mime_type) in [(png(&scaled), "image/png"), (jpeg(&scaled), "image/jpeg")] {
-            let bytes = bytes?;
+        for (encode, mime_type) in [(png as Encode, "image/png"), (jpeg, "image/jpeg")] {
+            let bytes = encode(&scaled)?;
             if encoded_length(bytes.len()) <= room {
                 return Some(Picture { base64: STANDARD.encode(bytes), mime_type });
             }

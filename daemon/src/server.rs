@@ -3,6 +3,7 @@
 
 mod described;
 mod executions;
+mod subscriptions;
 mod waiting;
 
 use std::path::PathBuf;
@@ -12,16 +13,15 @@ use std::time::Duration;
 
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult,
-    CompletionInfo, CreateTaskResult, DetailedTask, DiscoverResult, GetMeta as _, GetTaskParams, GetTaskResult,
-    Implementation, InitializeRequestParams, InitializeResult, ListResourceTemplatesResult, ListResourcesResult,
-    ListToolsResult, MetaObject, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
-    ReadResourceResponse, ReadResourceResult, Reference, ServerCapabilities, ServerConfig, ServerNotification,
-    SubscriptionFilter, TaskStatusNotification, Tool, UpdateTaskParams,
+    CompletionInfo, CreateTaskResult, DiscoverResult, GetTaskParams, GetTaskResult, Implementation,
+    InitializeRequestParams, InitializeResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    MetaObject, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, Reference, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
-use rmcp::{ErrorData, Peer, RoleServer, ServerHandler};
+use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -31,7 +31,6 @@ use crate::metrics::Now;
 use crate::resources;
 use crate::tasks::{self, Tasks};
 use crate::tools::execute_python_code;
-use crate::transport::task_ids;
 use described::Described;
 use executions::{Call, Executions};
 pub use waiting::Running;
@@ -49,10 +48,6 @@ const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
 const CACHE_MILLISECONDS: u64 = 5 * 60 * 1000;
 /// How much of a client's name goes into the log.
 const MAX_NAME_CHARACTERS: usize = 64;
-/// How long a client that was told of a change hears nothing of further ones.
-const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
-/// States of tasks that wait to be told.
-const WATCHED_AHEAD: usize = 8;
 /// Most suggestions that a completion may hold.
 const MAX_SUGGESTIONS: usize = 100;
 
@@ -197,49 +192,6 @@ impl Server {
             Waited::Cancelled => Err(internal("The call was cancelled.")),
         }
     }
-
-    /// The tasks that a subscription watches, as they are now and after each change.
-    fn watch_tasks(&self, context: &SubscriptionContext) -> mpsc::Receiver<DetailedTask> {
-        let (sender, receiver) = mpsc::channel(WATCHED_AHEAD);
-        for id in task_ids(&context.request_context().meta) {
-            let (tasks, sender) = (self.shared.tasks.clone(), sender.clone());
-            let Some(mut changes) = tasks.changes(&id) else { continue };
-            tokio::spawn(async move {
-                while let Some(task) = tasks.get(&id) {
-                    let is_over = task.task.status.is_terminal();
-                    if sender.send(task).await.is_err() || is_over {
-                        return;
-                    }
-                    tokio::select! {
-                        () = sender.closed() => return,
-                        changed = changes.changed() => if changed.is_err() { return },
-                    }
-                }
-            });
-        }
-        receiver
-    }
-
-    /// Tells a client of the legacy era when lists change; it learns of nothing else by itself.
-    fn tell_changes(&self, peer: Peer<RoleServer>) {
-        let (mut tool, mut files) = (self.shared.described.changes(), self.shared.executions.recent.changes());
-        let gone = self.client.gone.clone();
-        tokio::spawn(async move {
-            loop {
-                let told = tokio::select! {
-                    () = gone.cancelled() => return,
-                    Ok(()) = tool.changed() => peer.notify_tool_list_changed().await,
-                    Ok(()) = files.changed() => peer.notify_resource_list_changed().await,
-                    else => return,
-                };
-                if told.is_err() {
-                    return;
-                }
-                // Changes that come meanwhile are told together.
-                gone.run_until_cancelled(tokio::time::sleep(BETWEEN_CHANGES)).await;
-            }
-        });
-    }
 }
 
 impl Client {
@@ -251,6 +203,11 @@ impl Client {
 /// Whether the request is of the era without handshakes. Tasks are known only there: an older revision had others of the same name.
 fn is_modern(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str())
+}
+
+/// Refuses what revisions before have no method for.
+fn only_modern<M: rmcp::model::ConstString>(context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
+    if is_modern(context) { Ok(()) } else { Err(ErrorData::method_not_found::<M>()) }
 }
 
 fn implementation() -> Implementation {
@@ -265,12 +222,6 @@ fn stamp(meta: Option<MetaObject>) -> MetaObject {
     let mut meta = meta.unwrap_or_default();
     meta.insert(SERVER_INFO_KEY.to_owned(), json!({ "name": NAME, "version": env!("CARGO_PKG_VERSION") }));
     meta
-}
-
-async fn tell_of_task(task: DetailedTask, context: &SubscriptionContext) -> Result<(), String> {
-    let mut notification = ServerNotification::TaskStatusNotification(TaskStatusNotification::new(task.into()));
-    notification.get_meta_mut().set_subscription_id(context.sink().id().clone());
-    context.request_context().peer.send_notification(notification).await.map_err(|error| error.to_string())
 }
 
 fn internal(message: &'static str) -> ErrorData {
@@ -437,34 +388,8 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let (mut tool, mut files) = (self.shared.described.changes(), self.shared.executions.recent.changes());
-        let accepted = context.accepted().clone();
-        let wants = |wanted: Option<bool>| wanted == Some(true);
-        let mut tasks = self.watch_tasks(&context);
-        // Changes of lists that come close together are told together.
-        let mut quiet_until = Instant::now();
-        loop {
-            let quiet = Instant::now() < quiet_until;
-            let told = tokio::select! {
-                () = context.cancelled() => return Ok(()),
-                () = self.client.gone.cancelled() => return Ok(()),
-                () = self.client.draining.cancelled() => return Ok(()),
-                () = tokio::time::sleep_until(quiet_until), if quiet => continue,
-                Ok(()) = tool.changed(), if wants(accepted.tools_list_changed) && !quiet => {
-                    quiet_until = Instant::now() + BETWEEN_CHANGES;
-                    context.sink().notify_tool_list_changed().await.map_err(|error| error.to_string())
-                }
-                Ok(()) = files.changed(), if wants(accepted.resources_list_changed) && !quiet => {
-                    quiet_until = Instant::now() + BETWEEN_CHANGES;
-                    context.sink().notify_resource_list_changed().await.map_err(|error| error.to_string())
-                }
-                Some(task) = tasks.recv() => tell_of_task(task, &context).await,
-            };
-            if let Err(error) = told {
-                tracing::debug!(error, "subscription ended");
-                return Ok(());
-            }
-        }
+        self.tell_subscriber(context).await;
+        Ok(())
     }
 
     async fn get_task(
@@ -472,9 +397,7 @@ impl ServerHandler for Server {
         request: GetTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        if !is_modern(&context) {
-            return Err(ErrorData::method_not_found::<rmcp::model::GetTaskMethod>());
-        }
+        only_modern::<rmcp::model::GetTaskMethod>(&context)?;
         let mut result = GetTaskResult::new(self.shared.tasks.get(&request.task_id).ok_or_else(unknown_task)?);
         result.meta = Some(stamp(None));
         Ok(result)
@@ -486,9 +409,7 @@ impl ServerHandler for Server {
         request: UpdateTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        if !is_modern(&context) {
-            return Err(ErrorData::method_not_found::<rmcp::model::UpdateTaskMethod>());
-        }
+        only_modern::<rmcp::model::UpdateTaskMethod>(&context)?;
         self.shared.tasks.get(&request.task_id).map(drop).ok_or_else(unknown_task)
     }
 
@@ -497,9 +418,7 @@ impl ServerHandler for Server {
         request: CancelTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        if !is_modern(&context) {
-            return Err(ErrorData::method_not_found::<rmcp::model::CancelTaskMethod>());
-        }
+        only_modern::<rmcp::model::CancelTaskMethod>(&context)?;
         if self.shared.tasks.cancel(&request.task_id) { Ok(()) } else { Err(unknown_task()) }
     }
 }

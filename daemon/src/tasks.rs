@@ -104,17 +104,21 @@ impl Tasks {
         let this = self.clone();
         tokio::spawn(async move {
             let ended = cancel.run_until_cancelled(running).await;
-            this.end(
-                &id,
-                match ended {
-                    Some(Some(result)) => completed(result).await,
+            // Off the event loop, because the result may be large.
+            let end = move || {
+                let payload = match ended {
+                    Some(Some(result)) => completed(&result),
                     Some(None) => failed(&ErrorData::internal_error(
                         "The execution failed inside the daemon; its log says more.",
                         None,
                     )),
                     None => TaskPayload::Cancelled,
-                },
-            );
+                };
+                this.end(&id, payload);
+            };
+            if let Err(error) = tokio::task::spawn_blocking(end).await {
+                tracing::error!(%error, "the end of a task cannot be kept");
+            }
         });
         Ok(known.task)
     }
@@ -162,22 +166,20 @@ impl Tasks {
     }
 
     fn end(&self, id: &str, payload: TaskPayload) {
-        let known = {
-            let mut entries = self.entries();
-            let Some(entry) = entries.get_mut(id) else { return };
-            let last_line = entry.last_line.take().map(|line| line.borrow().clone()).filter(|line| !line.is_empty());
-            let mut task = entry.known.task.clone();
-            task.last_updated_at = now();
-            task.status_message = last_line;
-            if let TaskPayload::Failed { error } = &payload {
-                task.status_message = error.get("message").and_then(Value::as_str).map(str::to_owned);
-            }
-            entry.known = DetailedTask::new(task, payload);
-            entry.known.clone()
-        };
+        let Some(DetailedTask { mut task, .. }) = self.get(id) else { return };
+        task.last_updated_at = now();
+        if let TaskPayload::Failed { error } = &payload {
+            task.status_message = error.get("message").and_then(Value::as_str).map(str::to_owned);
+        }
+        let known = DetailedTask::new(task, payload);
+        // Before anybody learns of it: a daemon that waited for the end leaves then.
         self.records.write(&known);
-        if let Some(entry) = self.entries().get(id) {
-            entry.changes.send_replace(());
+        match self.entries().get_mut(id) {
+            Some(entry) => {
+                (entry.known, entry.last_line) = (known, None);
+                entry.changes.send_replace(());
+            }
+            None => self.records.remove(id),
         }
         self.ended.notify_waiters();
     }
@@ -204,15 +206,13 @@ impl Entry {
     }
 }
 
-/// Off the event loop, because the result may be large.
-async fn completed(result: CallToolResult) -> TaskPayload {
-    let made = tokio::task::spawn_blocking(move || {
-        let fits = serde_json::to_vec(&result).is_ok_and(|text| text.len() <= MAX_RESULT_BYTES);
-        if fits { object(&result) } else { None }
-    });
-    match made.await {
-        Ok(Some(result)) => TaskPayload::Completed { result },
-        _ => failed(&ErrorData::internal_error("The program has ended, and its result is too large to be kept.", None)),
+fn completed(result: &CallToolResult) -> TaskPayload {
+    let fits = serde_json::to_vec(result).is_ok_and(|text| text.len() <= MAX_RESULT_BYTES);
+    match object(result).filter(|_| fits) {
+        Some(result) => TaskPayload::Completed { result },
+        None => {
+            failed(&ErrorData::internal_error("The program has ended, and its result is too large to be kept.", None))
+        }
     }
 }
 

@@ -5,9 +5,13 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::time::Duration;
 
 use python_interpreter::wire::is_file_id;
 use rustix::fs::OFlags;
+
+/// How long a part of a stored file may take.
+pub const FILE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A part of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +53,9 @@ impl FileSource for Directory {
                 return Err(FileError::Missing(id.to_owned()));
             }
             let path = self.0.join(id);
-            let read = tokio::task::spawn_blocking(move || read_part(path, offset, length)).await;
+            // The directory may be a network's.
+            let read = tokio::task::spawn_blocking(move || read_part(path, offset, length));
+            let read = tokio::time::timeout(FILE_DEADLINE, read).await.map_err(|_| late())?;
             match read.map_err(io::Error::other).and_then(|read| read) {
                 Ok(part) => Ok(part),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Err(FileError::Missing(id.to_owned())),
@@ -57,6 +63,10 @@ impl FileSource for Directory {
             }
         })
     }
+}
+
+pub fn late() -> FileError {
+    FileError::Unreadable(format!("it did not arrive within {FILE_DEADLINE:?}"))
 }
 
 fn read_part(path: PathBuf, offset: u64, length: u64) -> io::Result<Part> {

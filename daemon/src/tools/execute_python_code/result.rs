@@ -43,15 +43,15 @@ impl Shown {
             .collect();
         let mut room = PICTURE_BYTES;
         for (place, (_, id)) in candidates.iter().enumerate() {
+            // One at a time for all clients, because each takes much memory; and what has begun keeps its turn to its end, although its
+            // caller may have left.
+            let Ok(turn) = turns.clone().acquire_owned().await else { continue };
             let Ok(part) = files.read(id, 0, MAX_PICTURE_FILE_BYTES).await else { continue };
             if part.total > MAX_PICTURE_FILE_BYTES {
                 continue;
             }
             // Each has at least its share; what one leaves is for those that follow.
             let share = room / (candidates.len() - place);
-            // One at a time for all clients, because each takes much memory; and what has begun keeps its turn to its end, although its
-            // caller may have left.
-            let Ok(turn) = turns.clone().acquire_owned().await else { continue };
             let fit = move || {
                 let _turn = turn;
                 pictures::fit(&part.bytes, share)
