@@ -8,7 +8,7 @@ mod raw;
 #[path = "support/clients.rs"]
 mod world;
 
-use std::sync::Barrier;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
@@ -25,7 +25,7 @@ const STOPS: usize = 10;
 /// `disturb` gets the number of right calls so far.
 fn calls_while(world: &World, disturb: impl FnOnce(&AtomicUsize)) -> (usize, usize) {
     let so_far = AtomicUsize::new(0);
-    let (over, ready) = (AtomicBool::new(false), Barrier::new(CLIENTS + 1));
+    let (over, ready) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
@@ -33,7 +33,7 @@ fn calls_while(world: &World, disturb: impl FnOnce(&AtomicUsize)) -> (usize, usi
                 scope.spawn(move || {
                     let mut shim = RawClient::launch(&mut world.command(world::shim()));
                     shim.initialize_and_call("pass");
-                    ready.wait();
+                    ready.fetch_add(1, Ordering::Relaxed);
                     let (mut right, mut failed) = (0, 0);
                     while !over.load(Ordering::Relaxed) {
                         match shim.try_call(&format!("print({client} * {right})")) {
@@ -58,10 +58,16 @@ fn calls_while(world: &World, disturb: impl FnOnce(&AtomicUsize)) -> (usize, usi
                 })
             })
             .collect();
-        ready.wait();
-        disturb(&so_far);
+        // Whatever fails here or in a client, all end.
+        let disturbed = panic::catch_unwind(AssertUnwindSafe(|| {
+            until("all clients call", || ready.load(Ordering::Relaxed) == CLIENTS);
+            disturb(&so_far);
+        }));
         over.store(true, Ordering::Relaxed);
-        clients.into_iter().map(|client| client.join().unwrap()).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+        let calls = clients.into_iter().map(|client| client.join().unwrap());
+        let all = calls.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        disturbed.unwrap_or_else(|failure| panic::resume_unwind(failure));
+        all
     })
 }
 
