@@ -75,8 +75,8 @@ pub enum End {
 struct Sessions {
     server: Server,
     socket_gate: Arc<Gate>,
+    places: Arc<Semaphore>,
     tcp_places: Arc<Semaphore>,
-    max_sessions: u32,
     tasks: JoinSet<()>,
     started: u64,
     cancel: CancellationToken,
@@ -131,22 +131,20 @@ pub async fn run(
 impl Sessions {
     fn new(server: Server, max_sessions: u32) -> Self {
         let (cancel, draining) = (CancellationToken::new(), CancellationToken::new());
+        let places = Arc::new(Semaphore::new(max_sessions as usize));
         let (socket_gate, tcp_places) = (Arc::new(Gate::of_socket()), Arc::new(Semaphore::new(MAX_TCP)));
-        Self { server, socket_gate, tcp_places, max_sessions, tasks: JoinSet::new(), started: 0, cancel, draining }
+        Self { server, socket_gate, places, tcp_places, tasks: JoinSet::new(), started: 0, cancel, draining }
     }
 
     fn start(&mut self, stream: UnixStream) {
-        let over_tcp = MAX_TCP - self.tcp_places.available_permits();
-        if self.tasks.len() >= self.max_sessions as usize + over_tcp {
-            return tracing::warn!(
-                sessions = self.tasks.len(),
-                "client refused: as many are served as the settings allow"
-            );
-        }
+        // A session that has ended has given its place back, though its task may still wait to be joined.
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            return tracing::warn!("client refused: as many are served as the settings allow");
+        };
         let (server, cancel, span) = self.new_session();
         let (gate, draining) = (self.socket_gate.clone(), self.draining.clone());
         let session = async move {
-            let counted = server.count_client();
+            let counted = (server.count_client(), place);
             match first_byte(&stream, &cancel, &draining).await {
                 Ok(Some(first)) if first.is_ascii_uppercase() => {
                     http::serve(stream, server, gate, draining, cancel).await
