@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+mod client;
 mod exec;
 mod interpreter;
 mod limits;
@@ -25,6 +26,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Run Python code as a client would, and print what it prints
     Exec(exec::Arguments),
+    /// Add this server to AI clients' configuration, remove it, or show where it is
+    Client(client::Arguments),
     /// Serve the embedded interpreter's API
     Interpreter(interpreter::Arguments),
     /// Make slots for the embedded interpreter
@@ -36,6 +39,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Exec(arguments) => exec::run(arguments),
+        Command::Client(arguments) => client::run(arguments),
         Command::Interpreter(arguments) => interpreter::run(arguments),
         Command::Spawner(arguments) => spawner::run(arguments),
     }
