@@ -1,20 +1,24 @@
 //! The commands, one module each.
 
 mod client;
+mod completions;
 mod exec;
 mod interpreter;
 mod limits;
+mod man;
 mod serve;
 mod spawner;
 mod start_up;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+const NAME: &str = "python-interpreter-mcpd";
 
 /// Gives AI clients isolated Python over MCP
 #[derive(Debug, Parser)]
-#[command(name = "python-interpreter-mcpd", version, about, arg_required_else_help = true)]
+#[command(name = NAME, version, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -30,9 +34,14 @@ enum Command {
     Client(client::Arguments),
     /// Serve the embedded interpreter's API
     Interpreter(interpreter::Arguments),
+    /// Print what makes a shell complete these commands
+    Completions(completions::Arguments),
     /// Make slots for the embedded interpreter
     #[command(hide = true)]
     Spawner(spawner::Arguments),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 pub fn run() -> anyhow::Result<ExitCode> {
@@ -41,6 +50,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Exec(arguments) => exec::run(arguments),
         Command::Client(arguments) => client::run(arguments),
         Command::Interpreter(arguments) => interpreter::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments, &Arguments::command()),
+        Command::Man(arguments) => man::run(arguments, Arguments::command()),
         Command::Spawner(arguments) => spawner::run(arguments),
     }
 }
