@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+mod config;
 mod exec;
 mod interpreter;
 mod limits;
@@ -7,9 +8,12 @@ mod serve;
 mod spawner;
 mod start_up;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::config::{layered, read};
 
 /// Gives AI clients isolated Python over MCP
 #[derive(Debug, Parser)]
@@ -25,6 +29,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Run Python code as a client would, and print what it prints
     Exec(exec::Arguments),
+    /// Look at the settings
+    Config(config::Arguments),
     /// Serve the embedded interpreter's API
     Interpreter(interpreter::Arguments),
     /// Make slots for the embedded interpreter
@@ -33,10 +39,56 @@ enum Command {
 }
 
 pub fn run() -> anyhow::Result<ExitCode> {
-    match Arguments::parse().command {
+    // Help and mistakes end here, before a mistake in the file could hide them.
+    let matches = command().get_matches();
+    let matches = if is_configured(&matches) { configured()?.get_matches() } else { matches };
+    match Arguments::from_arg_matches(&matches)?.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Exec(arguments) => exec::run(arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Interpreter(arguments) => interpreter::run(arguments),
         Command::Spawner(arguments) => spawner::run(arguments),
+    }
+}
+
+/// The command line without the configuration file.
+fn command() -> clap::Command {
+    Arguments::command()
+}
+
+fn configured() -> anyhow::Result<clap::Command> {
+    Ok(match read()? {
+        Some(file) => layered(command(), &file)?,
+        None => command(),
+    })
+}
+
+fn is_configured(matches: &ArgMatches) -> bool {
+    matches!(matches.subcommand_name(), Some("serve" | "interpreter"))
+}
+
+/// The settings of `serve` once more: the same flags and environment, and the configuration file as it is now.
+fn serve_again() -> anyhow::Result<serve::Arguments> {
+    serve_with(std::env::args_os())
+}
+
+/// The settings of `serve` as they would be without flags.
+fn serve_without_flags() -> anyhow::Result<serve::Arguments> {
+    serve_with(["python-interpreter-mcpd".into(), "serve".into()])
+}
+
+fn serve_with(line: impl IntoIterator<Item = OsString>) -> anyhow::Result<serve::Arguments> {
+    let matches = configured()?.try_get_matches_from(line)?;
+    match Arguments::from_arg_matches(&matches)?.command {
+        Command::Serve(arguments) => Ok(arguments),
+        _ => anyhow::bail!("this process does not serve"),
+    }
+}
+
+/// The settings of `interpreter` once more.
+fn interpreter_again() -> anyhow::Result<interpreter::Arguments> {
+    match Arguments::from_arg_matches(&configured()?.try_get_matches()?)?.command {
+        Command::Interpreter(arguments) => Ok(arguments),
+        _ => anyhow::bail!("this process is no interpreter"),
     }
 }
