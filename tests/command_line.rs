@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_python-interpreter-mcpd");
-const SHOWN: [&str; 5] = ["serve", "exec", "client", "interpreter", "completions"];
+const SHOWN: [&str; 6] = ["serve", "exec", "client", "config", "interpreter", "completions"];
 const HIDDEN: [&str; 2] = ["spawner", "man"];
 
 fn completions(shell: &str) -> String {
@@ -73,7 +73,14 @@ fn each_command_has_a_page_of_the_manual_and_so_has_the_shim() {
     let output = Command::new(PROGRAM).arg("man").arg(directory.path()).output().unwrap();
     assert!(is_content(&output), "{}", String::from_utf8_lossy(&output.stderr));
     let mut expected = vec!["python-interpreter-mcp.1".to_owned(), "python-interpreter-mcpd.1".to_owned()];
-    let names = SHOWN.into_iter().chain(["client-add", "client-list", "client-remove"]);
+    let names = SHOWN.into_iter().chain([
+        "client-add",
+        "client-list",
+        "client-remove",
+        "config-example",
+        "config-path",
+        "config-show",
+    ]);
     expected.extend(names.map(|name| format!("python-interpreter-mcpd-{name}.1")));
     expected.sort();
     assert_eq!(names_in(directory.path()), expected);

@@ -2,6 +2,7 @@
 
 mod client;
 mod completions;
+mod config;
 mod exec;
 mod interpreter;
 mod limits;
@@ -10,9 +11,12 @@ mod serve;
 mod spawner;
 mod start_up;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::config::{layered, read};
 
 const NAME: &str = "python-interpreter-mcpd";
 
@@ -32,6 +36,8 @@ enum Command {
     Exec(exec::Arguments),
     /// Add this server to AI clients' configuration, remove it, or show where it is
     Client(client::Arguments),
+    /// Look at the settings
+    Config(config::Arguments),
     /// Serve the embedded interpreter's API
     Interpreter(interpreter::Arguments),
     /// Print what makes a shell complete these commands
@@ -45,13 +51,59 @@ enum Command {
 }
 
 pub fn run() -> anyhow::Result<ExitCode> {
-    match Arguments::parse().command {
+    // Help and mistakes end here, before a mistake in the file could hide them.
+    let matches = command().get_matches();
+    let matches = if is_configured(&matches) { configured()?.get_matches() } else { matches };
+    match Arguments::from_arg_matches(&matches)?.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Exec(arguments) => exec::run(arguments),
         Command::Client(arguments) => client::run(arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Interpreter(arguments) => interpreter::run(arguments),
-        Command::Completions(arguments) => completions::run(arguments, &Arguments::command()),
-        Command::Man(arguments) => man::run(arguments, Arguments::command()),
+        Command::Completions(arguments) => completions::run(arguments, &command()),
+        Command::Man(arguments) => man::run(arguments, command()),
         Command::Spawner(arguments) => spawner::run(arguments),
+    }
+}
+
+/// The command line without the configuration file.
+fn command() -> clap::Command {
+    Arguments::command()
+}
+
+fn configured() -> anyhow::Result<clap::Command> {
+    Ok(match read()? {
+        Some(file) => layered(command(), &file)?,
+        None => command(),
+    })
+}
+
+fn is_configured(matches: &ArgMatches) -> bool {
+    matches!(matches.subcommand_name(), Some("serve" | "interpreter"))
+}
+
+/// The settings of `serve` once more: the same flags and environment, and the configuration file as it is now.
+fn serve_again() -> anyhow::Result<serve::Arguments> {
+    serve_with(std::env::args_os())
+}
+
+/// The settings of `serve` as they would be without flags.
+fn serve_without_flags() -> anyhow::Result<serve::Arguments> {
+    serve_with([NAME.into(), "serve".into()])
+}
+
+fn serve_with(line: impl IntoIterator<Item = OsString>) -> anyhow::Result<serve::Arguments> {
+    let matches = configured()?.try_get_matches_from(line)?;
+    match Arguments::from_arg_matches(&matches)?.command {
+        Command::Serve(arguments) => Ok(arguments),
+        _ => anyhow::bail!("this process does not serve"),
+    }
+}
+
+/// The settings of `interpreter` once more.
+fn interpreter_again() -> anyhow::Result<interpreter::Arguments> {
+    match Arguments::from_arg_matches(&configured()?.try_get_matches()?)?.command {
+        Command::Interpreter(arguments) => Ok(arguments),
+        _ => anyhow::bail!("this process is no interpreter"),
     }
 }

@@ -1,6 +1,15 @@
-//! The settings of `serve`, as a tree of each module's own. Each has one field, one default and one line of text, there.
+//! The settings of `serve`, as a tree of each module's own. Each has one field, one default and one line of text, there. Below flags and
+//! environment lies the configuration file.
 
-use crate::{http, interpreter_api, sessions, tasks};
+mod example;
+mod file;
+mod layer;
+
+use crate::{http, interpreter_api, logging, sessions, tasks};
+
+pub use example::{example, toml};
+pub use file::{File, path, read};
+pub use layer::{Kind, layered, settings, source};
 
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
@@ -16,4 +25,7 @@ pub struct Settings {
 
     #[command(flatten)]
     pub tasks: tasks::Settings,
+
+    #[command(flatten)]
+    pub logging: logging::Settings,
 }

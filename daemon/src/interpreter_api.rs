@@ -14,6 +14,7 @@ mod failure;
 mod capabilities;
 mod files;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,18 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The flags that say to the embedded interpreter what these settings say, where `found` is what it finds itself.
+    pub fn flags_beyond(&self, found: &Self) -> Vec<OsString> {
+        let mut flags = Vec::new();
+        if self.timeout != found.timeout {
+            flags.extend(["--timeout".into(), self.timeout.to_string().into()]);
+        }
+        if self.concurrency() != found.concurrency() {
+            flags.extend(["--concurrency".into(), self.concurrency().to_string().into()]);
+        }
+        flags
+    }
+
     pub fn concurrency(&self) -> usize {
         match (self.concurrency, &self.interpreter_url) {
             (Some(concurrency), _) => concurrency.into(),
@@ -138,19 +151,12 @@ pub enum SetUpError {
 }
 
 impl InterpreterApi {
-    pub fn new(settings: &Settings) -> Result<Self, SetUpError> {
+    /// `flags` are those that the embedded interpreter needs where it is started, because it cannot find them where it looks itself.
+    pub fn new(settings: &Settings, flags: &[OsString]) -> Result<Self, SetUpError> {
         let path = endpoint::socket_path(Socket::Interpreter)?;
         let owner = Owner {
             program: std::env::current_exe().map_err(SetUpError::OwnPath)?,
-            // The limit goes along, because a flag of ours is not in its environment.
-            arguments: vec![
-                "interpreter".into(),
-                "--background".into(),
-                "--timeout".into(),
-                settings.timeout.to_string().into(),
-                "--concurrency".into(),
-                settings.concurrency().to_string().into(),
-            ],
+            arguments: ["interpreter".into(), "--background".into()].into_iter().chain(flags.iter().cloned()).collect(),
             log: endpoint::state_directory().map(|directory| directory.join("interpreter.log")),
         };
         let choice = Choice::new(settings.interpreter_url.clone());
@@ -200,6 +206,17 @@ impl InterpreterApi {
         asked
             .inspect_err(|failure| tracing::warn!(error = failure.detail(), "interpreter does not say what it can do"))
             .ok()
+    }
+
+    /// Has the embedded interpreter read its settings again, if it is there.
+    pub async fn reload_embedded(&self) {
+        let Ok(capabilities) = self.embedded.address.capabilities(SLOTS_DEADLINE).await else { return };
+        let process = capabilities.process.and_then(rustix::process::Pid::from_raw);
+        if let Some(process) = process
+            && let Err(error) = rustix::process::kill_process(process, rustix::process::Signal::HUP)
+        {
+            tracing::warn!(%error, "the interpreter cannot be told to read its settings again");
+        }
     }
 
     /// The slots of the embedded interpreter, if it is there: it is not started for that.

@@ -11,10 +11,19 @@ use rustix::fs::FileType;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-const FILTER_VARIABLE: &str = "PYTHON_INTERPRETER_MCP_LOG";
 const DEFAULT_FILTER: &str = "info";
+
+#[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
+pub struct Settings {
+    /// What is logged: error, warn, info, debug or trace, also for a part only, as in python_interpreter=debug
+    #[arg(long, value_name = "FILTER", env = "PYTHON_INTERPRETER_MCP_LOG", default_value = DEFAULT_FILTER)]
+    pub log: String,
+}
+
 /// rmcp tells at its own levels what is told here better, and repeats messages of clients: only whoever names it hears more of it.
 const RMCP: &str = "rmcp=error";
 /// A log file that grows past this starts anew.
@@ -22,9 +31,23 @@ const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 /// How many bytes pass between two looks at the file's size.
 const LOOK_EVERY_BYTES: u64 = 64 * 1024;
 
+/// Changes what is logged while the process runs.
+#[derive(Clone)]
+pub struct Filter(Handle<EnvFilter, Registry>);
+
+impl Filter {
+    pub fn change(&self, settings: &Settings) {
+        let (filter, complaint) = filter(settings);
+        // It fails when there is no log any more.
+        let _ = self.0.reload(filter);
+        complain(complaint);
+    }
+}
+
 /// Sets up logging for the whole process. `owns_file` says that a file on stderr is this program's own log. What is wrong with the filter or the journal is logged, and no reason to fail.
-pub fn start(owns_file: bool) {
-    let (filter, complaint) = filter();
+pub fn start(settings: &Settings, owns_file: bool) -> Filter {
+    let (filter, complaint) = filter(settings);
+    let (filter, handle) = reload::Layer::new(filter);
     let journal = if stderr_is_the_journal() { tracing_journald::layer().ok() } else { None };
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match journal {
         Some(journal) => Box::new(journal),
@@ -37,23 +60,28 @@ pub fn start(owns_file: bool) {
     };
     // Only one subscriber can be set, and nobody else does.
     let _ = tracing::subscriber::set_global_default(Registry::default().with(layer.with_filter(filter)));
+    complain(complaint);
+    Filter(handle)
+}
+
+fn complain(complaint: Option<String>) {
     if let Some(complaint) = complaint {
-        tracing::warn!(reason = complaint, "{FILTER_VARIABLE} is not understood and ignored");
+        tracing::warn!(reason = complaint, "the filter of the log is not understood and ignored");
     }
 }
 
-fn filter() -> (EnvFilter, Option<String>) {
+fn filter(settings: &Settings) -> (EnvFilter, Option<String>) {
     let default = || {
         EnvFilter::builder()
             .with_default_directive(LevelFilter::INFO.into())
             .parse_lossy(format!("{DEFAULT_FILTER},{RMCP}"))
     };
-    match env::var(FILTER_VARIABLE) {
-        Ok(directives) if !directives.is_empty() => match EnvFilter::builder().parse(with_rmcp(&directives)) {
+    match settings.log.as_str() {
+        "" => (default(), None),
+        directives => match EnvFilter::builder().parse(with_rmcp(directives)) {
             Ok(filter) => (filter, None),
             Err(error) => (default(), Some(error.to_string())),
         },
-        _ => (default(), None),
     }
 }
 

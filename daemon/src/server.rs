@@ -62,7 +62,7 @@ struct Shared {
     executions: Arc<Executions>,
     described: Arc<Described>,
     tasks: Arc<Tasks>,
-    task_after: Duration,
+    task_after: AtomicU64,
     clients: AtomicU64,
 }
 
@@ -88,13 +88,21 @@ impl Server {
             described: Described::new(executions.clone()),
             executions,
             tasks: Tasks::open(state.map(|state| state.join("tasks"))),
-            task_after: Duration::from_secs(tasks.task_after),
+            task_after: AtomicU64::new(tasks.task_after),
             clients: AtomicU64::new(0),
         };
         Self {
             shared: Arc::new(shared),
             client: Client::new(0, Span::none(), CancellationToken::new(), CancellationToken::new()),
         }
+    }
+
+    /// Other settings from now on: what is on its way goes on as it is.
+    pub fn change(&self, api: InterpreterApi, concurrency: usize, tasks: &tasks::Settings) {
+        let Shared { executions, described, task_after, .. } = &*self.shared;
+        executions.change(api, concurrency);
+        task_after.store(tasks.task_after, Ordering::Relaxed);
+        described.renew();
     }
 
     /// The server as one client has it, until it is `gone`. `session` is the span that gets its name.
@@ -121,13 +129,13 @@ impl Server {
     /// What Prometheus reads.
     pub async fn metrics(&self) -> String {
         let Shared { executions, tasks, .. } = &*self.shared;
-        let slots = executions.api.slots().await;
+        let slots = executions.api().slots().await;
         executions.metrics.text(Now { waiting: executions.turns.waiting(), tasks: tasks.running(), slots })
     }
 
     /// The name of the interpreter that the next call goes to.
     pub async fn interpreter(&self) -> String {
-        self.shared.executions.api.current().await.to_owned()
+        self.shared.executions.api().current().await.to_owned()
     }
 
     /// `client` is asked only once: it is read from each request anew.
@@ -150,7 +158,7 @@ impl Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let Shared { executions, tasks, task_after, .. } = &*self.shared;
-        let mut request = execute_python_code::request(call.arguments, executions.api.timeout)?;
+        let mut request = execute_python_code::request(call.arguments, executions.api().timeout)?;
         let wanted = context.meta.get(execute_python_code::OUTPUT_KEY).and_then(serde_json::Value::as_u64);
         let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
         request.output_characters = Some(wanted.unwrap_or(execute_python_code::OUTPUT_CHARACTERS));
@@ -172,7 +180,7 @@ impl Server {
             session: self.client.session.clone(),
         };
         let running = executions.clone().start(call);
-        let patience = knows_tasks.then_some(*task_after);
+        let patience = knows_tasks.then(|| Duration::from_secs(task_after.load(Ordering::Relaxed)));
         let waited = match wait(running, progress.as_ref(), &last_line, patience, &context.ct).await {
             Waited::Outlasted(_) if context.ct.is_cancelled() => Waited::Cancelled,
             Waited::Outlasted(running) => match tasks.adopt(running, last_line.clone()) {
@@ -342,7 +350,7 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let contents = resources::read(&request.uri, &self.shared.executions.api).await?;
+        let contents = resources::read(&request.uri, &*self.shared.executions.api()).await?;
         let mut result = ReadResourceResult::new(vec![contents]);
         result.meta = Some(stamp(None));
         Ok(result.with_ttl_ms(resources::CACHE_MILLISECONDS).with_cache_scope(CacheScope::Private).into())

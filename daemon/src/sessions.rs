@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rmcp::service::serve_server_with_ct;
 use rustix::net::{RecvFlags, recv};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field};
@@ -75,7 +75,8 @@ pub enum End {
 struct Sessions {
     server: Server,
     socket_gate: Arc<Gate>,
-    places: Arc<Semaphore>,
+    /// One more for each client that is served.
+    client: Arc<()>,
     tcp_places: Arc<Semaphore>,
     tasks: JoinSet<()>,
     started: u64,
@@ -83,24 +84,26 @@ struct Sessions {
     draining: CancellationToken,
 }
 
-/// Serves until `shutdown`, or, with `leaves_when_idle`, until nobody has been there for as long as the settings say.
+/// Serves, with the settings as they are at each moment, until `shutdown`, or, with `leaves_when_idle`, until nobody has been there for as long as the settings say.
 pub async fn run(
     mut listener: Listener,
     tcp: Option<Tcp>,
     server: Server,
-    settings: &Settings,
+    settings: watch::Receiver<Settings>,
     leaves_when_idle: bool,
     shutdown: impl Future<Output = ()>,
 ) -> End {
-    let mut sessions = Sessions::new(server, settings.max_sessions);
+    let mut sessions = Sessions::new(server);
     let mut shutdown = std::pin::pin!(shutdown);
-    let mut idle_exit = Duration::from_secs(settings.idle_exit);
+    let mut is_leaving = false;
     let mut idle_since = tokio::time::Instant::now();
     loop {
+        let idle_exit = if is_leaving { 0 } else { settings.borrow().idle_exit };
+        let idle_exit = Duration::from_secs(idle_exit);
         let idle = leaves_when_idle && sessions.tasks.is_empty();
         tokio::select! {
             () = &mut shutdown => break,
-            stream = listener.accept() => sessions.start(stream),
+            stream = listener.accept() => sessions.start(stream, settings.borrow().max_sessions),
             (stream, gate) = accept(tcp.as_ref()) => sessions.start_http(stream, gate),
             Some(result) = sessions.tasks.join_next(), if !sessions.tasks.is_empty() => {
                 report(result);
@@ -114,9 +117,9 @@ pub async fn run(
                 }
                 // Without a path no new client can arrive. Whoever connected before that is still served, and then it is over.
                 listener.remove_path();
-                idle_exit = Duration::ZERO;
+                is_leaving = true;
                 match listener.accept_waiting().await {
-                    Some(stream) => sessions.start(stream),
+                    Some(stream) => sessions.start(stream, settings.borrow().max_sessions),
                     None => return End::Idle,
                 }
             }
@@ -125,26 +128,36 @@ pub async fn run(
     listener.remove_path();
     // The next daemon listens there.
     drop((listener, tcp));
-    sessions.drain(Duration::from_secs(settings.drain)).await
+    let drain = Duration::from_secs(settings.borrow().drain);
+    sessions.drain(drain).await
 }
 
 impl Sessions {
-    fn new(server: Server, max_sessions: u32) -> Self {
+    fn new(server: Server) -> Self {
         let (cancel, draining) = (CancellationToken::new(), CancellationToken::new());
-        let places = Arc::new(Semaphore::new(max_sessions as usize));
         let (socket_gate, tcp_places) = (Arc::new(Gate::of_socket()), Arc::new(Semaphore::new(MAX_TCP)));
-        Self { server, socket_gate, places, tcp_places, tasks: JoinSet::new(), started: 0, cancel, draining }
+        Self {
+            server,
+            socket_gate,
+            client: Arc::new(()),
+            tcp_places,
+            tasks: JoinSet::new(),
+            started: 0,
+            cancel,
+            draining,
+        }
     }
 
-    fn start(&mut self, stream: UnixStream) {
-        // A session that has ended has given its place back, though its task may still wait to be joined.
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
+    fn start(&mut self, stream: UnixStream, most: u32) {
+        // Tasks would be another number: one whose session has ended may still wait to be joined.
+        if Arc::strong_count(&self.client) > most as usize {
             return tracing::warn!("client refused: as many are served as the settings allow");
-        };
+        }
+        let client = self.client.clone();
         let (server, cancel, span) = self.new_session();
         let (gate, draining) = (self.socket_gate.clone(), self.draining.clone());
         let session = async move {
-            let counted = (server.count_client(), place);
+            let counted = (server.count_client(), client);
             match first_byte(&stream, &cancel, &draining).await {
                 Ok(Some(first)) if first.is_ascii_uppercase() => {
                     http::serve(stream, server, gate, draining, cancel).await

@@ -6,6 +6,11 @@ pub fn ready() {
     notify(NotifyState::Ready);
 }
 
+/// What is done about a request to reload has begun; [`ready`] ends it.
+pub fn reloading() {
+    notify(NotifyState::Reloading);
+}
+
 pub fn stopping() {
     notify(NotifyState::Stopping);
 }

@@ -17,7 +17,8 @@ pub struct Turns {
 
 #[derive(Debug, Default)]
 struct State {
-    free: usize,
+    places: usize,
+    running: usize,
     waiting: usize,
     /// Clients with calls that wait, the next one first.
     clients: VecDeque<Client>,
@@ -44,15 +45,15 @@ pub enum Busy {
 
 impl Turns {
     pub fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { free: places, ..State::default() }) })
+        Arc::new(Self { state: Mutex::new(State { places, ..State::default() }) })
     }
 
     /// A turn for a call of the client `key`, waited for until `deadline` is over. Dropping the future gives up the place in the queue.
     pub async fn take(self: &Arc<Self>, key: u64, deadline: Duration) -> Result<Turn, Busy> {
         let receiver = {
             let mut state = self.state();
-            if state.free > 0 {
-                state.free -= 1;
+            if state.running < state.places {
+                state.running += 1;
                 return Ok(Turn(Some(self.clone())));
             }
             state.forget_those_who_gave_up();
@@ -76,22 +77,28 @@ impl Turns {
         state.waiting
     }
 
+    /// From now on so many run at once. What runs goes on.
+    pub fn resize(self: &Arc<Self>, places: usize) {
+        self.state().places = places;
+        self.pass_on();
+    }
+
+    /// Gives the places that are free to those who wait.
     fn pass_on(self: &Arc<Self>) {
         loop {
             let next = {
                 let mut state = self.state();
-                match state.next() {
-                    Some(next) => next,
-                    None => {
-                        state.free += 1;
-                        return;
-                    }
+                if state.running >= state.places {
+                    return;
                 }
+                let Some(next) = state.next() else { return };
+                state.running += 1;
+                next
             };
-            match next.send(Turn(Some(self.clone()))) {
-                Ok(()) => return,
-                // It has given up: the turn is the next one's, and must not come back by being dropped.
-                Err(mut turn) => drop(turn.0.take()),
+            // It has given up: the place is the next one's, and must not come back by being dropped here.
+            if let Err(mut turn) = next.send(Turn(Some(self.clone()))) {
+                drop(turn.0.take());
+                self.state().running -= 1;
             }
         }
     }
@@ -104,6 +111,7 @@ impl Turns {
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(turns) = self.0.take() {
+            turns.state().running -= 1;
             turns.pass_on();
         }
     }
@@ -172,7 +180,7 @@ mod tests {
         }
         assert_eq!(seen, ["1a", "2a", "3a", "1b", "2b", "1c"]);
         settle().await;
-        assert_eq!((turns.waiting(), turns.state().free), (0, 1));
+        assert_eq!((turns.waiting(), turns.state().running), (0, 0));
     }
 
     #[tokio::test]
@@ -188,7 +196,7 @@ mod tests {
         gone.abort();
         let _ = gone.await;
         drop(first);
-        assert_eq!((turns.waiting(), turns.state().free), (0, 1));
+        assert_eq!((turns.waiting(), turns.state().running), (0, 0));
     }
 
     #[tokio::test]

@@ -84,7 +84,10 @@ impl Daemon {
     }
 
     pub fn start_with(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
-        let home = Home::new();
+        Self::start_in(Home::new(), environment, arguments)
+    }
+
+    pub fn start_in(home: Home, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let notify = UnixDatagram::bind(home.path().join("notify")).unwrap();
         notify.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut command = home.command();

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, timeout};
 
+use crate::control_group::ControlGroups;
 use crate::execution::{self, Executed, TEARDOWN_DEADLINE};
 use crate::files::FileStore;
 use crate::limits::Limits;
@@ -90,9 +91,23 @@ pub enum ExecuteError {
 impl Executor {
     pub fn new(settings: Settings) -> std::io::Result<Self> {
         let files = Arc::new(FileStore::open(settings.state_directory.join("files"))?);
+        let groups = ControlGroups::of_this_process().map(Arc::new);
+        Ok(Self::with(settings, files, groups))
+    }
+
+    /// Another one in the same place with other settings. This one goes on until nobody has it any more.
+    pub fn renewed(&self, settings: Settings) -> Self {
+        Self::with(settings, self.files.clone(), self.pool.groups())
+    }
+
+    fn with(settings: Settings, files: Arc<FileStore>, groups: Option<Arc<ControlGroups>>) -> Self {
         let turns = Semaphore::new(settings.concurrency);
-        let pool = Arc::new(Pool::new(settings.clone()));
-        Ok(Executor { settings, files, pool, turns, waiting: AtomicUsize::new(0) })
+        let pool = Arc::new(Pool::new(settings.clone(), groups));
+        Executor { settings, files, pool, turns, waiting: AtomicUsize::new(0) }
+    }
+
+    pub fn state_directory(&self) -> &Path {
+        &self.settings.state_directory
     }
 
     /// Executes one request, and tells `events` what the program prints as it comes. Dropping the future ends the program with

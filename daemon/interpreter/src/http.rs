@@ -88,6 +88,7 @@ async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
         StatusCode::OK,
         &serde_json::json!({
             "status": "ok",
+            "process": std::process::id(),
             "python": workshop.python_version,
             "preloaded": workshop.launch.preload,
             "libraries": workshop.libraries().await,

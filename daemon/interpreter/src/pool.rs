@@ -70,10 +70,14 @@ impl Drop for Taken {
 }
 
 impl Pool {
-    pub fn new(settings: Settings) -> Self {
-        let groups = ControlGroups::of_this_process().map(Arc::new);
+    /// `groups` are this process's, of which there can be one only.
+    pub fn new(settings: Settings, groups: Option<Arc<ControlGroups>>) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Pool { settings, groups, processors, opening: tokio::sync::Mutex::default(), state: Mutex::default() }
+    }
+
+    pub fn groups(&self) -> Option<Arc<ControlGroups>> {
+        self.groups.clone()
     }
 
     /// A slot whose child waits: one that is there, or one that is built now.

@@ -1,8 +1,10 @@
 //! `interpreter`: the embedded interpreter as a process of its own, on the user's socket or on TCP.
 
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -13,11 +15,13 @@ use python_interpreter::mounts::Mount;
 use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::cli::limits::LimitArguments;
 use crate::cli::start_up::start_up;
 use crate::interpreter_api::default_concurrency;
 use crate::listener::{Bound, remove};
+use crate::logging::{self, Filter};
 use crate::systemd;
 
 #[derive(Debug, clap::Args)]
@@ -45,6 +49,9 @@ pub struct Arguments {
 
     #[command(flatten)]
     limits: LimitArguments,
+
+    #[command(flatten)]
+    logging: logging::Settings,
 
     /// Programs that may run at the same time [default: two for each processor, at least eight]
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_CONCURRENCY", value_name = "NUMBER",
@@ -84,31 +91,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => Some(Bound::inherit_or_bind(Socket::Interpreter, arguments.background)?),
     };
     // This thread stays the main one: the spawner of slots ends with the thread that started it.
-    start_up(arguments.background)?.block_on(serve(arguments, bound))
+    let (runtime, filter) = start_up(&arguments.logging, arguments.background)?;
+    runtime.block_on(serve(arguments, bound, &filter))
 }
 
-async fn serve(arguments: Arguments, bound: Option<Bound>) -> anyhow::Result<ExitCode> {
-    let settings = |state_directory: PathBuf| Settings {
-        python: arguments.python.clone(),
-        preload: arguments.preload.iter().filter(|name| !name.is_empty()).cloned().collect(),
-        limits: arguments.limits.limits(),
-        mounts: arguments.mount.clone(),
-        network: arguments.network.into(),
-        spawner: vec!["/proc/self/exe".into(), "spawner".into()],
-        concurrency: arguments.concurrency.map_or_else(default_concurrency, usize::from),
-        state_directory,
-    };
-    // Without a home that can be written to, programs still run; their files then last until the session's end.
-    let executor = match endpoint::state_directory().map(|directory| Executor::new(settings(directory))) {
-        Some(Ok(executor)) => executor,
-        unusable => {
-            let reason =
-                unusable.and_then(Result::err).map_or_else(|| "there is none".to_owned(), |error| error.to_string());
-            tracing::warn!(reason, "the state directory cannot be used; files are kept beside the socket");
-            Executor::new(settings(endpoint::runtime_directory()?)).context("the store of files cannot be opened")?
-        }
-    };
-
+async fn serve(arguments: Arguments, bound: Option<Bound>, filter: &Filter) -> anyhow::Result<ExitCode> {
+    let executor = executor(&arguments)?;
     let mut leave =
         Leave { when_idle: arguments.background.then(|| Duration::from_secs(arguments.idle_exit)), remove_path: None };
     let listener = match (bound, arguments.listen) {
@@ -124,17 +112,72 @@ async fn serve(arguments: Arguments, bound: Option<Bound>) -> anyhow::Result<Exi
     };
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
+    let in_terminal = io::stderr().is_terminal();
+    let (change, current) = watch::channel(Arc::new(executor));
     let shutdown = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                // In a terminal, its end is ours; elsewhere it asks to read the settings again.
+                _ = hangup.recv() => match in_terminal {
+                    true => break,
+                    false => reload(&change, filter),
+                },
+            }
         }
         systemd::stopping();
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), process = std::process::id(), "interpreter serving");
     systemd::ready();
-    http::run(listener, executor, leave, shutdown).await;
+    http::run(listener, current, leave, shutdown).await;
     Ok(ExitCode::SUCCESS)
+}
+
+fn executor(arguments: &Arguments) -> anyhow::Result<Executor> {
+    // Without a home that can be written to, programs still run; their files then last until the session's end.
+    match endpoint::state_directory().map(|directory| Executor::new(settings(arguments, directory))) {
+        Some(Ok(executor)) => Ok(executor),
+        unusable => {
+            let reason =
+                unusable.and_then(Result::err).map_or_else(|| "there is none".to_owned(), |error| error.to_string());
+            tracing::warn!(reason, "the state directory cannot be used; files are kept beside the socket");
+            let beside = settings(arguments, endpoint::runtime_directory()?);
+            Executor::new(beside).context("the store of files cannot be opened")
+        }
+    }
+}
+
+fn settings(arguments: &Arguments, state_directory: PathBuf) -> Settings {
+    Settings {
+        python: arguments.python.clone(),
+        preload: arguments.preload.iter().filter(|name| !name.is_empty()).cloned().collect(),
+        limits: arguments.limits.limits(),
+        mounts: arguments.mount.clone(),
+        network: arguments.network.into(),
+        spawner: vec!["/proc/self/exe".into(), "spawner".into(), "--log".into(), arguments.logging.log.clone().into()],
+        concurrency: arguments.concurrency.map_or_else(default_concurrency, usize::from),
+        state_directory,
+    }
+}
+
+/// Programs that come from now on run as the configuration has it now. What is wrong with it is logged, and all stays as it was.
+fn reload(current: &watch::Sender<Arc<Executor>>, filter: &Filter) {
+    systemd::reloading();
+    match super::interpreter_again() {
+        Ok(arguments) => {
+            let state_directory = current.borrow().state_directory().to_owned();
+            let executor = Arc::new(current.borrow().renewed(settings(&arguments, state_directory)));
+            current.send_replace(executor.clone());
+            filter.change(&arguments.logging);
+            tracing::info!("the settings were read again");
+            // Made ready ahead of the next call, who hears what is wrong.
+            tokio::spawn(async move { executor.workshop().await.map(drop) });
+        }
+        Err(error) => tracing::error!(error = format!("{error:#}"), "the settings stay as they were"),
+    }
+    systemd::ready();
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<Listener> {

@@ -1,15 +1,18 @@
 //! `serve`: the daemon itself.
 
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use python_interpreter_mcp::endpoint::{self, Socket};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::cli::start_up::start_up;
 use crate::config::Settings;
 use crate::interpreter_api::InterpreterApi;
 use crate::listener::{Bound, Listener, Tcp};
+use crate::logging::Filter;
 use crate::server::Server;
 use crate::sessions::{self, End};
 use crate::systemd;
@@ -28,30 +31,88 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // First of all, while there is one thread: it changes the environment.
     let bound = Bound::inherit_or_bind(Socket::Mcp, arguments.background)?;
-    start_up(arguments.background)?.block_on(serve(arguments, bound))
+    let (runtime, filter) = start_up(&arguments.settings.logging, arguments.background)?;
+    runtime.block_on(serve(arguments, bound, &filter))
 }
 
-async fn serve(arguments: Arguments, bound: Bound) -> anyhow::Result<ExitCode> {
+async fn serve(arguments: Arguments, bound: Bound, filter: &Filter) -> anyhow::Result<ExitCode> {
     let Arguments { settings, background } = arguments;
-    let api = InterpreterApi::new(&settings.interpreter)?;
     let concurrency = settings.interpreter.concurrency();
-    let server = Server::new(api, concurrency, &settings.tasks, endpoint::state_directory());
+    let server = Server::new(api(&settings)?, concurrency, &settings.tasks, endpoint::state_directory());
     let listener = Listener::new(bound)?;
     let tcp = Tcp::bind(&settings.http).await?;
+    let shutdown = shutdown()?;
+    let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
+    let (change, current) = watch::channel(settings.sessions.clone());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), process = std::process::id(), "serving");
+    systemd::ready();
+    let end = tokio::select! {
+        end = sessions::run(listener, tcp, server.clone(), current.clone(), background, shutdown) => end,
+        never = reload_when_asked(hangup, settings, &server, &change, filter) => match never {},
+    };
+    if end == End::Idle {
+        tracing::info!(seconds = current.borrow().idle_exit, "leaving: no client was here for a while");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn api(settings: &Settings) -> anyhow::Result<InterpreterApi> {
+    let found = super::serve_without_flags()?;
+    Ok(InterpreterApi::new(&settings.interpreter, &settings.interpreter.flags_beyond(&found.settings.interpreter))?)
+}
+
+/// Ends when there is a reason to stop.
+fn shutdown() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
-    let shutdown = async {
+    // In a terminal, its end is ours; elsewhere SIGHUP asks to reload.
+    let mut closed = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
+    let in_terminal = io::stderr().is_terminal();
+    Ok(async move {
         let signal = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
+            _ = closed.recv(), if in_terminal => "SIGHUP",
         };
         tracing::info!(signal, "stopping");
         systemd::stopping();
-    };
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), process = std::process::id(), "serving");
-    systemd::ready();
-    if sessions::run(listener, tcp, server, &settings.sessions, background, shutdown).await == End::Idle {
-        tracing::info!(seconds = settings.sessions.idle_exit, "leaving: no client was here for a while");
+    })
+}
+
+/// At each SIGHUP the configuration is read again, and no client notices. What is wrong with it is logged, and all stays as it was.
+async fn reload_when_asked(
+    mut hangup: Signal,
+    mut settings: Settings,
+    server: &Server,
+    sessions: &watch::Sender<sessions::Settings>,
+    filter: &Filter,
+) -> std::convert::Infallible {
+    loop {
+        hangup.recv().await;
+        systemd::reloading();
+        match reload(&settings, server, sessions, filter).await {
+            Ok(changed) => settings = changed,
+            Err(error) => tracing::error!(error = format!("{error:#}"), "the settings stay as they were"),
+        }
+        systemd::ready();
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+async fn reload(
+    old: &Settings,
+    server: &Server,
+    sessions: &watch::Sender<sessions::Settings>,
+    filter: &Filter,
+) -> anyhow::Result<Settings> {
+    let settings = super::serve_again()?.settings;
+    let api = api(&settings)?;
+    api.reload_embedded().await;
+    server.change(api, settings.interpreter.concurrency(), &settings.tasks);
+    sessions.send_replace(settings.sessions.clone());
+    filter.change(&settings.logging);
+    if settings.http != old.http {
+        tracing::warn!("the settings of HTTP on TCP hold from the daemon's next start");
+    }
+    tracing::info!("the settings were read again");
+    Ok(settings)
 }

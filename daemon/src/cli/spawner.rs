@@ -2,10 +2,15 @@
 
 use std::process::ExitCode;
 
-#[derive(Debug, clap::Args)]
-pub struct Arguments {}
+use crate::logging;
 
-pub fn run(Arguments {}: Arguments) -> anyhow::Result<ExitCode> {
-    crate::logging::start(false);
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    logging: logging::Settings,
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    logging::start(&arguments.logging, false);
     Ok(python_interpreter::spawner::run())
 }

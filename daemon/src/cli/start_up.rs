@@ -7,14 +7,15 @@ use tokio::runtime::{Builder, Runtime};
 use crate::logging;
 
 /// `background` says that a client or the daemon started this process: then it leaves their terminal, and its log is its own.
-pub fn start_up(background: bool) -> anyhow::Result<Runtime> {
-    logging::start(background);
+pub fn start_up(settings: &logging::Settings, background: bool) -> anyhow::Result<(Runtime, logging::Filter)> {
+    let filter = logging::start(settings, background);
     if background {
         // It fails for the leader of a process group, who then is no client's child that a terminal could end.
         let _ = rustix::process::setsid();
     }
     raise_descriptor_limit();
-    Builder::new_current_thread().enable_all().build().context("the event loop could not be started")
+    let runtime = Builder::new_current_thread().enable_all().build().context("the event loop could not be started")?;
+    Ok((runtime, filter))
 }
 
 /// Many systems allow 1,024 descriptors at first, for programs that call select(2). This one does not, and needs one or two

@@ -12,7 +12,7 @@ use super::token::{Token, TokenError};
 
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, PartialEq, clap::Args)]
 #[group(skip)]
 pub struct Settings {
     /// Serve HTTP on this TCP address as well, as 127.0.0.1:8080: MCP at /mcp, for those who know the token

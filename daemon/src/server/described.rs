@@ -1,7 +1,7 @@
 //! The tool as it is described now. What the interpreter can do is asked when a client arrives, in the background: nobody's first words
 //! wait for Python.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rmcp::model::Tool;
@@ -25,15 +25,21 @@ pub struct Described {
 
 impl Described {
     pub fn new(executions: Arc<Executions>) -> Arc<Self> {
-        let tool = Arc::new(execute_python_code::definition(None, executions.api.timeout));
+        let tool = Arc::new(execute_python_code::definition(None, executions.api().timeout));
         let (tool, known) = (watch::channel(tool).0, watch::channel(false).0);
         Arc::new(Self { executions, tool, known, asked: Mutex::new(None) })
+    }
+
+    /// Asks anew, because the settings have changed.
+    pub fn renew(self: &Arc<Self>) {
+        *self.asked() = None;
+        self.refresh();
     }
 
     /// Asks the interpreter what it can do, if that was not done lately.
     pub fn refresh(self: &Arc<Self>) {
         {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut asked = self.asked();
             if asked.is_some_and(|asked| asked.elapsed() < HOLDS) {
                 return;
             }
@@ -41,7 +47,7 @@ impl Described {
         }
         let this = self.clone();
         tokio::spawn(async move {
-            let api = &this.executions.api;
+            let api = this.executions.api();
             let capabilities = api.capabilities().await;
             let tool = execute_python_code::definition(capabilities.as_ref(), api.timeout);
             this.tool.send_if_modified(|known| {
@@ -53,6 +59,10 @@ impl Described {
             });
             this.known.send_replace(true);
         });
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn now(&self) -> Arc<Tool> {

@@ -1,8 +1,8 @@
 //! Runs calls: each waits for its turn, goes to the interpreter once, is told to the log and counted, and becomes a result.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
@@ -22,7 +22,7 @@ use crate::turns::{Busy, Turns};
 const LARGE_BYTES: usize = 256 * 1024;
 
 pub struct Executions {
-    pub api: InterpreterApi,
+    api: RwLock<Arc<InterpreterApi>>,
     pub recent: Recent,
     pub metrics: Metrics,
     pub turns: Arc<Turns>,
@@ -46,7 +46,7 @@ impl Executions {
     pub fn new(api: InterpreterApi, concurrency: usize) -> Self {
         let (recent, metrics, turns) = (Recent::default(), Metrics::new(), Turns::new(concurrency));
         Self {
-            api,
+            api: RwLock::new(Arc::new(api)),
             recent,
             metrics,
             turns,
@@ -54,6 +54,17 @@ impl Executions {
             begun: AtomicU64::new(0),
             prefix: format!("{:x}", std::process::id()),
         }
+    }
+
+    /// The way to the interpreter, as the settings have it now.
+    pub fn api(&self) -> Arc<InterpreterApi> {
+        self.api.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on calls go this way, so many at once; those on their way go on as they are.
+    pub fn change(&self, api: InterpreterApi, concurrency: usize) {
+        *self.api.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(api);
+        self.turns.resize(concurrency);
     }
 
     /// Runs a call to its end, come what may: none if that failed inside. Dropping the future ends the program, because it closes the
@@ -73,10 +84,11 @@ impl Executions {
         let started = Instant::now();
         let source_bytes = request.source_code.len();
         tracing::debug!(parent: &session, execution_id = id, source_bytes, "execution begins");
-        let execution = match self.turns.take(client, self.api.limit(&request)).await {
+        let api = self.api();
+        let execution = match self.turns.take(client, api.limit(&request)).await {
             Ok(_turn) => {
                 let _running = self.metrics.running();
-                self.api.execute(request, &context).await
+                api.execute(request, &context).await
             }
             Err(busy) => {
                 self.metrics.refused();
@@ -104,7 +116,7 @@ impl Executions {
         if execution.has_files {
             self.recent.add(execution.response.files.iter());
         }
-        let shown = Shown::of(&execution, &self.api, &self.pictures).await;
+        let shown = Shown::of(&execution, &*api, &self.pictures).await;
         if execution.response.stdout.len() + execution.response.stderr.len() < LARGE_BYTES {
             return execute_python_code::result(execution, shown);
         }

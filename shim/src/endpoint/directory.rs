@@ -31,6 +31,12 @@ pub fn state_directory() -> Option<PathBuf> {
     Some(path)
 }
 
+/// `$XDG_CONFIG_HOME/python-interpreter-mcp`, else the same under `~/.config`; `None` without a home. It need not exist.
+pub fn config_directory() -> Option<PathBuf> {
+    let parent = absolute_path("XDG_CONFIG_HOME").or_else(|| Some(absolute_path("HOME")?.join(".config")))?;
+    Some(parent.join(NAME))
+}
+
 /// Without the session's variable, which many clients strip, the same places are found by their fixed names. That is why
 /// TMPDIR does not count.
 fn locate(session: Option<&Path>, sessions: &Path, temporary: &Path, user: u32) -> PathBuf {

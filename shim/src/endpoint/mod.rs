@@ -16,7 +16,7 @@ mod owned_path;
 mod owner;
 mod start;
 
-pub use directory::{runtime_directory, state_directory};
+pub use directory::{config_directory, runtime_directory, state_directory};
 pub use error::EndpointError;
 pub use listener::{bind, connect};
 pub use owned_path::OwnedPath;

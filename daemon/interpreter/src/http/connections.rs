@@ -9,7 +9,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::either::Either;
 
@@ -60,9 +60,11 @@ impl Listener {
     }
 }
 
+/// Which executor a request goes to: the one that is there when it comes.
+type Current = watch::Receiver<Arc<Executor>>;
+
 /// Serves until `shutdown` or idleness; what still runs then may finish within a deadline.
-pub async fn run(listener: Listener, executor: Executor, leave: Leave, shutdown: impl Future<Output = ()>) {
-    let executor = Arc::new(executor);
+pub async fn run(listener: Listener, executor: Current, leave: Leave, shutdown: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = GracefulShutdown::new();
     let mut ticks = interval(TICK);
@@ -77,10 +79,10 @@ pub async fn run(listener: Listener, executor: Executor, leave: Leave, shutdown:
             }
             _ = ticks.tick() => {
                 if tick % SWEEPS == 0 {
-                    sweep(&executor);
+                    sweep(&executor.borrow());
                 }
                 tick += 1;
-                executor.maintain();
+                executor.borrow().maintain();
                 if connections.count() > 0 {
                     idle_since = Instant::now();
                 }
@@ -128,7 +130,7 @@ async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Accepted {
 }
 
 /// Serves one connection in a task of its own.
-fn connect(executor: &Arc<Executor>, connections: &GracefulShutdown, accepted: Accepted) {
+fn connect(executor: &Current, connections: &GracefulShutdown, accepted: Accepted) {
     let (stream, place) = match accepted {
         Ok(accepted) => accepted,
         Err(error) => return tracing::warn!(%error, "cannot accept a connection"),
@@ -137,7 +139,7 @@ fn connect(executor: &Arc<Executor>, connections: &GracefulShutdown, accepted: A
     let permitted = is_permitted(&stream);
     let executor = executor.clone();
     let service = service_fn(move |request| {
-        let executor = executor.clone();
+        let executor = executor.borrow().clone();
         async move { Ok::<_, std::convert::Infallible>(respond(executor, request, browser_reachable).await) }
     });
     let connection = http1::Builder::new()
@@ -175,7 +177,7 @@ fn is_permitted(stream: &Stream) -> impl Future<Output = bool> + use<> {
     }
 }
 
-fn sweep(executor: &Arc<Executor>) {
+fn sweep(executor: &Executor) {
     let files = executor.files.clone();
     tokio::task::spawn_blocking(move || {
         if let Err(error) = files.sweep(MAX_AGE, MAX_BYTES) {

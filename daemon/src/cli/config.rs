@@ -1,0 +1,74 @@
+//! `config`: the effective settings with where each comes from, and the example of a configuration file.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Subcommand};
+
+use crate::config::{self, File, Kind};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the settings that hold, and where each comes from: as this shell's environment, the file and the defaults have them
+    Show,
+    /// Print where the configuration file is, whether it is there or not
+    Path,
+    /// Print an example of the configuration file: every setting, its meaning and its default
+    Example,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let text = match arguments.command {
+        Command::Show => show()?,
+        Command::Path => config::path().map(|path| format!("{}\n", path.display())).unwrap_or_default(),
+        Command::Example => config::example(&super::command()),
+    };
+    // Whoever reads it may have had enough.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show() -> anyhow::Result<String> {
+    let file = config::read()?;
+    let command = match &file {
+        Some(file) => config::layered(super::command(), file)?,
+        None => super::command(),
+    };
+    let matches = |name: &str| {
+        let matches = command.clone().try_get_matches_from([command.get_name(), name])?;
+        matches.subcommand_matches(name).cloned().ok_or_else(|| anyhow::anyhow!("{name} has no settings"))
+    };
+    let (serve, interpreter) = (matches("serve")?, matches("interpreter")?);
+    let of = |id: &str| if serve.try_contains_id(id).is_ok() { &serve } else { &interpreter };
+    let mut lines = Vec::new();
+    for (key, setting) in config::settings(&command) {
+        let matches = of(setting.get_id().as_str());
+        let source = config::source(matches, setting, file.as_ref());
+        let kind = Kind::of(setting);
+        lines.push(match words(matches, setting.get_id().as_str()).or_else(|| (kind == Kind::List).then(Vec::new)) {
+            Some(words) => (format!("{key} = {}", config::toml(kind, &words)), source),
+            None => (format!("#{key} ="), "not set".to_owned()),
+        });
+    }
+    let widest = lines.iter().map(|(setting, _)| setting.chars().count().min(48)).max().unwrap_or(0);
+    let lines = lines.iter().map(|(setting, source)| format!("{setting:widest$}  # {source}\n"));
+    Ok(head(file.as_ref()) + &lines.collect::<String>())
+}
+
+fn head(file: Option<&File>) -> String {
+    match (file, config::path()) {
+        (Some(file), _) => format!("# {}\n", file.path.display()),
+        (None, Some(path)) => format!("# {} is not there\n", path.display()),
+        (None, None) => "# without a home there is no configuration file\n".to_owned(),
+    }
+}
+
+fn words(matches: &ArgMatches, id: &str) -> Option<Vec<String>> {
+    Some(matches.get_raw(id)?.map(|word| word.to_string_lossy().into_owned()).collect())
+}

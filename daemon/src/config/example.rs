@@ -1,0 +1,68 @@
+//! The example configuration: every setting with its text, its default and its variable, made from the command line's own definition.
+
+use clap::{Arg, Command};
+use toml_edit::Value;
+
+use super::layer::{Kind, settings};
+
+const WIDTH: usize = 100;
+const HEAD: &str = "\
+Settings of python-interpreter-mcpd: a copy of this file is ~/.config/python-interpreter-mcp/config.toml.
+What is commented out is the default. Variables of the environment go before this file, and flags before both.
+`python-interpreter-mcpd config show` tells what holds and where it comes from. After a change: `systemctl --user reload
+python-interpreter-mcpd`, or `python-interpreter-mcpd reload`.";
+
+pub fn example(command: &Command) -> String {
+    let mut text = comment(HEAD);
+    for (key, setting) in settings(command) {
+        let help = setting.get_help().map(ToString::to_string).unwrap_or_default();
+        let variable = setting.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let value = setting.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default();
+        text += "\n";
+        text += &comment(&format!("{help} ({value}; {variable})"));
+        text += &format!("#{key} = {}\n", default(setting));
+    }
+    text
+}
+
+/// The default as TOML, or where there is none the name of what belongs there.
+fn default(setting: &Arg) -> String {
+    let words = |values: &[clap::builder::OsStr]| -> Vec<String> {
+        values.iter().map(|value| value.to_string_lossy().into_owned()).collect()
+    };
+    let (kind, defaults) = (Kind::of(setting), words(setting.get_default_values()));
+    match (kind, setting.get_value_names()) {
+        (Kind::List, _) => toml(kind, &defaults),
+        (_, Some([name, ..])) if defaults.is_empty() => toml(kind, &[name.to_string()]),
+        _ => toml(kind, &defaults),
+    }
+}
+
+/// Values of the command line as TOML.
+pub fn toml(kind: Kind, words: &[String]) -> String {
+    let quoted = |text: &str| Value::from(text).to_string();
+    match (kind, words) {
+        (Kind::List, words) => {
+            let items = words.iter().flat_map(|words| words.split(',')).filter(|word| !word.is_empty());
+            format!("[{}]", items.map(quoted).collect::<Vec<_>>().join(", "))
+        }
+        (_, []) => "\"\"".to_owned(),
+        (Kind::Number, [word, ..]) => word.clone(),
+        (_, [word, ..]) => quoted(word),
+    }
+}
+
+fn comment(text: &str) -> String {
+    let mut lines = vec![String::from("#")];
+    for word in text.split_whitespace() {
+        let line = lines.last().map_or(0, String::len);
+        if line + 1 + word.len() > WIDTH {
+            lines.push(String::from("#"));
+        }
+        if let Some(line) = lines.last_mut() {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,98 @@
+//! The configuration file as text: where it is, and which keys stand on which lines. What the keys mean is the layer's.
+
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use python_interpreter_mcp::endpoint;
+use toml_edit::{Document, Value};
+
+const VARIABLE: &str = "PYTHON_INTERPRETER_MCP_CONFIG";
+const NAME: &str = "config.toml";
+/// A configuration is some lines; what is longer is another file.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the configuration {} cannot be read: {reason}", path.display())]
+    Unreadable { path: PathBuf, reason: String },
+    #[error("{}:{line}: {reason}", path.display())]
+    Wrong { path: PathBuf, line: usize, reason: String },
+}
+
+pub struct File {
+    pub path: PathBuf,
+    pub entries: Vec<Entry>,
+}
+
+pub struct Entry {
+    pub key: String,
+    pub value: Value,
+    /// From 1.
+    pub line: usize,
+}
+
+/// `$PYTHON_INTERPRETER_MCP_CONFIG`, else `config.toml` in the user's directory of configurations; none without a home.
+pub fn path() -> Option<PathBuf> {
+    match std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+        Some(path) => Some(path.into()),
+        None => Some(endpoint::config_directory()?.join(NAME)),
+    }
+}
+
+/// The file, if there is one. It must be there where a variable names it.
+pub fn read() -> Result<Option<File>, ConfigError> {
+    let Some(path) = path() else { return Ok(None) };
+    let is_named = std::env::var_os(VARIABLE).is_some_and(|path| !path.is_empty());
+    let unreadable = |reason: String| ConfigError::Unreadable { path: path.clone(), reason };
+    match std::fs::metadata(&path) {
+        Err(error) if !is_named && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(unreadable(error.to_string())),
+        Ok(found) if !found.is_file() => return Err(unreadable("it is no file".to_owned())),
+        Ok(found) if found.len() > MAX_BYTES => return Err(unreadable("it is larger than 1 MiB".to_owned())),
+        Ok(_) => {}
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
+    File::parse(path, &text).map(Some)
+}
+
+impl File {
+    pub fn parse(path: PathBuf, text: &str) -> Result<Self, ConfigError> {
+        let document = Document::parse(text).map_err(|error| {
+            let reason = format!("this is not TOML: {}", error.message().replace('\n', ", "));
+            wrong(&path, line(text, error.span()), reason)
+        })?;
+        let mut entries = Vec::new();
+        for (key, item) in document.iter() {
+            let line = line(text, document.key(key).and_then(toml_edit::Key::span));
+            let Some(value) = item.as_value() else {
+                return Err(wrong(
+                    &path,
+                    line,
+                    format!("[{key}] is no setting: settings stand at the top, as key = value"),
+                ));
+            };
+            entries.push(Entry { key: key.to_owned(), value: value.clone(), line });
+        }
+        Ok(Self { path, entries })
+    }
+
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    pub fn wrong(&self, entry: &Entry, reason: String) -> ConfigError {
+        wrong(&self.path, entry.line, reason)
+    }
+}
+
+fn wrong(path: &Path, line: usize, reason: String) -> ConfigError {
+    ConfigError::Wrong { path: path.to_owned(), line, reason }
+}
+
+fn line(text: &str, span: Option<Range<usize>>) -> usize {
+    let before = span.map_or(0, |span| span.start).min(text.len());
+    text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count() + 1
+}

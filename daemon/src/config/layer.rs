@@ -1,0 +1,168 @@
+//! Puts the file below the environment and the flags: its values become the defaults of the same command-line settings, read by
+//! the same parsers. Which settings there are, the command line says; a setting is what also has a variable.
+
+use std::any::TypeId;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command};
+use toml_edit::Value;
+
+use super::file::{ConfigError, Entry, File};
+
+/// Settings of both are one key.
+const COMMANDS: [&str; 2] = ["serve", "interpreter"];
+/// A setting that reads better in the plural where it is a list.
+const PLURALS: [(&str, &str); 2] = [("mount", "mounts"), ("http-host", "http_hosts")];
+/// Less alike is another word, not a slip.
+const ALIKE: f64 = 0.7;
+
+/// What of TOML a setting takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Number,
+    Size,
+    Text,
+    List,
+}
+
+impl Kind {
+    pub fn of(setting: &Arg) -> Self {
+        if setting.get_value_delimiter().is_some() {
+            return Self::List;
+        }
+        match setting.get_value_names().and_then(<[_]>::first).map(clap::builder::Str::as_str) {
+            Some("SECONDS" | "NUMBER") => Self::Number,
+            Some("SIZE") => Self::Size,
+            _ => Self::Text,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Number => "a number",
+            Self::Size => "a size, as \"512M\" or a number of bytes,",
+            Self::Text => "a text in quotes",
+            Self::List => "a list, as [\"a\", \"b\"],",
+        }
+    }
+}
+
+/// The key of a setting; none for an argument that is no setting.
+pub fn key(argument: &Arg) -> Option<String> {
+    argument.get_env()?;
+    let long = argument.get_long()?;
+    let plural = PLURALS.iter().find(|(flag, _)| *flag == long);
+    Some(plural.map_or_else(|| long.replace('-', "_"), |(_, key)| (*key).to_owned()))
+}
+
+/// All settings, each once, in the order of the help texts.
+pub fn settings(command: &Command) -> Vec<(String, &Arg)> {
+    let mut settings: Vec<(String, &Arg)> = Vec::new();
+    for argument in COMMANDS.iter().filter_map(|name| command.find_subcommand(name)).flat_map(Command::get_arguments) {
+        if let Some(key) = key(argument)
+            && settings.iter().all(|(known, _)| *known != key)
+        {
+            settings.push((key, argument));
+        }
+    }
+    settings
+}
+
+/// The command line whose defaults are what the file says, all of which is looked at first.
+pub fn layered(mut command: Command, file: &File) -> Result<Command, ConfigError> {
+    let known: Vec<String> = settings(&command).into_iter().map(|(key, _)| key).collect();
+    for entry in &file.entries {
+        if !known.contains(&entry.key) {
+            return Err(file.wrong(entry, unknown(&entry.key, &known)));
+        }
+    }
+    for name in COMMANDS {
+        let bare = command.find_subcommand(name).cloned().unwrap_or_default();
+        for argument in bare.get_arguments() {
+            let Some(entry) = key(argument).and_then(|key| file.entry(&key)) else { continue };
+            let words = words(argument, &entry.value).map_err(|reason| file.wrong(entry, refused(entry, &reason)))?;
+            check(&bare, argument, &words).map_err(|reason| file.wrong(entry, refused(entry, &reason)))?;
+            let id = argument.get_id().clone();
+            command =
+                command.mut_subcommand(name, |command| command.mut_arg(id, |argument| argument.default_values(words)));
+        }
+    }
+    Ok(command)
+}
+
+/// Where a setting's value comes from.
+pub fn source(matches: &ArgMatches, setting: &Arg, file: Option<&File>) -> String {
+    let entry = file.and_then(|file| Some((file, file.entry(&key(setting)?)?)));
+    match (matches.value_source(setting.get_id().as_str()), entry) {
+        (Some(ValueSource::EnvVariable), _) => {
+            setting.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        }
+        (_, Some((file, entry))) => format!("{}:{}", file.path.display(), entry.line),
+        _ => "default".to_owned(),
+    }
+}
+
+fn unknown(key: &str, known: &[String]) -> String {
+    let nearest = known.iter().map(|known| (strsim::jaro_winkler(key, known), known));
+    let nearest = nearest.max_by(|(one, _), (other, _)| one.total_cmp(other)).filter(|(alike, _)| *alike >= ALIKE);
+    match nearest {
+        Some((_, nearest)) => format!("there is no setting \"{key}\"; did you mean \"{nearest}\"?"),
+        None => format!("there is no setting \"{key}\"; `python-interpreter-mcpd config example` lists all"),
+    }
+}
+
+fn refused(entry: &Entry, reason: &str) -> String {
+    format!("{} = {} is refused: {reason}", entry.key, entry.value.to_string().trim())
+}
+
+/// The value as the command line would have it.
+fn words(setting: &Arg, value: &Value) -> Result<Vec<String>, String> {
+    let kind = Kind::of(setting);
+    let is_path = setting.get_value_parser().type_id() == TypeId::of::<std::path::PathBuf>();
+    match (kind, value) {
+        (Kind::Number | Kind::Size, Value::Integer(number)) => Ok(vec![number.value().to_string()]),
+        (Kind::Text, Value::String(text)) if is_path => Ok(vec![at_home(text.value())]),
+        (Kind::Text | Kind::Size, Value::String(text)) => Ok(vec![text.value().clone()]),
+        (Kind::List, Value::Array(list)) => list.iter().map(word).collect(),
+        _ => Err(format!("{} is expected", kind.words().trim_end_matches(','))),
+    }
+}
+
+/// A text, or a mount written out.
+fn word(value: &Value) -> Result<String, String> {
+    let text = match value {
+        Value::String(text) => Some(text.value().clone()),
+        Value::InlineTable(mount) if mount.len() == 2 => {
+            let part = |name| mount.get(name).and_then(Value::as_str);
+            part("source").zip(part("target")).map(|(source, target)| format!("{source}:{target}"))
+        }
+        _ => None,
+    };
+    match text {
+        Some(text) if text.contains(',') => Err("a comma cannot stand in it".to_owned()),
+        Some(text) => Ok(text),
+        None => Err("a list holds texts, or mounts as { source = \"~/data\", target = \"/data\" }".to_owned()),
+    }
+}
+
+/// Nobody else resolves `~` in a file.
+fn at_home(path: &str) -> String {
+    match (path.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest).to_string_lossy().into_owned(),
+        _ => path.to_owned(),
+    }
+}
+
+/// Has the setting's own parser look at the value.
+fn check(command: &Command, setting: &Arg, words: &[String]) -> Result<(), String> {
+    let Some(long) = setting.get_long().filter(|_| !words.is_empty()) else { return Ok(()) };
+    let value = format!("--{long}={}", words.join(","));
+    let bare = command.clone().mut_args(|argument| argument.env(None));
+    let Err(error) = bare.try_get_matches_from([command.get_name(), &value]) else { return Ok(()) };
+    use clap::error::{ContextKind, ContextValue};
+    Err(match (std::error::Error::source(&error), error.get(ContextKind::ValidValue)) {
+        (Some(reason), _) => reason.to_string(),
+        (None, Some(ContextValue::Strings(valid))) => format!("it must be {}", valid.join(" or ")),
+        _ => "it cannot be read".to_owned(),
+    })
+}
