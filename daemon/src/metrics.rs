@@ -68,12 +68,7 @@ impl Metrics {
     }
 
     pub fn ended(&self, outcome: Outcome, duration: Duration) {
-        let outcome = match outcome {
-            Outcome::Finished => "finished",
-            Outcome::TimedOut => "timed_out",
-            Outcome::Failed => "failed",
-        };
-        self.executions.get_or_create(&[("outcome", outcome)]).inc();
+        self.executions.get_or_create(&[("outcome", outcome.as_str())]).inc();
         self.durations.observe(duration.as_secs_f64());
     }
 
@@ -83,6 +78,11 @@ impl Metrics {
 
     pub fn cancelled(&self) {
         self.cancelled.inc();
+    }
+
+    /// How many run now.
+    pub fn running_now(&self) -> u64 {
+        self.running.get().try_into().unwrap_or(0)
     }
 
     /// Counts one that runs until the guard is dropped.

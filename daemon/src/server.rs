@@ -3,6 +3,7 @@
 
 mod described;
 mod executions;
+mod live;
 mod subscriptions;
 mod waiting;
 
@@ -27,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::interpreter_api::{CallContext, InterpreterApi, Trace};
-use crate::metrics::Now;
+use crate::metrics::{Counted, Now};
 use crate::resources;
+use crate::status::{Interpreter, OnBoard, Status};
 use crate::tasks::{self, Tasks};
 use crate::tools::execute_python_code;
 use described::Described;
@@ -63,6 +65,7 @@ struct Shared {
     described: Arc<Described>,
     tasks: Arc<Tasks>,
     task_after: AtomicU64,
+    started_by: &'static str,
     clients: AtomicU64,
 }
 
@@ -81,14 +84,21 @@ struct Client {
 }
 
 impl Server {
-    /// `state` is the directory in which tasks are kept, if there is one.
-    pub fn new(api: InterpreterApi, concurrency: usize, tasks: &tasks::Settings, state: Option<PathBuf>) -> Self {
+    /// `state` is the directory in which tasks are kept, if there is one; `started_by` is what `status` says.
+    pub fn new(
+        api: InterpreterApi,
+        concurrency: usize,
+        tasks: &tasks::Settings,
+        state: Option<PathBuf>,
+        started_by: &'static str,
+    ) -> Self {
         let executions = Arc::new(Executions::new(api, concurrency));
         let shared = Shared {
             described: Described::new(executions.clone()),
             executions,
             tasks: Tasks::open(state.map(|state| state.join("tasks"))),
             task_after: AtomicU64::new(tasks.task_after),
+            started_by,
             clients: AtomicU64::new(0),
         };
         Self {
@@ -121,16 +131,37 @@ impl Server {
         self.shared.tasks.until_none_runs().await;
     }
 
-    /// Counts a client until the guard is dropped.
-    pub fn count_client(&self) -> crate::metrics::Counted {
-        self.shared.executions.metrics.client()
+    /// Counts the client until the guard is dropped.
+    pub fn count_client(&self) -> (Counted, OnBoard) {
+        let Executions { metrics, board, .. } = &*self.shared.executions;
+        (metrics.client(), board.guard(self.client.key))
     }
 
     /// What Prometheus reads.
     pub async fn metrics(&self) -> String {
         let Shared { executions, tasks, .. } = &*self.shared;
-        let slots = executions.api().slots().await;
+        let slots = executions.api().embedded_if_there().await.map(|embedded| embedded.slots);
         executions.metrics.text(Now { waiting: executions.turns.waiting(), tasks: tasks.running(), slots })
+    }
+
+    /// What `status` shows.
+    pub async fn status(&self) -> Status {
+        let Shared { executions, tasks, started_by, .. } = &*self.shared;
+        let api = executions.api();
+        let (name, why, embedded) =
+            (api.current().await.to_owned(), api.why().await.to_owned(), api.embedded_if_there().await);
+        let mut status = Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            process: std::process::id(),
+            started_by: (*started_by).to_owned(),
+            interpreter: Interpreter { name, why, embedded },
+            running: executions.metrics.running_now(),
+            waiting: executions.turns.waiting(),
+            tasks: tasks.running(),
+            ..Status::default()
+        };
+        executions.board.fill(&mut status);
+        status
     }
 
     /// The name of the interpreter that the next call goes to.
@@ -146,8 +177,10 @@ impl Server {
         let Some(client) = client() else { return };
         if !self.client.is_named.swap(true, Ordering::Relaxed) {
             let bounded = |text: &str| text.chars().take(MAX_NAME_CHARACTERS).collect::<String>();
-            self.client.session.record("client", bounded(&client.name).as_str());
-            self.client.session.record("version", bounded(&client.version).as_str());
+            let (name, version) = (bounded(&client.name), bounded(&client.version));
+            self.client.session.record("client", name.as_str());
+            self.client.session.record("version", version.as_str());
+            self.shared.executions.board.client(self.client.key, name, version);
             tracing::debug!(parent: &self.client.session, "client named itself");
         }
     }
@@ -169,12 +202,22 @@ impl Server {
             peer: context.peer.clone(),
             since: Instant::now(),
         });
+        let live = match &progress {
+            Some(progress) if context.meta.contains_key(execute_python_code::LIVE_KEY) => {
+                Some(live::tell(progress.token.clone(), progress.peer.clone()))
+            }
+            _ => None,
+        };
+        let (live, telling) = live.unzip();
+        // Whoever is told everything needs no last line.
+        let progress = progress.filter(|_| live.is_none());
         let (told, last_line) = watch::channel(String::new());
         let call = Call {
             request,
             context: CallContext {
                 trace: Trace::new(context.meta.get_traceparent(), context.meta.get_tracestate()),
                 last_line: (knows_tasks || progress.is_some()).then_some(told),
+                live,
             },
             client: self.client.key,
             session: self.client.session.clone(),
@@ -189,6 +232,11 @@ impl Server {
             },
             waited => waited,
         };
+        let has_ended = matches!(waited, Waited::Ended(_));
+        if let Some(telling) = telling.filter(|_| has_ended) {
+            // What was printed comes before the answer.
+            context.ct.run_until_cancelled(telling).await;
+        }
         match waited {
             Waited::Ended(mut result) => {
                 result.meta = Some(stamp(result.meta));

@@ -149,7 +149,7 @@ fn executor(arguments: &Arguments) -> anyhow::Result<Executor> {
     }
 }
 
-fn settings(arguments: &Arguments, state_directory: PathBuf) -> Settings {
+pub fn settings(arguments: &Arguments, state_directory: PathBuf) -> Settings {
     Settings {
         python: arguments.python.clone(),
         preload: arguments.preload.iter().filter(|name| !name.is_empty()).cloned().collect(),

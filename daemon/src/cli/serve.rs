@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::cli::start_up::start_up;
 use crate::config::Settings;
-use crate::interpreter_api::InterpreterApi;
+use crate::interpreter_api::{InterpreterApi, ServiceUrl};
 use crate::listener::{Bound, Listener, Tcp};
 use crate::logging::Filter;
 use crate::server::Server;
@@ -28,6 +28,13 @@ pub struct Arguments {
     background: bool,
 }
 
+impl Arguments {
+    /// The service that is configured.
+    pub fn interpreter_url(&self) -> Option<&ServiceUrl> {
+        self.settings.interpreter.interpreter_url.as_ref()
+    }
+}
+
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // First of all, while there is one thread: it changes the environment.
     let bound = Bound::inherit_or_bind(Socket::Mcp, arguments.background)?;
@@ -38,7 +45,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 async fn serve(arguments: Arguments, bound: Bound, filter: &Filter) -> anyhow::Result<ExitCode> {
     let Arguments { settings, background } = arguments;
     let concurrency = settings.interpreter.concurrency();
-    let server = Server::new(api(&settings)?, concurrency, &settings.tasks, endpoint::state_directory());
+    let state = endpoint::state_directory();
+    let server = Server::new(api(&settings)?, concurrency, &settings.tasks, state, started_by(background));
     let listener = Listener::new(bound)?;
     let tcp = Tcp::bind(&settings.http).await?;
     let shutdown = shutdown()?;
@@ -54,6 +62,14 @@ async fn serve(arguments: Arguments, bound: Bound, filter: &Filter) -> anyhow::R
         tracing::info!(seconds = current.borrow().idle_exit, "leaving: no client was here for a while");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn started_by(background: bool) -> &'static str {
+    match (background, std::env::var_os("NOTIFY_SOCKET")) {
+        (true, _) => "a client",
+        (false, Some(_)) => "systemd",
+        (false, None) => "hand",
+    }
 }
 
 fn api(settings: &Settings) -> anyhow::Result<InterpreterApi> {
