@@ -1,6 +1,7 @@
 //! Directories and files: the configuration, the sockets' directory, the state.
 
 use std::io::{self, Write as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use python_interpreter_mcp::endpoint::{self, Socket};
@@ -87,6 +88,10 @@ fn try_writing(directory: &Path) -> io::Result<()> {
     file.sync_data()
 }
 
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
+}
+
 fn free_bytes(directory: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(directory)?;
     Ok(found.f_bavail * found.f_frsize)
@@ -101,6 +106,10 @@ pub fn sockets() -> Finding {
     for path in &paths {
         match endpoint::connect(path) {
             Err(error) => return Finding::failed(NAME, error.to_string()),
+            Ok(None) if path.exists() && !is_socket(path) => {
+                let path = path.display();
+                return Finding::failed(NAME, format!("{path} is in the way of the socket: remove it (`rm {path}`)"));
+            }
             Ok(None) if path.exists() => {
                 let path = path.display();
                 return Finding::note(
