@@ -9,12 +9,17 @@ mod doctor;
 mod logs;
 mod status;
 
+mod client;
+
 mod config;
 mod control;
 
 mod interpreter;
 mod limits;
 mod spawner;
+
+mod completions;
+mod man;
 
 mod running;
 mod terminal;
@@ -26,9 +31,11 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 
 use crate::config::{layered, read};
 
+const NAME: &str = "python-interpreter-mcpd";
+
 /// Gives AI clients isolated Python over MCP
 #[derive(Debug, Parser)]
-#[command(name = "python-interpreter-mcpd", version, about, arg_required_else_help = true)]
+#[command(name = NAME, version, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -50,13 +57,20 @@ enum Command {
     Reload(control::Reload),
     /// End the daemon and the interpreter; the next client starts them
     Stop(control::Stop),
+    /// Add this server to AI clients' configuration, remove it, or show where it is
+    Client(client::Arguments),
     /// Look at the settings
     Config(config::Arguments),
     /// Serve the embedded interpreter's API
     Interpreter(interpreter::Arguments),
+    /// Print what makes a shell complete these commands
+    Completions(completions::Arguments),
     /// Make slots for the embedded interpreter
     #[command(hide = true)]
     Spawner(spawner::Arguments),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 pub fn run() -> anyhow::Result<ExitCode> {
@@ -71,8 +85,11 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Logs(arguments) => logs::run(&arguments),
         Command::Reload(arguments) => control::reload(&arguments),
         Command::Stop(arguments) => control::stop(&arguments),
+        Command::Client(arguments) => client::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Interpreter(arguments) => interpreter::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments, &command()),
+        Command::Man(arguments) => man::run(arguments, command()),
         Command::Spawner(arguments) => spawner::run(arguments),
     }
 }
@@ -100,7 +117,7 @@ fn serve_again() -> anyhow::Result<serve::Arguments> {
 
 /// The settings of `serve` as they would be without flags.
 fn serve_without_flags() -> anyhow::Result<serve::Arguments> {
-    serve_with(["python-interpreter-mcpd".into(), "serve".into()])
+    serve_with([NAME.into(), "serve".into()])
 }
 
 fn serve_with(line: impl IntoIterator<Item = OsString>) -> anyhow::Result<serve::Arguments> {

@@ -1,0 +1,92 @@
+//! A configuration file of somebody else's: read whole, written at once or not at all, with what was there kept beside it.
+
+use std::fs::{self, DirBuilder, File, Metadata};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+/// What is added to a file's name for what it held before our last change.
+const BACKUP: &str = ".before-python-interpreter";
+
+/// The text, or `None` if there is no such file.
+pub fn read(path: &Path) -> anyhow::Result<Option<String>> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            Ok(Some(String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))?))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+/// What the file held before our last change, if that is still there.
+pub fn backup(path: &Path) -> Option<String> {
+    read(&backup_of(&fs::canonicalize(path).ok()?)).ok()?
+}
+
+/// Writes `text` where `before` is still what the file holds, and says where that is kept.
+pub fn replace(path: &Path, before: Option<&str>, text: &str) -> anyhow::Result<Option<PathBuf>> {
+    // A link stays a link: what it leads to is replaced.
+    let target = match fs::canonicalize(path) {
+        Ok(target) => target,
+        Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => path.to_owned(),
+        Err(error) => {
+            return Err(error).with_context(|| format!("{} is a link to nothing: remove it", path.display()));
+        }
+    };
+    if target.starts_with("/nix/store") {
+        bail!("{} is made by Nix: change it where your configuration makes it", path.display());
+    }
+    let directory = target.parent().context("a file is in a directory")?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("{} cannot be made", directory.display()))?;
+    if read(&target)?.as_deref() != before {
+        bail!("{} was changed meanwhile, and is left as it is: try again", path.display());
+    }
+    let like = fs::metadata(&target).ok();
+    let kept = match before {
+        Some(before) => {
+            let backup = backup_of(&target);
+            write(&backup, before, like.as_ref())?;
+            Some(backup)
+        }
+        None => None,
+    };
+    write(&target, text, like.as_ref())?;
+    Ok(kept)
+}
+
+fn write(path: &Path, text: &str, like: Option<&Metadata>) -> anyhow::Result<()> {
+    let failed = || format!("{} cannot be written", path.display());
+    let directory = path.parent().context("a file is in a directory")?;
+    let mut file =
+        tempfile::Builder::new().prefix(".python-interpreter-").tempfile_in(directory).with_context(failed)?;
+    file.write_all(text.as_bytes()).with_context(failed)?;
+    if let Some(like) = like {
+        take_after(file.as_file(), like)
+            .with_context(|| format!("{} belongs to another user: change it as that user", path.display()))?;
+    }
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(path).with_context(failed)?;
+    Ok(())
+}
+
+/// A new file's owner and mode are those of the one that it replaces.
+fn take_after(file: &File, like: &Metadata) -> std::io::Result<()> {
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (like.uid(), like.gid()) {
+        fchown(file, Some(like.uid()), Some(like.gid()))?;
+    }
+    file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o7777))
+}
+
+fn backup_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(BACKUP);
+    PathBuf::from(name)
+}

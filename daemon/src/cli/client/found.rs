@@ -1,0 +1,91 @@
+//! Which clients are on this machine, and whether each starts our shim.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::ValueEnum as _;
+
+use super::document::{self, Present};
+use super::file;
+use super::known::Client;
+
+/// A client that is here, or was.
+#[derive(Debug)]
+pub struct Found {
+    pub client: Client,
+    pub file: PathBuf,
+    pub state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum State {
+    /// It starts our shim.
+    Right,
+    /// Our name starts another program, of this path.
+    Another(String),
+    /// Our name is something else than a program.
+    Other,
+    /// It does not know us.
+    Missing,
+    /// The client is here, its configuration is not.
+    NoFile,
+    /// Its configuration cannot be read, for this reason.
+    Unreadable(String),
+}
+
+/// The clients that have a configuration here, or a directory for one.
+pub fn found(shim: &Path) -> anyhow::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for client in Client::value_variants() {
+        let one = look(*client, shim)?;
+        if one.state != State::NoFile || client.trace(&one.file).is_dir() {
+            found.push(one);
+        }
+    }
+    Ok(found)
+}
+
+pub fn look(client: Client, shim: &Path) -> anyhow::Result<Found> {
+    let home = env::home_dir().filter(|home| home.is_absolute()).context("the home directory is unknown: set HOME")?;
+    let file = client.file(&home, |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute()));
+    let state = match file::read(&file) {
+        Err(error) => State::Unreadable(format!("{error:#}")),
+        Ok(None) => State::NoFile,
+        Ok(Some(text)) => match document::present(client, &text) {
+            Err(error) => State::Unreadable(format!("{}, {error}", file.display())),
+            Ok(Present::Nothing) => State::Missing,
+            Ok(Present::Other) => State::Other,
+            Ok(Present::Command(command)) if is_same(&command, shim) => State::Right,
+            Ok(Present::Command(command)) => State::Another(command),
+        },
+    };
+    Ok(Found { client, file, state })
+}
+
+fn is_same(command: &str, shim: &Path) -> bool {
+    let command = Path::new(command);
+    command == shim
+        || (command.is_absolute()
+            && fs::canonicalize(command).ok().zip(fs::canonicalize(shim).ok()).is_some_and(|(one, other)| one == other))
+}
+
+/// The shim beside this program, by a path that lasts.
+pub fn shim() -> anyhow::Result<PathBuf> {
+    const PROGRAM: &str = "python-interpreter-mcp";
+    let own = env::current_exe().context("this program's own path is unknown")?;
+    let shim = own.with_file_name(PROGRAM);
+    if !shim.is_file() {
+        anyhow::bail!("{} is not there: install it beside python-interpreter-mcpd", shim.display());
+    }
+    // A path in Nix's store is gone with the next version; the profile's own is not.
+    if shim.starts_with("/nix/store") {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let lasting = env::split_paths(&path)
+            .map(|directory| directory.join(PROGRAM))
+            .find(|path| !path.starts_with("/nix/store") && fs::canonicalize(path).is_ok_and(|found| found == shim));
+        return Ok(lasting.unwrap_or(shim));
+    }
+    Ok(shim)
+}

@@ -1,0 +1,38 @@
+//! `completions`: prints what makes a shell complete this program's commands. Packages install it for everybody.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Command;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The shell to print them for
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+pub fn run(arguments: Arguments, command: &Command) -> anyhow::Result<ExitCode> {
+    let shell = match arguments.shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut visible(command), crate::cli::NAME, &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The command without what is not for people, which the generator would offer as well.
+fn visible(command: &Command) -> Command {
+    let shown = command.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    Command::new(crate::cli::NAME).version(env!("CARGO_PKG_VERSION")).subcommands(shown)
+}
