@@ -125,6 +125,19 @@ impl Server {
         executions.metrics.text(Now { waiting: executions.turns.waiting(), tasks: tasks.running(), slots })
     }
 
+    /// What a person wants to know first.
+    pub async fn status(&self) -> String {
+        let Shared { executions, .. } = &*self.shared;
+        let (clients, running) = (executions.metrics.clients(), executions.metrics.executions_running());
+        let (waiting, interpreter) = (executions.turns.waiting(), self.interpreter().await);
+        format!("clients: {clients}, running: {running}, waiting: {waiting}, interpreter: {interpreter}")
+    }
+
+    /// Returns when the status may be another one.
+    pub async fn status_changed(&self) {
+        self.shared.executions.metrics.changed.notified().await;
+    }
+
     /// The name of the interpreter that the next call goes to.
     pub async fn interpreter(&self) -> String {
         self.shared.executions.api.current().await.to_owned()

@@ -73,6 +73,7 @@ impl Executions {
         let started = Instant::now();
         let source_bytes = request.source_code.len();
         tracing::debug!(parent: &session, execution_id = id, source_bytes, "execution begins");
+        self.metrics.changed.notify_one();
         let execution = match self.turns.take(client, self.api.limit(&request)).await {
             Ok(_turn) => {
                 let _running = self.metrics.running();
