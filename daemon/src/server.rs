@@ -155,13 +155,26 @@ impl Server {
             process: std::process::id(),
             started_by: (*started_by).to_owned(),
             interpreter: Interpreter { name, why, embedded },
-            running: executions.metrics.running_now(),
+            running: executions.metrics.executions_running(),
             waiting: executions.turns.waiting(),
             tasks: tasks.running(),
             ..Status::default()
         };
         executions.board.fill(&mut status);
         status
+    }
+
+    /// What a person wants to know first.
+    pub async fn status_line(&self) -> String {
+        let Shared { executions, .. } = &*self.shared;
+        let (clients, running) = (executions.metrics.clients(), executions.metrics.executions_running());
+        let (waiting, interpreter) = (executions.turns.waiting(), self.interpreter().await);
+        format!("clients: {clients}, running: {running}, waiting: {waiting}, interpreter: {interpreter}")
+    }
+
+    /// Returns when the status may be another one.
+    pub async fn status_changed(&self) {
+        self.shared.executions.metrics.changed.notified().await;
     }
 
     /// The name of the interpreter that the next call goes to.

@@ -24,7 +24,7 @@ pub struct Status {
     /// Seconds since 1970, as all times here.
     pub since: u64,
     pub interpreter: Interpreter,
-    pub running: u64,
+    pub running: i64,
     pub waiting: usize,
     pub tasks: usize,
     pub executions: u64,

@@ -87,6 +87,7 @@ impl Executions {
         let started = Instant::now();
         let source_bytes = request.source_code.len();
         tracing::debug!(parent: &session, execution_id = id, source_bytes, "execution begins");
+        self.metrics.changed.notify_one();
         let api = self.api();
         let execution = match self.turns.take(client, api.limit(&request)).await {
             Ok(_turn) => {
