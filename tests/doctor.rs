@@ -155,6 +155,22 @@ fn a_configured_service_that_is_not_there_and_a_mistake_in_the_file_are_named() 
 }
 
 #[test]
+fn clients_that_start_a_program_that_is_gone_are_named_with_the_command_that_mends_it() {
+    let home = Home::new();
+    let file = home.path().join("home/.cursor/mcp.json");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "{}").unwrap();
+    let output = doctor(&home);
+    is_well(&output);
+    assert!(text(&output).contains("Cursor does not have it yet: `python-interpreter-mcpd client add cursor`"));
+    fs::write(&file, r#"{"mcpServers": {"python-interpreter": {"command": "/gone/python-interpreter-mcp"}}}"#).unwrap();
+    let said = ["/gone/python-interpreter-mcp, which is not there", "`python-interpreter-mcpd client add cursor`"];
+    names(&doctor(&home), "client", &said);
+    fs::write(&file, "{").unwrap();
+    names(&doctor(&home), "client", &["Cursor's configuration cannot be read", &file.display().to_string()]);
+}
+
+#[test]
 fn it_can_be_read_by_programs_and_says_nothing_when_quiet_and_well() {
     let home = Home::new();
     let output = home.command().args(["doctor", "--json"]).output().unwrap();

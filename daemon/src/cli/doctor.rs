@@ -1,5 +1,6 @@
 //! `doctor`: looks at all that a call needs, and says in one line for each thing that is wrong what to do about it.
 
+mod clients;
 mod places;
 mod python;
 mod services;
@@ -72,7 +73,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     found(sessions::daemon());
     found(sessions::systemd());
     found(services::detected());
+    sessions::memory_limit().into_iter().for_each(&mut found);
     python::look(&mut found);
+    clients::look(&mut found);
     if arguments.json {
         let _ = out.write_all((serde_json::to_string_pretty(&findings)? + "\n").as_bytes());
     }

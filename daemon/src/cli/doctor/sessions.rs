@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use super::Finding;
-use crate::cli::running::ask;
+use crate::cli::running::{ask, ask_interpreter};
 use crate::status::Status;
 
 const SOCKET: &str = "python-interpreter-mcpd.socket";
@@ -27,6 +29,22 @@ pub fn daemon() -> Finding {
         Ok(None) => Finding::ok(NAME, "it does not run; the next client starts it"),
         Err(error) => Finding::failed(NAME, format!("{error:#}")),
     }
+}
+
+/// How the interpreter that runs bounds memory; none where none runs.
+pub fn memory_limit() -> Option<Finding> {
+    const NAME: &str = "memory limit";
+    let health = ask_interpreter::<Value>("/healthz").ok().flatten()?;
+    Some(match health["memory_limit"].as_str()? {
+        "control group" => Finding::ok(NAME, "kept by control groups"),
+        how => Finding::note(
+            NAME,
+            format!(
+                "{how}, not kept by control groups: for that the interpreter needs its systemd unit, python-interpreter.socket, on a \
+                 system that delegates the memory controller to users"
+            ),
+        ),
+    })
 }
 
 pub fn systemd() -> Finding {
