@@ -1,15 +1,28 @@
 //! The commands, one module each.
 
-mod client;
-mod completions;
-mod config;
+mod serve;
+mod start_up;
+
 mod exec;
+
+mod doctor;
+mod logs;
+mod status;
+
+mod client;
+
+mod config;
+mod control;
+
 mod interpreter;
 mod limits;
-mod man;
-mod serve;
 mod spawner;
-mod start_up;
+
+mod completions;
+mod man;
+
+mod running;
+mod terminal;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -34,6 +47,16 @@ enum Command {
     Serve(serve::Arguments),
     /// Run Python code as a client would, and print what it prints
     Exec(exec::Arguments),
+    /// Show what the daemon does: clients, interpreter, what ended last
+    Status(status::Arguments),
+    /// Find out what is wrong, and what to do about it
+    Doctor(doctor::Arguments),
+    /// Show what has been logged
+    Logs(logs::Arguments),
+    /// Have the daemon and the interpreter read their settings again; no client notices
+    Reload(control::Reload),
+    /// End the daemon and the interpreter; the next client starts them
+    Stop(control::Stop),
     /// Add this server to AI clients' configuration, remove it, or show where it is
     Client(client::Arguments),
     /// Look at the settings
@@ -57,6 +80,11 @@ pub fn run() -> anyhow::Result<ExitCode> {
     match Arguments::from_arg_matches(&matches)?.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Exec(arguments) => exec::run(arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Logs(arguments) => logs::run(&arguments),
+        Command::Reload(arguments) => control::reload(&arguments),
+        Command::Stop(arguments) => control::stop(&arguments),
         Command::Client(arguments) => client::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Interpreter(arguments) => interpreter::run(arguments),
@@ -102,7 +130,16 @@ fn serve_with(line: impl IntoIterator<Item = OsString>) -> anyhow::Result<serve:
 
 /// The settings of `interpreter` once more.
 fn interpreter_again() -> anyhow::Result<interpreter::Arguments> {
-    match Arguments::from_arg_matches(&configured()?.try_get_matches()?)?.command {
+    interpreter_with(std::env::args_os())
+}
+
+/// The settings of `interpreter` as they would be without flags.
+fn interpreter_without_flags() -> anyhow::Result<interpreter::Arguments> {
+    interpreter_with(["python-interpreter-mcpd".into(), "interpreter".into()])
+}
+
+fn interpreter_with(line: impl IntoIterator<Item = OsString>) -> anyhow::Result<interpreter::Arguments> {
+    match Arguments::from_arg_matches(&configured()?.try_get_matches_from(line)?)?.command {
         Command::Interpreter(arguments) => Ok(arguments),
         _ => anyhow::bail!("this process is no interpreter"),
     }

@@ -1,4 +1,4 @@
-//! HTTP beside the lines of MCP: `/mcp` (Streamable HTTP, without sessions in both protocol eras), `/healthz` and `/metrics`. On the
+//! HTTP beside the lines of MCP: `/mcp` (Streamable HTTP, without sessions in both protocol eras), `/healthz`, `/status` and `/metrics`. On the
 //! user's own socket to look inside with curl; on TCP when asked for, and then for those who know the token.
 
 mod connection;
@@ -57,12 +57,16 @@ async fn respond(request: Request<Incoming>, server: &Server, mcp: &Mcp) -> Resp
             });
             answer(StatusCode::OK, "application/json", health.to_string())
         }
+        (&Method::GET, "/status") => match serde_json::to_string(&server.status().await) {
+            Ok(status) => answer(StatusCode::OK, "application/json", status),
+            Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        },
         (&Method::GET, "/metrics") => answer(StatusCode::OK, metrics::CONTENT_TYPE, server.metrics().await),
-        (_, "/healthz" | "/metrics") => {
+        (_, "/healthz" | "/metrics" | "/status") => {
             let mut refused = problem(StatusCode::METHOD_NOT_ALLOWED, "use GET");
             refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
             refused
         }
-        _ => problem(StatusCode::NOT_FOUND, "there is /mcp, /healthz and /metrics"),
+        _ => problem(StatusCode::NOT_FOUND, "there is /mcp, /healthz, /status and /metrics"),
     }
 }

@@ -25,6 +25,7 @@ use python_interpreter_mcp::endpoint::{self, EndpointError, Owner, Socket};
 
 pub use capabilities::{Capabilities, Slots};
 use choice::{Choice, Target};
+pub use choice::{Listening, listening};
 pub use context::{CallContext, Trace};
 use failure::Failure;
 use files::{Directory, Reading};
@@ -110,6 +111,16 @@ pub enum Outcome {
     TimedOut,
     /// It could not be run, or its result did not arrive.
     Failed,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::TimedOut => "timed_out",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// What became of one execution.
@@ -210,8 +221,8 @@ impl InterpreterApi {
 
     /// Has the embedded interpreter read its settings again, if it is there.
     pub async fn reload_embedded(&self) {
-        let Ok(capabilities) = self.embedded.address.capabilities(SLOTS_DEADLINE).await else { return };
-        let process = capabilities.process.and_then(rustix::process::Pid::from_raw);
+        let Some(embedded) = self.embedded_if_there().await else { return };
+        let process = embedded.process.and_then(rustix::process::Pid::from_raw);
         if let Some(process) = process
             && let Err(error) = rustix::process::kill_process(process, rustix::process::Signal::HUP)
         {
@@ -219,10 +230,18 @@ impl InterpreterApi {
         }
     }
 
-    /// The slots of the embedded interpreter, if it is there: it is not started for that.
-    pub async fn slots(&self) -> Option<Slots> {
-        let capabilities = self.embedded.address.capabilities(SLOTS_DEADLINE).await;
-        capabilities.ok().map(|capabilities| capabilities.slots)
+    /// What the embedded interpreter says of itself, if it is there: it is not started for that.
+    pub async fn embedded_if_there(&self) -> Option<Capabilities> {
+        self.embedded.address.capabilities(SLOTS_DEADLINE).await.ok()
+    }
+
+    /// Why the next call goes to the interpreter that [`Self::current`] names.
+    pub async fn why(&self) -> &'static str {
+        match self.choice.target().await {
+            Target::Configured => "it is configured",
+            Target::Detected => "it listens on this machine and is yours or root's",
+            Target::Embedded => "nothing is configured, and no service of yours listens on port 50081",
+        }
     }
 
     /// The name of the interpreter that the next call goes to: a URL or "embedded".

@@ -36,6 +36,7 @@ pub enum ListenerError {
 pub struct Bound {
     socket: OwnedFd,
     path: Option<OwnedPath>,
+    is_kept: bool,
 }
 
 impl Bound {
@@ -45,13 +46,18 @@ impl Bound {
         if let Some(socket) = inherited()? {
             // systemd keeps its sockets: what it passed on stays where it is. Only it gives them names. INVOCATION_ID would
             // not tell, because whatever is started from a unit, such as a terminal, inherits it.
-            let own = background && std::env::var_os("LISTEN_FDNAMES").is_none();
-            let path = if own { OwnedPath::of(&socket) } else { None };
-            return Ok(Self { socket, path });
+            let is_kept = std::env::var_os("LISTEN_FDNAMES").is_some();
+            let path = if background && !is_kept { OwnedPath::of(&socket) } else { None };
+            return Ok(Self { socket, path, is_kept });
         }
         let path = endpoint::socket_path(which)?;
         let socket = endpoint::bind(&path)?;
-        Ok(Self { socket, path: OwnedPath::at(path) })
+        Ok(Self { socket, path: OwnedPath::at(path), is_kept: false })
+    }
+
+    /// Whether systemd goes on listening when this process has left, and starts it again.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// The listening socket, and its path if that is ours to remove.

@@ -18,6 +18,7 @@ mod tasks;
 mod interpreter_api;
 
 mod metrics;
+mod status;
 
 mod logging;
 mod systemd;

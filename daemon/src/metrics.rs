@@ -1,5 +1,6 @@
 //! Numbers for Prometheus: how many executions, how they ended, how long they took, who waits. Nothing of what was run.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tokio::sync::Notify;
 
 use crate::interpreter_api::{Outcome, Slots};
 
@@ -30,6 +32,8 @@ pub struct Metrics {
     clients: Gauge,
     tasks: Gauge<u64, AtomicU64>,
     slots: Family<[(&'static str, &'static str); 1], Gauge<u64, AtomicU64>>,
+    /// Told when somebody arrives, leaves, begins or ends.
+    pub changed: Arc<Notify>,
 }
 
 /// What is counted elsewhere, and looked at when somebody asks.
@@ -64,16 +68,12 @@ impl Metrics {
         registry.register("clients", "Clients that are connected", clients.clone());
         registry.register("tasks_running", "Executions that have become tasks and run now", tasks.clone());
         registry.register("slots", "Slots of the embedded interpreter", slots.clone());
-        Self { registry, executions, durations, refused, cancelled, running, waiting, clients, tasks, slots }
+        let changed = Arc::default();
+        Self { registry, executions, durations, refused, cancelled, running, waiting, clients, tasks, slots, changed }
     }
 
     pub fn ended(&self, outcome: Outcome, duration: Duration) {
-        let outcome = match outcome {
-            Outcome::Finished => "finished",
-            Outcome::TimedOut => "timed_out",
-            Outcome::Failed => "failed",
-        };
-        self.executions.get_or_create(&[("outcome", outcome)]).inc();
+        self.executions.get_or_create(&[("outcome", outcome.as_str())]).inc();
         self.durations.observe(duration.as_secs_f64());
     }
 
@@ -87,11 +87,19 @@ impl Metrics {
 
     /// Counts one that runs until the guard is dropped.
     pub fn running(&self) -> Counted {
-        Counted::new(&self.running)
+        Counted::new(&self.running, &self.changed)
     }
 
     pub fn client(&self) -> Counted {
-        Counted::new(&self.clients)
+        Counted::new(&self.clients, &self.changed)
+    }
+
+    pub fn clients(&self) -> i64 {
+        self.clients.get()
+    }
+
+    pub fn executions_running(&self) -> i64 {
+        self.running.get()
     }
 
     pub fn text(&self, now: Now) -> String {
@@ -108,18 +116,23 @@ impl Metrics {
     }
 }
 
-pub struct Counted(Gauge);
+pub struct Counted {
+    gauge: Gauge,
+    changed: Arc<Notify>,
+}
 
 impl Counted {
-    fn new(gauge: &Gauge) -> Self {
+    fn new(gauge: &Gauge, changed: &Arc<Notify>) -> Self {
         gauge.inc();
-        Self(gauge.clone())
+        changed.notify_one();
+        Self { gauge: gauge.clone(), changed: changed.clone() }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.dec();
+        self.gauge.dec();
+        self.changed.notify_one();
     }
 }
 

@@ -1,40 +1,38 @@
 //! The MCP face: what clients are told about this server, and which request does what. Both protocol eras are served by the
 //! same handler.
 
+mod call;
 mod described;
 mod executions;
+mod live;
+mod look;
 mod subscriptions;
 mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult,
-    CompletionInfo, CreateTaskResult, DiscoverResult, GetTaskParams, GetTaskResult, Implementation,
-    InitializeRequestParams, InitializeResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    MetaObject, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, Reference, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool, UpdateTaskParams,
+    CompletionInfo, DiscoverResult, GetTaskParams, GetTaskResult, Implementation, InitializeRequestParams,
+    InitializeResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject,
+    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
+    Reference, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool, UpdateTaskParams,
 };
 use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::json;
-use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::interpreter_api::{CallContext, InterpreterApi, Trace};
-use crate::metrics::Now;
+use crate::interpreter_api::InterpreterApi;
 use crate::resources;
 use crate::tasks::{self, Tasks};
 use crate::tools::execute_python_code;
 use described::Described;
-use executions::{Call, Executions};
+use executions::Executions;
 pub use waiting::Running;
-use waiting::{Progress, Waited, wait};
 
 const NAME: &str = "python-interpreter";
 const TITLE: &str = "Python Interpreter";
@@ -63,6 +61,7 @@ struct Shared {
     described: Arc<Described>,
     tasks: Arc<Tasks>,
     task_after: AtomicU64,
+    started_by: &'static str,
     clients: AtomicU64,
 }
 
@@ -81,14 +80,21 @@ struct Client {
 }
 
 impl Server {
-    /// `state` is the directory in which tasks are kept, if there is one.
-    pub fn new(api: InterpreterApi, concurrency: usize, tasks: &tasks::Settings, state: Option<PathBuf>) -> Self {
+    /// `state` is the directory in which tasks are kept, if there is one; `started_by` is what `status` says.
+    pub fn new(
+        api: InterpreterApi,
+        concurrency: usize,
+        tasks: &tasks::Settings,
+        state: Option<PathBuf>,
+        started_by: &'static str,
+    ) -> Self {
         let executions = Arc::new(Executions::new(api, concurrency));
         let shared = Shared {
             described: Described::new(executions.clone()),
             executions,
             tasks: Tasks::open(state.map(|state| state.join("tasks"))),
             task_after: AtomicU64::new(tasks.task_after),
+            started_by,
             clients: AtomicU64::new(0),
         };
         Self {
@@ -121,23 +127,6 @@ impl Server {
         self.shared.tasks.until_none_runs().await;
     }
 
-    /// Counts a client until the guard is dropped.
-    pub fn count_client(&self) -> crate::metrics::Counted {
-        self.shared.executions.metrics.client()
-    }
-
-    /// What Prometheus reads.
-    pub async fn metrics(&self) -> String {
-        let Shared { executions, tasks, .. } = &*self.shared;
-        let slots = executions.api().slots().await;
-        executions.metrics.text(Now { waiting: executions.turns.waiting(), tasks: tasks.running(), slots })
-    }
-
-    /// The name of the interpreter that the next call goes to.
-    pub async fn interpreter(&self) -> String {
-        self.shared.executions.api().current().await.to_owned()
-    }
-
     /// `client` is asked only once: it is read from each request anew.
     fn note_client(&self, client: impl FnOnce() -> Option<Implementation>) {
         if self.client.is_named.load(Ordering::Relaxed) {
@@ -146,58 +135,11 @@ impl Server {
         let Some(client) = client() else { return };
         if !self.client.is_named.swap(true, Ordering::Relaxed) {
             let bounded = |text: &str| text.chars().take(MAX_NAME_CHARACTERS).collect::<String>();
-            self.client.session.record("client", bounded(&client.name).as_str());
-            self.client.session.record("version", bounded(&client.version).as_str());
+            let (name, version) = (bounded(&client.name), bounded(&client.version));
+            self.client.session.record("client", name.as_str());
+            self.client.session.record("version", version.as_str());
+            self.shared.executions.board.client(self.client.key, name, version);
             tracing::debug!(parent: &self.client.session, "client named itself");
-        }
-    }
-
-    async fn execute(
-        &self,
-        call: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        let Shared { executions, tasks, task_after, .. } = &*self.shared;
-        let mut request = execute_python_code::request(call.arguments, executions.api().timeout)?;
-        let wanted = context.meta.get(execute_python_code::OUTPUT_KEY).and_then(serde_json::Value::as_u64);
-        let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
-        request.output_characters = Some(wanted.unwrap_or(execute_python_code::OUTPUT_CHARACTERS));
-        let knows_tasks =
-            is_modern(&context) && context.client_capabilities().is_some_and(|known| known.supports_tasks());
-        let progress = context.meta.get_progress_token().map(|token| Progress {
-            token,
-            peer: context.peer.clone(),
-            since: Instant::now(),
-        });
-        let (told, last_line) = watch::channel(String::new());
-        let call = Call {
-            request,
-            context: CallContext {
-                trace: Trace::new(context.meta.get_traceparent(), context.meta.get_tracestate()),
-                last_line: (knows_tasks || progress.is_some()).then_some(told),
-            },
-            client: self.client.key,
-            session: self.client.session.clone(),
-        };
-        let running = executions.clone().start(call);
-        let patience = knows_tasks.then(|| Duration::from_secs(task_after.load(Ordering::Relaxed)));
-        let waited = match wait(running, progress.as_ref(), &last_line, patience, &context.ct).await {
-            Waited::Outlasted(_) if context.ct.is_cancelled() => Waited::Cancelled,
-            Waited::Outlasted(running) => match tasks.adopt(running, last_line.clone()) {
-                Ok(task) => return Ok(CallToolResponse::Task(CreateTaskResult::new(task).with_meta(stamp(None)))),
-                Err(running) => wait(running, progress.as_ref(), &last_line, None, &context.ct).await,
-            },
-            waited => waited,
-        };
-        match waited {
-            Waited::Ended(mut result) => {
-                result.meta = Some(stamp(result.meta));
-                Ok(result.into())
-            }
-            Waited::Failed | Waited::Outlasted(_) => {
-                Err(internal("The execution failed inside the daemon; its log says more."))
-            }
-            Waited::Cancelled => Err(internal("The call was cancelled.")),
         }
     }
 }

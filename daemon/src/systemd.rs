@@ -1,22 +1,74 @@
 //! What the service manager is told about this process. Without one (no NOTIFY_SOCKET) nothing happens.
 
+use std::env;
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
 use sd_notify::NotifyState;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How much longer than its running calls the process may take to end, until the manager kills it.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+/// How often the event loop is heard of while the manager waits for one word.
+const WATCHDOG_SIGNS: u32 = 4;
 
 pub fn ready() {
-    notify(NotifyState::Ready);
+    notify(&[NotifyState::Ready]);
 }
 
-/// What is done about a request to reload has begun; [`ready`] ends it.
+/// `longest` is how long running calls are waited for.
+pub fn stopping(longest: Duration) {
+    let needed = u32::try_from((longest + STOP_MARGIN).as_micros()).unwrap_or(u32::MAX);
+    notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(needed)]);
+}
+
+/// To be followed by [`ready`].
 pub fn reloading() {
-    notify(NotifyState::Reloading);
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "the service manager cannot be told"),
+    }
 }
 
-pub fn stopping() {
-    notify(NotifyState::Stopping);
+/// Whether there is somebody to tell.
+pub fn is_there() -> bool {
+    env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+/// What a person reads in `systemctl status`.
+pub fn status(text: &str) {
+    notify_in_passing(&NotifyState::Status(text));
+}
+
+/// Tells for ever that the event loop turns, where the manager restarts a process of which it does not hear that. To be run on that
+/// loop: one that is stuck says nothing.
+pub async fn watchdog() {
+    let Some(patience) = sd_notify::watchdog_enabled() else { return };
+    let mut ticks = interval(patience / WATCHDOG_SIGNS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        notify_in_passing(&NotifyState::Watchdog);
+    }
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "the service manager cannot be told");
+    }
+}
+
+/// What may be lost: a manager that has no time to listen does not hold up the event loop.
+fn notify_in_passing(state: &NotifyState<'_>) {
+    let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
+    let told = UnixDatagram::unbound().and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        socket.connect(path)?;
+        socket.send(state.to_string().as_bytes())
+    });
+    if let Err(error) = told.or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) })
+    {
+        tracing::debug!(%error, "the service manager cannot be told");
     }
 }

@@ -95,6 +95,12 @@ impl Executor {
         Ok(Self::with(settings, files, groups))
     }
 
+    /// One for a process that only looks: its control group stays as it is.
+    pub fn without_groups(settings: Settings) -> std::io::Result<Self> {
+        let files = Arc::new(FileStore::open(settings.state_directory.join("files"))?);
+        Ok(Self::with(settings, files, None))
+    }
+
     /// Another one in the same place with other settings. This one goes on until nobody has it any more.
     pub fn renewed(&self, settings: Settings) -> Self {
         Self::with(settings, self.files.clone(), self.pool.groups())

@@ -16,7 +16,7 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, RANGE};
 use hyper::{Method, Request, Response, StatusCode};
 
 use self::body::{Body, file, json, put};
-pub use self::connections::{Leave, Listener, run};
+pub use self::connections::{DRAIN_DEADLINE, Leave, Listener, run};
 use crate::execution::Executed;
 use crate::executor::{ExecuteError, Executor};
 use crate::slot::SlotError;

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use similar::TextDiff;
 
-pub use found::{Found, State, found, look};
+pub use found::{Found, State, found, look, shim};
 use known::Client;
 
 #[derive(Debug, clap::Args)]

@@ -3,6 +3,7 @@
 
 mod call;
 mod files;
+mod output;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
+use output::Output;
 use python_interpreter_mcp::endpoint::{self, Owner, Socket};
 
 /// The largest program that is read; the daemon refuses what is over its own, smaller limit, and says which that is.
@@ -40,11 +42,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         log: endpoint::daemon_log(),
     };
     let stream = endpoint::connect_or_start(&path, &owner)?;
-    let result = call::execute(stream, &source_code)
+    let mut output = Output::default();
+    let result = call::execute(stream, &source_code, |printed| output.print(&printed))
         .with_context(|| format!("the daemon gave no answer, {}", endpoint::reason_in(owner.log.as_deref())))?;
-    // Whoever reads our output may have had enough of it; the exit code is still worth telling.
-    let _ = io::stdout().write_all(result.response.stdout.as_bytes()).and_then(|()| io::stdout().flush());
-    let _ = io::stderr().write_all(result.response.stderr.as_bytes());
+    output.print_rest(&result.response);
     if result.is_error && !result.response.stderr.ends_with('\n') {
         let _ = io::stderr().write_all(b"\n");
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use python_interpreter::Network;
 use python_interpreter::executor::{Executor, Settings};
-use python_interpreter::http::{self, Leave, Listener};
+use python_interpreter::http::{self, DRAIN_DEADLINE, Leave, Listener};
 use python_interpreter::mounts::Mount;
 use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::net::{TcpListener, UnixListener};
@@ -62,7 +62,7 @@ pub struct Arguments {
     #[arg(long)]
     background: bool,
 
-    /// With --background, how long to wait for the next connection, in seconds
+    /// With --background or a socket of systemd's, how long to wait for the next connection, in seconds
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_IDLE_EXIT", value_name = "SECONDS", default_value_t = 600)]
     idle_exit: u64,
 }
@@ -97,8 +97,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 async fn serve(arguments: Arguments, bound: Option<Bound>, filter: &Filter) -> anyhow::Result<ExitCode> {
     let executor = executor(&arguments)?;
-    let mut leave =
-        Leave { when_idle: arguments.background.then(|| Duration::from_secs(arguments.idle_exit)), remove_path: None };
+    // Where a service manager listens on, leaving costs nothing.
+    let leaves = arguments.background || bound.as_ref().is_some_and(Bound::is_kept);
+    let mut leave = Leave { when_idle: leaves.then(|| Duration::from_secs(arguments.idle_exit)), remove_path: None };
     let listener = match (bound, arguments.listen) {
         (Some(bound), _) => {
             let (socket, path) = bound.into_parts();
@@ -127,10 +128,11 @@ async fn serve(arguments: Arguments, bound: Option<Bound>, filter: &Filter) -> a
                 },
             }
         }
-        systemd::stopping();
+        systemd::stopping(DRAIN_DEADLINE);
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), process = std::process::id(), "interpreter serving");
     systemd::ready();
+    tokio::spawn(systemd::watchdog());
     http::run(listener, current, leave, shutdown).await;
     Ok(ExitCode::SUCCESS)
 }
@@ -149,7 +151,7 @@ fn executor(arguments: &Arguments) -> anyhow::Result<Executor> {
     }
 }
 
-fn settings(arguments: &Arguments, state_directory: PathBuf) -> Settings {
+pub fn settings(arguments: &Arguments, state_directory: PathBuf) -> Settings {
     Settings {
         python: arguments.python.clone(),
         preload: arguments.preload.iter().filter(|name| !name.is_empty()).cloned().collect(),

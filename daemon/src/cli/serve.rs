@@ -1,21 +1,27 @@
 //! `serve`: the daemon itself.
 
+mod reload;
+
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use python_interpreter_mcp::endpoint::{self, Socket};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::start_up::start_up;
 use crate::config::Settings;
-use crate::interpreter_api::InterpreterApi;
+use crate::interpreter_api::{InterpreterApi, ServiceUrl};
 use crate::listener::{Bound, Listener, Tcp};
 use crate::logging::Filter;
 use crate::server::Server;
 use crate::sessions::{self, End};
 use crate::systemd;
+
+/// How long what has changed since is gathered before it is told.
+const STATUS_PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
@@ -28,6 +34,13 @@ pub struct Arguments {
     background: bool,
 }
 
+impl Arguments {
+    /// The service that is configured.
+    pub fn interpreter_url(&self) -> Option<&ServiceUrl> {
+        self.settings.interpreter.interpreter_url.as_ref()
+    }
+}
+
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // First of all, while there is one thread: it changes the environment.
     let bound = Bound::inherit_or_bind(Socket::Mcp, arguments.background)?;
@@ -38,22 +51,35 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 async fn serve(arguments: Arguments, bound: Bound, filter: &Filter) -> anyhow::Result<ExitCode> {
     let Arguments { settings, background } = arguments;
     let concurrency = settings.interpreter.concurrency();
-    let server = Server::new(api(&settings)?, concurrency, &settings.tasks, endpoint::state_directory());
+    let state = endpoint::state_directory();
+    let server = Server::new(api(&settings)?, concurrency, &settings.tasks, state, started_by(background));
     let listener = Listener::new(bound)?;
     let tcp = Tcp::bind(&settings.http).await?;
-    let shutdown = shutdown()?;
     let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
     let (change, current) = watch::channel(settings.sessions.clone());
+    let shutdown = shutdown(current.clone())?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), process = std::process::id(), "serving");
     systemd::ready();
+    tokio::spawn(systemd::watchdog());
+    if systemd::is_there() {
+        tokio::spawn(tell_status(server.clone()));
+    }
     let end = tokio::select! {
         end = sessions::run(listener, tcp, server.clone(), current.clone(), background, shutdown) => end,
-        never = reload_when_asked(hangup, settings, &server, &change, filter) => match never {},
+        never = reload::when_asked(hangup, settings, &server, &change, filter) => match never {},
     };
     if end == End::Idle {
         tracing::info!(seconds = current.borrow().idle_exit, "leaving: no client was here for a while");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn started_by(background: bool) -> &'static str {
+    match (background, std::env::var_os("NOTIFY_SOCKET")) {
+        (true, _) => "a client",
+        (false, Some(_)) => "systemd",
+        (false, None) => "hand",
+    }
 }
 
 fn api(settings: &Settings) -> anyhow::Result<InterpreterApi> {
@@ -62,7 +88,7 @@ fn api(settings: &Settings) -> anyhow::Result<InterpreterApi> {
 }
 
 /// Ends when there is a reason to stop.
-fn shutdown() -> anyhow::Result<impl Future<Output = ()>> {
+fn shutdown(settings: watch::Receiver<sessions::Settings>) -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
     // In a terminal, its end is ours; elsewhere SIGHUP asks to reload.
@@ -75,44 +101,19 @@ fn shutdown() -> anyhow::Result<impl Future<Output = ()>> {
             _ = closed.recv(), if in_terminal => "SIGHUP",
         };
         tracing::info!(signal, "stopping");
-        systemd::stopping();
+        systemd::stopping(Duration::from_secs(settings.borrow().drain));
     })
 }
 
-/// At each SIGHUP the configuration is read again, and no client notices. What is wrong with it is logged, and all stays as it was.
-async fn reload_when_asked(
-    mut hangup: Signal,
-    mut settings: Settings,
-    server: &Server,
-    sessions: &watch::Sender<sessions::Settings>,
-    filter: &Filter,
-) -> std::convert::Infallible {
+async fn tell_status(server: Server) {
+    let mut told = String::new();
     loop {
-        hangup.recv().await;
-        systemd::reloading();
-        match reload(&settings, server, sessions, filter).await {
-            Ok(changed) => settings = changed,
-            Err(error) => tracing::error!(error = format!("{error:#}"), "the settings stay as they were"),
+        let status = server.status_line().await;
+        if status != told {
+            systemd::status(&status);
+            told = status;
         }
-        systemd::ready();
+        tokio::time::sleep(STATUS_PAUSE).await;
+        server.status_changed().await;
     }
-}
-
-async fn reload(
-    old: &Settings,
-    server: &Server,
-    sessions: &watch::Sender<sessions::Settings>,
-    filter: &Filter,
-) -> anyhow::Result<Settings> {
-    let settings = super::serve_again()?.settings;
-    let api = api(&settings)?;
-    api.reload_embedded().await;
-    server.change(api, settings.interpreter.concurrency(), &settings.tasks);
-    sessions.send_replace(settings.sessions.clone());
-    filter.change(&settings.logging);
-    if settings.http != old.http {
-        tracing::warn!("the settings of HTTP on TCP hold from the daemon's next start");
-    }
-    tracing::info!("the settings were read again");
-    Ok(settings)
 }

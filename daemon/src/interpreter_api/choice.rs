@@ -65,8 +65,9 @@ impl Choice {
         }
         let port = self.port;
         // The tables are long on a busy machine, so they are read off the event loop.
-        let found = tokio::task::spawn_blocking(move || service_is_listening(port)).await;
-        let target = if found.unwrap_or(false) { Target::Detected } else { Target::Embedded };
+        let found = tokio::task::spawn_blocking(move || listening_on(port)).await;
+        let trusted = matches!(found, Ok(Listening::Trusted));
+        let target = if trusted { Target::Detected } else { Target::Embedded };
         if last.is_none_or(|(_, last)| last != target) {
             match target {
                 Target::Embedded => tracing::info!(interpreter = "embedded", "interpreter chosen"),
@@ -83,13 +84,30 @@ impl Choice {
     }
 }
 
-fn service_is_listening(port: u16) -> bool {
+/// Who listens on the port where a service is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listening {
+    Nobody,
+    /// This user or root, and nobody else.
+    Trusted,
+    Others,
+}
+
+pub fn listening() -> Listening {
+    listening_on(DETECTED_PORT)
+}
+
+fn listening_on(port: u16) -> Listening {
     let uid = rustix::process::geteuid().as_raw();
     // Where a table is missing, as without IPv6, nobody listens by it.
     let table = |path| std::fs::read_to_string(path).unwrap_or_default();
     let mut owners = listeners::<1>(&table("/proc/net/tcp"), port, &REACHED_BY_LOCALHOST);
     owners.extend(listeners::<4>(&table("/proc/net/tcp6"), port, &REACHED_BY_LOCALHOST_6));
-    are_trusted(&owners, uid)
+    match owners.is_empty() {
+        true => Listening::Nobody,
+        false if are_trusted(&owners, uid) => Listening::Trusted,
+        false => Listening::Others,
+    }
 }
 
 /// Whether somebody listens, and nobody but this user and root. One other listener is enough for a refusal, because which of

@@ -1,8 +1,9 @@
 //! What goes along with a call besides the request itself: where its caller's trace continues, and who wants to know what the program
 //! prints meanwhile.
 
+use python_interpreter::wire::Event;
 use reqwest::RequestBuilder;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Longest value of either header that is passed on, in bytes.
 const MAX_HEADER_BYTES: usize = 512;
@@ -19,6 +20,15 @@ pub struct CallContext {
     pub trace: Trace,
     /// Where the last line of output is told.
     pub last_line: Option<watch::Sender<String>>,
+    /// Where all of it is told.
+    pub live: Option<mpsc::Sender<Event>>,
+}
+
+impl CallContext {
+    /// Whether somebody wants to know what the program prints before it has ended.
+    pub fn wants_events(&self) -> bool {
+        self.last_line.is_some() || self.live.is_some()
+    }
 }
 
 impl Trace {

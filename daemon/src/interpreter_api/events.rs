@@ -26,7 +26,13 @@ pub async fn read(mut response: Response, url: &str, context: &CallContext) -> R
                     return Ok(Answer { response: result, timed_out: outcome == Outcome::TimedOut });
                 }
                 Event::Error { detail } => return Err(Failure::Status { status: 500, body: detail.into_bytes() }),
-                event => last_line.iter_mut().for_each(|last_line| last_line.take(&event)),
+                event => {
+                    last_line.iter_mut().for_each(|last_line| last_line.take(&event));
+                    if let Some(live) = &context.live {
+                        // Whoever has gone takes the call along.
+                        let _ = live.send(event).await;
+                    }
+                }
             }
         }
         line.extend_from_slice(rest);

@@ -95,7 +95,7 @@ impl Address {
     async fn exchange(&self, request: &ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
         let body = serde_json::to_vec(request).map_err(|error| self.not_the_api(error.to_string(), Vec::new()))?;
         // As it happens only where somebody wants to know: it costs both sides.
-        let accepted = if context.last_line.is_some() { ACCEPTS_EVENTS } else { JSON };
+        let accepted = if context.wants_events() { ACCEPTS_EVENTS } else { JSON };
         let request =
             self.client.post(self.execute.clone()).header(CONTENT_TYPE, JSON).header(ACCEPT, accepted).body(body);
         let response = context.trace.continue_in(request).send().await.map_err(|source| match source.is_connect() {

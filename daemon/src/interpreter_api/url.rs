@@ -1,6 +1,8 @@
 //! The address of an interpreter service as the user writes it.
 
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::http::EXECUTE_PATH;
@@ -25,6 +27,11 @@ pub enum ServiceUrlError {
 impl ServiceUrl {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Where it is, asked of a name server if need be.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        reqwest::Url::parse(&self.0).map_err(io::Error::other)?.socket_addrs(|| None)
     }
 
     pub fn on_this_machine(port: u16) -> Self {

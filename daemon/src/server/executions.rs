@@ -15,6 +15,7 @@ use super::waiting::Running;
 use crate::interpreter_api::{CallContext, Execution, InterpreterApi, Outcome};
 use crate::metrics::Metrics;
 use crate::resources::Recent;
+use crate::status::Board;
 use crate::tools::execute_python_code::{self, Shown};
 use crate::turns::{Busy, Turns};
 
@@ -25,6 +26,7 @@ pub struct Executions {
     api: RwLock<Arc<InterpreterApi>>,
     pub recent: Recent,
     pub metrics: Metrics,
+    pub board: Arc<Board>,
     pub turns: Arc<Turns>,
     /// One picture is looked at at a time.
     pictures: Arc<Semaphore>,
@@ -49,6 +51,7 @@ impl Executions {
             api: RwLock::new(Arc::new(api)),
             recent,
             metrics,
+            board: Board::new(),
             turns,
             pictures: Arc::new(Semaphore::new(1)),
             begun: AtomicU64::new(0),
@@ -84,6 +87,7 @@ impl Executions {
         let started = Instant::now();
         let source_bytes = request.source_code.len();
         tracing::debug!(parent: &session, execution_id = id, source_bytes, "execution begins");
+        self.metrics.changed.notify_one();
         let api = self.api();
         let execution = match self.turns.take(client, api.limit(&request)).await {
             Ok(_turn) => {
@@ -96,7 +100,9 @@ impl Executions {
             }
         };
         unfinished.metrics = None;
-        self.metrics.ended(execution.outcome, started.elapsed());
+        let duration = started.elapsed();
+        self.metrics.ended(execution.outcome, duration);
+        self.board.ended(client, &id, execution.outcome, execution.response.exit_code, duration);
         // One event and no span: both would be made for every call.
         tracing::info!(
             parent: &session,
@@ -104,7 +110,7 @@ impl Executions {
             trace_id = context.trace.id(),
             outcome = field::debug(execution.outcome),
             exit_code = execution.response.exit_code,
-            milliseconds = started.elapsed().as_millis(),
+            milliseconds = duration.as_millis(),
             source_bytes,
             stdout_bytes = execution.response.stdout.len(),
             stderr_bytes = execution.response.stderr.len(),

@@ -22,6 +22,9 @@ const TITLE: &str = "Execute Python code";
 pub const OUTPUT_CHARACTERS: usize = 30_000;
 /// The key in a call's `_meta` by which a client asks for more: a number of characters.
 pub const OUTPUT_KEY: &str = "python-interpreter-mcp/outputCharacters";
+/// The key in a call's `_meta` by which a client asks for the output as it comes, and in that of the notifications that bring it: an
+/// object with `stdout` or `stderr`.
+pub const LIVE_KEY: &str = "python-interpreter-mcp/output";
 /// The key in a result's `_meta` that names the interpreter it came from.
 pub const INTERPRETER_KEY: &str = "python-interpreter-mcp/interpreter";
 /// A prompt, drawn for this program.

@@ -23,7 +23,7 @@ const MAX_CONNECTIONS: usize = 512;
 /// Longest wait for a request's head, which is also how long an idle connection is kept.
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
 /// How long running executions may go on after the end was asked for.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long accepting pauses after a failure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often idleness is looked at and old files are deleted.

@@ -42,8 +42,15 @@ fn remedy(step: &str, error: &io::Error) -> String {
             "map the user" | "become the unprivileged user" | "build the root" | "open the parts of the root",
             Some(libc::EPERM | libc::EACCES),
         ) => {
+            let program = std::env::current_exe().unwrap_or_default();
+            // Where the profile of the package does not look.
+            let added = if program.starts_with("/nix/store") {
+                format!(" with {} added to its paths", program.display())
+            } else {
+                String::new()
+            };
             format!(
-                "{namespaces} that may mount: on Ubuntu 24.04 or later, install the profile packaging/apparmor/python-interpreter-mcpd \
+                "{namespaces} that may mount: on Ubuntu 24.04 or later, install the profile packaging/apparmor/python-interpreter-mcpd{added} \
                  or run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`; in a container, run it with /proc unmasked"
             )
         }

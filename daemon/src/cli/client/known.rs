@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum as _;
 use serde_json::{Value, json};
 
 use super::document::Format;
@@ -40,6 +41,11 @@ impl Client {
             Self::Gemini => "Gemini CLI",
             Self::Goose => "Goose",
         }
+    }
+
+    /// How the command line calls it.
+    pub fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
     /// What its configuration is written in.

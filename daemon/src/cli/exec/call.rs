@@ -27,18 +27,34 @@ pub struct ToolResult {
     pub interpreter: String,
 }
 
-pub fn execute(mut stream: UnixStream, source_code: &str) -> anyhow::Result<ToolResult> {
+/// `printed` is told what the program prints, as it comes: an object with `stdout` or `stderr`.
+pub fn execute(
+    mut stream: UnixStream,
+    source_code: &str,
+    mut printed: impl FnMut(Value),
+) -> anyhow::Result<ToolResult> {
     stream.set_read_timeout(Some(longest_answer(LONGEST_LIMIT) + Duration::from_secs(60)))?;
     stream.set_write_timeout(Some(WRITE_DEADLINE))?;
     let mut request = request(source_code).to_string();
     request.push('\n');
     stream.write_all(request.as_bytes())?;
-    let mut line = Vec::new();
-    BufReader::new(stream).take(MAX_ANSWER_BYTES).read_until(b'\n', &mut line)?;
-    if line.last() != Some(&b'\n') {
-        bail!("the connection ended before the answer was complete");
-    }
-    let mut answer: Value = serde_json::from_slice(&line).context("the answer is not JSON")?;
+    let mut reader = BufReader::new(stream);
+    let mut answer = loop {
+        let mut line = Vec::new();
+        (&mut reader).take(MAX_ANSWER_BYTES).read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') {
+            bail!("the connection ended before the answer was complete");
+        }
+        let mut message: Value = serde_json::from_slice(&line).context("the answer is not JSON")?;
+        if message.get("method").is_none() {
+            break message;
+        }
+        if let Some(meta) = message.pointer_mut("/params/_meta")
+            && let Some(output) = meta.get_mut(execute_python_code::LIVE_KEY)
+        {
+            printed(output.take());
+        }
+    };
     if let Some(message) = answer.pointer("/error/message").and_then(Value::as_str) {
         bail!("the daemon refused: {message}");
     }
@@ -63,7 +79,9 @@ fn request(source_code: &str) -> Value {
                 "io.modelcontextprotocol/protocolVersion": PROTOCOL_VERSION,
                 "io.modelcontextprotocol/clientInfo": { "name": "exec", "version": env!("CARGO_PKG_VERSION") },
                 "io.modelcontextprotocol/clientCapabilities": {},
-                // As Python itself: all of it.
+                // As Python itself: all of it, as it comes.
+                "progressToken": 1,
+                execute_python_code::LIVE_KEY: true,
                 execute_python_code::OUTPUT_KEY: usize::MAX,
             },
         },

@@ -1,0 +1,72 @@
+//! `reload` and `stop`: signals to the daemon and the embedded interpreter that run, whoever started them.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::Value;
+
+use super::running::{ask, ask_interpreter};
+
+/// Longer than any of them takes to let its calls end.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+#[derive(Debug, clap::Args)]
+pub struct Reload {}
+
+#[derive(Debug, clap::Args)]
+pub struct Stop {}
+
+pub fn reload(Reload {}: &Reload) -> anyhow::Result<ExitCode> {
+    // A mistake is told here, where somebody reads it, and not only in the log.
+    super::configured()?;
+    let Some(health) = ask::<Value>("/healthz")? else {
+        bail!("no daemon runs; the next one reads the settings when it starts")
+    };
+    signal(&health, Signal::HUP).context("the daemon cannot be told to reload")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn stop(Stop {}: &Stop) -> anyhow::Result<ExitCode> {
+    let mut stopped = false;
+    // The daemon first: what it runs still needs its interpreter.
+    for (name, health) in [("daemon", ask::<Value>("/healthz")), ("interpreter", ask_interpreter("/healthz"))] {
+        let Some(health) = health.with_context(|| format!("the {name} cannot be asked"))? else { continue };
+        let ended = signal(&health, Signal::TERM).and_then(|process| wait(&process));
+        ended.with_context(|| format!("the {name} cannot be stopped"))?;
+        stopped = true;
+    }
+    if !stopped {
+        let _ = writeln!(io::stderr(), "nothing runs");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+type Process = rustix::fd::OwnedFd;
+
+fn signal(health: &Value, signal: Signal) -> anyhow::Result<Process> {
+    let id = health["process"]
+        .as_i64()
+        .and_then(|id| Pid::from_raw(id.try_into().ok()?))
+        .context("it does not say its process id")?;
+    let process = pidfd_open(id, PidfdFlags::empty())?;
+    pidfd_send_signal(&process, signal)?;
+    Ok(process)
+}
+
+fn wait(process: &Process) -> anyhow::Result<()> {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut waits = [PollFd::new(process, PollFlags::IN)];
+        match poll(&mut waits, Some(&Timespec::try_from(left)?)) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(0) => bail!("it has not ended within {} s; its log says more", DEADLINE.as_secs()),
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

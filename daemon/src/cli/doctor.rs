@@ -1,0 +1,103 @@
+//! `doctor`: looks at all that a call needs, and says in one line for each thing that is wrong what to do about it.
+
+mod clients;
+mod places;
+mod python;
+mod services;
+mod sessions;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::terminal::{Paint, printable};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Print only what is wrong
+    #[arg(short, long, conflicts_with = "json")]
+    quiet: bool,
+}
+
+/// What was found out about one thing.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    name: &'static str,
+    state: State,
+    /// What is so, and where it is wrong what to do.
+    text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    /// It works, and could be better, or will be otherwise than some expect.
+    Note,
+    Failed,
+}
+
+impl Finding {
+    fn ok(name: &'static str, text: impl Into<String>) -> Self {
+        Self { name, state: State::Ok, text: text.into() }
+    }
+
+    fn note(name: &'static str, text: impl Into<String>) -> Self {
+        Self { name, state: State::Note, text: text.into() }
+    }
+
+    fn failed(name: &'static str, text: impl Into<String>) -> Self {
+        Self { name, state: State::Failed, text: text.into() }
+    }
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let paint = Paint::of_stdout();
+    let mut out = io::stdout();
+    let mut findings = Vec::new();
+    // Told as they are found: starting Python takes a moment.
+    let mut found = |finding: Finding| {
+        if !arguments.json && (!arguments.quiet || finding.state == State::Failed) {
+            let _ = out.write_all(line(&finding, paint).as_bytes());
+        }
+        findings.push(finding);
+    };
+    found(places::configuration());
+    found(places::state());
+    found(places::sockets());
+    found(sessions::daemon());
+    found(sessions::systemd());
+    found(services::detected());
+    sessions::memory_limit().into_iter().for_each(&mut found);
+    python::look(&mut found);
+    clients::look(&mut found);
+    if arguments.json {
+        let _ = out.write_all((serde_json::to_string_pretty(&findings)? + "\n").as_bytes());
+    }
+    let failed = findings.iter().filter(|finding| finding.state == State::Failed).count();
+    if !arguments.json && !arguments.quiet {
+        let verdict = match failed {
+            0 => "Nothing is wrong.".to_owned(),
+            1 => "One thing is wrong.".to_owned(),
+            failed => format!("{failed} things are wrong."),
+        };
+        let _ = writeln!(out, "{verdict}");
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One line, whatever an error had in it.
+fn line(finding: &Finding, paint: Paint) -> String {
+    let mark = match finding.state {
+        State::Ok => paint.green("ok    "),
+        State::Note => paint.yellow("note  "),
+        State::Failed => paint.red("FAILED"),
+    };
+    let text = finding.text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    format!("{mark} {}  {}\n", paint.bold(&format!("{:<13}", finding.name)), printable(&text))
+}

@@ -1,0 +1,40 @@
+//! The AI clients on this machine: whether their configurations name the shim.
+
+use std::path::Path;
+
+use super::Finding;
+use crate::cli::client::{Found, State, found, shim};
+
+const NAME: &str = "client";
+
+pub fn look(tell: &mut impl FnMut(Finding)) {
+    let shim = match shim() {
+        Ok(shim) => shim,
+        Err(error) => return tell(Finding::failed("shim", format!("{error:#}"))),
+    };
+    match found(&shim) {
+        Err(error) => tell(Finding::failed(NAME, format!("{error:#}"))),
+        Ok(found) if found.is_empty() => tell(Finding::ok(NAME, "none of the known ones has a configuration here")),
+        Ok(found) => found.iter().map(one).for_each(tell),
+    }
+}
+
+fn one(found: &Found) -> Finding {
+    let (title, name) = (found.client.title(), found.client.name());
+    let add = format!("`python-interpreter-mcpd client add {name}`");
+    let file = found.file.display();
+    match &found.state {
+        State::Right => Finding::ok(NAME, format!("{title} has it, in {file}")),
+        State::Missing | State::NoFile => Finding::note(NAME, format!("{title} does not have it yet: {add}")),
+        State::Another(program) if Path::new(program).exists() => {
+            Finding::note(NAME, format!("{title} starts {program}, in {file}: to have it start this one, {add}"))
+        }
+        State::Another(program) => {
+            Finding::failed(NAME, format!("{title} starts {program}, which is not there, as {file} says: {add}"))
+        }
+        State::Other => {
+            Finding::note(NAME, format!("{title} has something of this name that is no program, in {file}"))
+        }
+        State::Unreadable(reason) => Finding::failed(NAME, format!("{title}'s configuration cannot be read: {reason}")),
+    }
+}

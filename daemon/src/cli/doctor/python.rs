@@ -1,0 +1,44 @@
+//! The embedded interpreter: its Python, and whether the kernel isolates it. Found by building a slot and attacking it, as the interpreter
+//! does before it runs anything.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use python_interpreter::executor::{ExecuteError, Executor};
+use tokio::runtime::Builder;
+
+use super::Finding;
+use crate::cli::interpreter;
+
+const PYTHON: &str = "python";
+const SANDBOX: &str = "sandbox";
+
+pub fn look(found: &mut impl FnMut(Finding)) {
+    match open() {
+        Ok(findings) => findings.into_iter().for_each(found),
+        Err(error) => found(Finding::failed(SANDBOX, format!("{error:#}"))),
+    }
+}
+
+fn open() -> anyhow::Result<Vec<Finding>> {
+    // What is wrong with the settings is told elsewhere.
+    let Ok(arguments) = crate::cli::interpreter_without_flags() else { return Ok(Vec::new()) };
+    // Of its own, so that nothing of the user's is touched and a full disk is told as what it is.
+    let directory = tempfile::tempdir().or_else(|_| tempfile::tempdir_in("/dev/shm"))?;
+    let settings = interpreter::settings(&arguments, PathBuf::from(directory.path()));
+    let executor = Arc::new(Executor::without_groups(settings)?);
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let opened = runtime.block_on(executor.workshop());
+    Ok(match opened {
+        Err(ExecuteError::Python(error)) => vec![Finding::failed(PYTHON, error.to_string())],
+        Err(error) => vec![Finding::failed(SANDBOX, error.to_string())],
+        Ok(workshop) => {
+            let kept: Vec<&str> = workshop.protections.keys().map(String::as_str).collect();
+            let python = format!("{} is {}", workshop.launch.executable.display(), workshop.python_version);
+            vec![
+                Finding::ok(PYTHON, python),
+                Finding::ok(SANDBOX, format!("a slot was built and attacked; these held: {}", kept.join(", "))),
+            ]
+        }
+    })
+}

@@ -1,0 +1,47 @@
+//! Interpreter services: the configured one, or what listens on the port where one is looked for.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::Finding;
+use crate::cli::serve_without_flags;
+use crate::interpreter_api::{Listening, ServiceUrl, listening};
+
+const DEADLINE: Duration = Duration::from_secs(3);
+
+pub fn detected() -> Finding {
+    const NAME: &str = "service";
+    // What is wrong with the settings is told elsewhere.
+    let configured = serve_without_flags().ok().and_then(|arguments| arguments.interpreter_url().cloned());
+    if let Some(url) = configured {
+        return match reach(&url) {
+            Ok(()) => Finding::ok(NAME, format!("{url} is configured, and listens")),
+            Err(reason) => Finding::failed(
+                NAME,
+                format!(
+                    "{url} is configured and cannot be connected to ({reason}): start it, or remove interpreter_url and PYTHON_INTERPRETER_MCP_URL"
+                ),
+            ),
+        };
+    }
+    match listening() {
+        Listening::Nobody => Finding::ok(NAME, "none on port 50081, so that programs go to the embedded interpreter"),
+        Listening::Trusted => Finding::ok(NAME, "one listens on port 50081 and is yours or root's: programs go there"),
+        Listening::Others => Finding::note(
+            NAME,
+            "another user's service listens on port 50081 and is not used: programs go to the embedded interpreter",
+        ),
+    }
+}
+
+fn reach(url: &ServiceUrl) -> Result<(), String> {
+    let addresses = url.addresses().map_err(|error| error.to_string())?;
+    let mut reason = "it has no address".to_owned();
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, DEADLINE) {
+            Ok(_) => return Ok(()),
+            Err(error) => reason = error.to_string(),
+        }
+    }
+    Err(reason)
+}

@@ -1,0 +1,64 @@
+//! `logs`: what the daemon and the embedded interpreter have logged, from the journal where systemd runs them, else from their files.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, bail};
+use python_interpreter_mcp::endpoint;
+
+const UNITS: [&str; 2] = ["python-interpreter-mcpd.service", "python-interpreter.service"];
+const FILES: [&str; 2] = ["daemon.log", "interpreter.log"];
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Go on with what comes, until interrupted
+    #[arg(short, long)]
+    follow: bool,
+
+    /// How many of the last lines
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 100)]
+    lines: u32,
+}
+
+/// Becomes the program that shows them.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let lines = arguments.lines.to_string();
+    let mut command = if systemd_runs_them() { journal(&lines) } else { files(&lines)? };
+    if arguments.follow {
+        // By name: a log that has grown is set aside.
+        command.arg(if command.get_program() == "tail" { "-F" } else { "--follow" });
+    }
+    let program = command.get_program().to_string_lossy().into_owned();
+    Err(command.exec()).with_context(|| format!("{program} cannot be started"))
+}
+
+/// Whether one of the units has run in this session, or runs.
+fn systemd_runs_them() -> bool {
+    let mut command = Command::new("systemctl");
+    command.args(["--user", "show", "--property=InvocationID", "--value"]).args(UNITS).stderr(Stdio::null());
+    let shown = command.stdin(Stdio::null()).output();
+    shown.is_ok_and(|shown| shown.status.success() && !shown.stdout.trim_ascii().is_empty())
+}
+
+fn journal(lines: &str) -> Command {
+    let mut command = Command::new("journalctl");
+    command.args(["--user", "--lines", lines]);
+    for unit in UNITS {
+        command.args(["--user-unit", unit]);
+    }
+    command
+}
+
+fn files(lines: &str) -> anyhow::Result<Command> {
+    let Some(directory) = endpoint::state_directory() else {
+        bail!("there is no directory for logs: set HOME, or XDG_STATE_HOME to a directory that can be written to");
+    };
+    let there: Vec<_> = FILES.iter().map(|name| directory.join(name)).filter(|path| Path::exists(path)).collect();
+    if there.is_empty() {
+        bail!("nothing has been logged yet in {}", directory.display());
+    }
+    let mut command = Command::new("tail");
+    command.args(["-n", lines]).args(there);
+    Ok(command)
+}

@@ -1,0 +1,46 @@
+//! The daemon that runs, as the commands around it see it: asked over its own socket, and never started for that.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use python_interpreter_mcp::endpoint::{self, Socket};
+use serde::de::DeserializeOwned;
+use tokio::runtime::Builder;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What the daemon answers at `path`; none where no daemon runs.
+pub fn ask<T: DeserializeOwned>(path: &str) -> anyhow::Result<Option<T>> {
+    ask_at(Socket::Mcp, path)
+}
+
+/// The same of the embedded interpreter.
+pub fn ask_interpreter<T: DeserializeOwned>(path: &str) -> anyhow::Result<Option<T>> {
+    ask_at(Socket::Interpreter, path)
+}
+
+fn ask_at<T: DeserializeOwned>(socket: Socket, path: &str) -> anyhow::Result<Option<T>> {
+    let socket = endpoint::socket_path(socket)?;
+    // It also looks whose socket this is.
+    if endpoint::connect(&socket)?.is_none() {
+        return Ok(None);
+    }
+    let client = reqwest::Client::builder().unix_socket(socket).no_proxy().timeout(DEADLINE).build()?;
+    let asked = async {
+        let answer = client.get(format!("http://localhost{path}")).send().await?;
+        let status = answer.status();
+        anyhow::Ok((status, answer.bytes().await?))
+    };
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (status, body) = runtime.block_on(asked).context("it is there, but gives no answer")?;
+    if status == reqwest::StatusCode::NOT_FOUND {
+        bail!(
+            "it is of another version: end it with `python-interpreter-mcpd stop`, and the next call starts this one"
+        );
+    }
+    if !status.is_success() {
+        let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        bail!("{}", said["detail"].as_str().unwrap_or(status.as_str()));
+    }
+    Ok(Some(serde_json::from_slice(&body).context("its answer is of another form")?))
+}

@@ -1,0 +1,48 @@
+//! The settings read again while the daemon runs.
+
+use tokio::signal::unix::Signal;
+use tokio::sync::watch;
+
+use crate::config::Settings;
+use crate::logging::Filter;
+use crate::server::Server;
+use crate::sessions;
+use crate::systemd;
+
+/// At each SIGHUP the configuration is read again, and no client notices. What is wrong with it is logged, and all stays as it was.
+pub async fn when_asked(
+    mut hangup: Signal,
+    mut settings: Settings,
+    server: &Server,
+    sessions: &watch::Sender<sessions::Settings>,
+    filter: &Filter,
+) -> std::convert::Infallible {
+    loop {
+        hangup.recv().await;
+        systemd::reloading();
+        match reload(&settings, server, sessions, filter).await {
+            Ok(changed) => settings = changed,
+            Err(error) => tracing::error!(error = format!("{error:#}"), "the settings stay as they were"),
+        }
+        systemd::ready();
+    }
+}
+
+async fn reload(
+    old: &Settings,
+    server: &Server,
+    sessions: &watch::Sender<sessions::Settings>,
+    filter: &Filter,
+) -> anyhow::Result<Settings> {
+    let settings = crate::cli::serve_again()?.settings;
+    let api = super::api(&settings)?;
+    api.reload_embedded().await;
+    server.change(api, settings.interpreter.concurrency(), &settings.tasks);
+    sessions.send_replace(settings.sessions.clone());
+    filter.change(&settings.logging);
+    if settings.http != old.http {
+        tracing::warn!("the settings of HTTP on TCP hold from the daemon's next start");
+    }
+    tracing::info!("the settings were read again");
+    Ok(settings)
+}

@@ -1,0 +1,82 @@
+//! A call of the tool, from its arguments to what the client gets: a result, or a task where it goes on for long.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rmcp::model::{CallToolRequestParams, CallToolResponse, CreateTaskResult};
+use rmcp::service::RequestContext;
+use rmcp::{ErrorData, RoleServer};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::executions::Call;
+use super::waiting::{Progress, Waited, wait};
+use super::{Server, Shared, internal, is_modern, live, stamp};
+use crate::interpreter_api::{CallContext, Trace};
+use crate::tools::execute_python_code;
+
+impl Server {
+    pub(super) async fn execute(
+        &self,
+        call: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let Shared { executions, tasks, task_after, .. } = &*self.shared;
+        let mut request = execute_python_code::request(call.arguments, executions.api().timeout)?;
+        let wanted = context.meta.get(execute_python_code::OUTPUT_KEY).and_then(serde_json::Value::as_u64);
+        let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
+        request.output_characters = Some(wanted.unwrap_or(execute_python_code::OUTPUT_CHARACTERS));
+        let knows_tasks =
+            is_modern(&context) && context.client_capabilities().is_some_and(|known| known.supports_tasks());
+        let progress = context.meta.get_progress_token().map(|token| Progress {
+            token,
+            peer: context.peer.clone(),
+            since: Instant::now(),
+        });
+        let live = match &progress {
+            Some(progress) if context.meta.contains_key(execute_python_code::LIVE_KEY) => {
+                Some(live::tell(progress.token.clone(), progress.peer.clone()))
+            }
+            _ => None,
+        };
+        let (live, telling) = live.unzip();
+        // Whoever is told everything needs no last line.
+        let progress = progress.filter(|_| live.is_none());
+        let (told, last_line) = watch::channel(String::new());
+        let call = Call {
+            request,
+            context: CallContext {
+                trace: Trace::new(context.meta.get_traceparent(), context.meta.get_tracestate()),
+                last_line: (knows_tasks || progress.is_some()).then_some(told),
+                live,
+            },
+            client: self.client.key,
+            session: self.client.session.clone(),
+        };
+        let running = executions.clone().start(call);
+        let patience = knows_tasks.then(|| Duration::from_secs(task_after.load(Ordering::Relaxed)));
+        let waited = match wait(running, progress.as_ref(), &last_line, patience, &context.ct).await {
+            Waited::Outlasted(_) if context.ct.is_cancelled() => Waited::Cancelled,
+            Waited::Outlasted(running) => match tasks.adopt(running, last_line.clone()) {
+                Ok(task) => return Ok(CallToolResponse::Task(CreateTaskResult::new(task).with_meta(stamp(None)))),
+                Err(running) => wait(running, progress.as_ref(), &last_line, None, &context.ct).await,
+            },
+            waited => waited,
+        };
+        let has_ended = matches!(waited, Waited::Ended(_));
+        if let Some(telling) = telling.filter(|_| has_ended) {
+            // What was printed comes before the answer.
+            context.ct.run_until_cancelled(telling).await;
+        }
+        match waited {
+            Waited::Ended(mut result) => {
+                result.meta = Some(stamp(result.meta));
+                Ok(result.into())
+            }
+            Waited::Failed | Waited::Outlasted(_) => {
+                Err(internal("The execution failed inside the daemon; its log says more."))
+            }
+            Waited::Cancelled => Err(internal("The call was cancelled.")),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What `status` shows of a running daemon: who is connected, what ended last and how long it took. Nothing of what was run.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::interpreter_api::{Capabilities, Outcome};
+
+/// Executions that are remembered.
+const RECENT: usize = 16;
+/// Executions whose durations are.
+const DURATIONS: usize = 256;
+
+/// What the daemon answers at `GET /status`. Everything has a default: a daemon of another version may say less.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    pub version: String,
+    pub process: u32,
+    /// "systemd", "a client" or "hand".
+    pub started_by: String,
+    /// Seconds since 1970, as all times here.
+    pub since: u64,
+    pub interpreter: Interpreter,
+    pub running: i64,
+    pub waiting: usize,
+    pub tasks: usize,
+    pub executions: u64,
+    pub clients: Vec<Client>,
+    /// The latest first.
+    pub recent: Vec<Ended>,
+    pub latency: Option<Latency>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Interpreter {
+    /// A URL, or "embedded".
+    pub name: String,
+    /// Why it is this one.
+    pub why: String,
+    /// What the embedded one says of itself, if it runs.
+    pub embedded: Option<Capabilities>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Client {
+    pub name: String,
+    pub version: String,
+    pub since: u64,
+    pub calls: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ended {
+    pub execution_id: String,
+    pub client: String,
+    pub at: u64,
+    /// "finished", "timed_out" or "failed".
+    pub outcome: String,
+    pub exit_code: i32,
+    pub milliseconds: u64,
+}
+
+/// Of the executions that ended last.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Latency {
+    pub executions: usize,
+    pub p50_milliseconds: f64,
+    pub p99_milliseconds: f64,
+}
+
+/// What is remembered for it.
+pub struct Board {
+    pub since: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    clients: BTreeMap<u64, Client>,
+    executions: u64,
+    recent: VecDeque<Ended>,
+    durations: VecDeque<Duration>,
+}
+
+/// A client is on the board until this is dropped.
+pub struct OnBoard(Arc<Board>, u64);
+
+impl Board {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { since: now(), state: Mutex::default() })
+    }
+
+    /// Takes the client `key` off the board, if it has put itself there, once this is dropped.
+    pub fn guard(self: &Arc<Self>, key: u64) -> OnBoard {
+        OnBoard(self.clone(), key)
+    }
+
+    pub fn client(&self, key: u64, name: String, version: String) {
+        self.state().clients.insert(key, Client { name, version, since: now(), calls: 0 });
+    }
+
+    /// An execution of the client `key` has ended.
+    pub fn ended(&self, key: u64, execution_id: &str, outcome: Outcome, exit_code: i32, duration: Duration) {
+        let mut state = self.state();
+        let client = state.clients.get_mut(&key).map(|client| {
+            client.calls += 1;
+            client.name.clone()
+        });
+        state.executions += 1;
+        push(&mut state.durations, duration, DURATIONS);
+        let ended = Ended {
+            execution_id: execution_id.to_owned(),
+            client: client.unwrap_or_default(),
+            at: now(),
+            outcome: outcome.as_str().to_owned(),
+            exit_code,
+            milliseconds: duration.as_millis() as u64,
+        };
+        push(&mut state.recent, ended, RECENT);
+    }
+
+    /// Writes what is on the board into `status`.
+    pub fn fill(&self, status: &mut Status) {
+        let state = self.state();
+        status.since = self.since;
+        status.executions = state.executions;
+        status.clients = state.clients.values().cloned().collect();
+        status.recent = state.recent.iter().rev().cloned().collect();
+        status.latency = latency(state.durations.iter().copied().collect());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OnBoard {
+    fn drop(&mut self) {
+        self.0.state().clients.remove(&self.1);
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn push<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
+    if queue.len() == most {
+        queue.pop_front();
+    }
+    queue.push_back(item);
+}
+
+fn latency(mut durations: Vec<Duration>) -> Option<Latency> {
+    durations.sort_unstable();
+    let last = durations.len().checked_sub(1)?;
+    let at = |percent: usize| durations[last * percent / 100].as_secs_f64() * 1e3;
+    Some(Latency { executions: durations.len(), p50_milliseconds: at(50), p99_milliseconds: at(99) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(board: &Board) -> Status {
+        let mut status = Status::default();
+        board.fill(&mut status);
+        status
+    }
+
+    #[test]
+    fn clients_are_there_while_they_are_and_the_latest_executions_come_first() {
+        let board = Board::new();
+        let guard = board.guard(7);
+        board.client(7, "editor".to_owned(), "1".to_owned());
+        for number in 0..300_u64 {
+            board.ended(7, &number.to_string(), Outcome::Finished, 0, Duration::from_millis(number));
+        }
+        let status = filled(&board);
+        assert_eq!((status.clients[0].calls, status.executions, status.recent.len()), (300, 300, RECENT));
+        assert_eq!((status.recent[0].execution_id.as_str(), status.recent[0].client.as_str()), ("299", "editor"));
+        let latency = status.latency.unwrap();
+        assert_eq!((latency.executions, latency.p50_milliseconds, latency.p99_milliseconds), (256, 171.0, 296.0));
+        drop(guard);
+        assert!(filled(&board).clients.is_empty());
+    }
+}
