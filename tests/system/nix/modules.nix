@@ -4,7 +4,7 @@
 
 let
   inherit (flake.inputs.nixpkgs) lib;
-  pkgs = flake.inputs.nixpkgs.legacyPackages.x86_64-linux;
+  pkgs = flake.inputs.nixpkgs.legacyPackages.${builtins.currentSystem};
   option = type: default: lib.mkOption { inherit type default; };
   free = lib.types.attrsOf lib.types.anything;
   text = lib.types.nullOr lib.types.str;
