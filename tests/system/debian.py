@@ -1,7 +1,7 @@
 """In a machine with a real user manager: what the Debian package does for a user once it is installed, and what is left when it is
 gone. Prints a line for each thing that holds; the first that does not is the end.
 
-debian.py installed | removed
+debian.py installed | upgraded | removed
 """
 
 import json
@@ -15,6 +15,8 @@ PACKAGE = "python-interpreter-mcp"
 UNITS = ["python-interpreter-mcpd.socket", "python-interpreter-mcpd.service", "python-interpreter.socket", "python-interpreter.service"]
 RUNTIME = pathlib.Path(f"/run/user/{os.getuid()}/{PACKAGE}")
 DEADLINE = 240
+# From one call of this script to the next.
+BEFORE = pathlib.Path("/tmp/daemon-before")
 
 
 def holds(what, truth, detail=None):
@@ -57,6 +59,10 @@ def processes():
     return [command for command in commands if b"python-interpreter-mcpd\0" in command]
 
 
+def main_process(unit):
+    return said("systemctl", "--user", "show", "--value", "-p", "MainPID", unit)[1].strip()
+
+
 def installed():
     listed = said("dpkg", "-L", PACKAGE)[1].split()
     for file in ["usr/share/bash-completion/completions/python-interpreter-mcpd", "usr/lib/systemd/user/python-interpreter.socket"]:
@@ -75,8 +81,19 @@ def installed():
     code, output = said("systemctl", "--user", "show", "--value", "-p", "ExecMainStartTimestampMonotonic", UNITS[1])
     holds("it was systemd who started it", code == 0 and int(output) > 0, output)
     holds("there is one daemon", len([one for one in processes() if b"\0serve\0" in one]) == 1, processes())
-    profile = os.path.exists("/etc/apparmor.d/python-interpreter-mcpd")
-    holds("AppArmor has the profile where it knows its language", profile == os.path.exists("/etc/apparmor.d/abi/4.0"))
+    has_profile = os.path.exists("/etc/apparmor.d/python-interpreter-mcpd")
+    holds("AppArmor has the profile where it knows its language", has_profile == os.path.exists("/etc/apparmor.d/abi/4.0"))
+    if has_profile:
+        profile = pathlib.Path(f"/proc/{main_process('python-interpreter.service')}/attr/current").read_text()
+        holds("the interpreter's unit has it", profile.startswith("python-interpreter-mcpd "), profile)
+    BEFORE.write_text(main_process("python-interpreter-mcpd.service"))
+
+
+def upgraded():
+    before = BEFORE.read_text()
+    holds("an upgrade replaces the daemon that runs", before != main_process("python-interpreter-mcpd.service"), before)
+    result = answer("print(6 * 7)")
+    holds("the new one answers", result["stdout"] == "42\n", result)
 
 
 def removed():
@@ -95,4 +112,4 @@ def removed():
     holds("no unit is left that runs", "running" not in output and "listening" not in output, output)
 
 
-{"installed": installed, "removed": removed}[sys.argv[1]]()
+{"installed": installed, "upgraded": upgraded, "removed": removed}[sys.argv[1]]()
