@@ -4,6 +4,7 @@
 mod choice;
 mod url;
 
+mod connections;
 mod context;
 mod events;
 mod http;

@@ -68,5 +68,5 @@ pub fn measure(program: &Path, effort: &Effort, report: &mut Report) -> Result<(
     calls::measure_fastmcp(&mut ours, program, &stub, effort.slow_calls, report)?;
 
     eprintln!("many calls in flight …");
-    load::measure(&mut ours, program, &stub, effort, report)
+    load::measure(&mut ours, &daemon, program, &stub, effort, report)
 }
