@@ -45,7 +45,13 @@ fn show() -> anyhow::Result<String> {
         matches.subcommand_matches(name).cloned().ok_or_else(|| anyhow::anyhow!("{name} has no settings"))
     };
     let (serve, interpreter) = (matches("serve")?, matches("interpreter")?);
-    let of = |id: &str| if serve.try_contains_id(id).is_ok() { &serve } else { &interpreter };
+    // Matches tell which settings they know in debug builds only.
+    let serves = |id: &str| {
+        command
+            .find_subcommand("serve")
+            .is_some_and(|serve| serve.get_arguments().any(|setting| setting.get_id() == id))
+    };
+    let of = |id: &str| if serves(id) { &serve } else { &interpreter };
     let mut lines = Vec::new();
     for (key, setting) in config::settings(&command) {
         let matches = of(setting.get_id().as_str());

@@ -1,0 +1,82 @@
+# Both programs, with the units, manual pages and completions, and a Python with the usual libraries for programs to run in.
+{
+  lib,
+  stdenv,
+  rustPlatform,
+  installShellFiles,
+  makeBinaryWrapper,
+  coreutils,
+  python3,
+  # What programs run in where the settings name no other.
+  interpreterPython ? python3.withPackages (import ./libraries.nix),
+}:
+
+let
+  root = ../..;
+  manifest = lib.importTOML (root + "/Cargo.toml");
+in
+rustPlatform.buildRustPackage {
+  pname = "python-interpreter-mcp";
+  inherit (manifest.workspace.package) version;
+
+  src = lib.fileset.toSource {
+    inherit root;
+    fileset = lib.fileset.unions [
+      (root + "/Cargo.toml")
+      (root + "/Cargo.lock")
+      (root + "/shim")
+      (root + "/daemon")
+      (root + "/packaging/systemd")
+      (root + "/packaging/config.example.toml")
+    ];
+  };
+  cargoLock.lockFile = root + "/Cargo.lock";
+
+  strictDeps = true;
+  nativeBuildInputs = [
+    installShellFiles
+    makeBinaryWrapper
+  ];
+
+  # What the other tests want, namespaces and a user's session, no build has.
+  cargoTestFlags = [
+    "--workspace"
+    "--lib"
+    "--bins"
+  ];
+
+  postInstall = ''
+    for unit in packaging/systemd/*; do
+      install -Dm644 -t $out/share/systemd/user "$unit"
+    done
+    for service in $out/share/systemd/user/*.service; do
+      substituteInPlace "$service" --replace-fail %h/.cargo/bin $out/bin
+    done
+    substituteInPlace $out/share/systemd/user/python-interpreter-mcpd.service \
+      --replace-fail ExecReload=kill ExecReload=${coreutils}/bin/kill \
+      --replace-fail ExecStartPre=+mkdir ExecStartPre=+${coreutils}/bin/mkdir
+    # Where NixOS looks for a package's units.
+    mkdir -p $out/lib/systemd
+    ln -s $out/share/systemd/user $out/lib/systemd/user
+    install -Dm644 -t $out/share/doc/python-interpreter-mcp packaging/config.example.toml
+    wrapProgram $out/bin/python-interpreter-mcpd --prefix PATH : ${interpreterPython}/bin
+  ''
+  + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    $out/bin/python-interpreter-mcpd man manual
+    installManPage manual/*.1
+    for shell in bash zsh fish; do
+      $out/bin/python-interpreter-mcpd completions $shell > completions.$shell
+      installShellCompletion --cmd python-interpreter-mcpd --$shell completions.$shell
+    done
+  '';
+
+  passthru = { inherit interpreterPython; };
+
+  meta = {
+    inherit (manifest.workspace.package) description;
+    license = lib.licenses.mit;
+    # What a client launches.
+    mainProgram = "python-interpreter-mcp";
+    platforms = lib.platforms.linux;
+  };
+}

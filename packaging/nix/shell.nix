@@ -1,0 +1,25 @@
+# What building, testing and formatting need.
+{
+  mkShell,
+  cargo,
+  clippy,
+  deadnix,
+  nixfmt,
+  python3,
+  rust-analyzer,
+  rustc,
+  rustfmt,
+}:
+
+mkShell {
+  packages = [
+    cargo
+    clippy
+    deadnix
+    nixfmt
+    python3
+    rust-analyzer
+    rustc
+    rustfmt
+  ];
+}

@@ -1,0 +1,49 @@
+# What buildRustPackage does, as far as it is used: builds without a network, installs, and runs `postInstall`. Optimised as
+# little as possible: what is looked at is what is built and where it is put. The tests are run elsewhere.
+export HOME=/homeless CARGO_HOME=$NIX_BUILD_TOP/cargo RUSTUP_HOME=$rustupHome RUSTUP_TOOLCHAIN=$toolchain
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+export CARGO_TARGET_DIR=$compiled
+
+installManPage() { install -Dm644 -t "$out/share/man/man1" "$@"; }
+
+# --cmd NAME --SHELL FILE
+installShellCompletion() {
+  case $3 in
+    --bash) install -Dm644 "$4" "$out/share/bash-completion/completions/$2.bash" ;;
+    --zsh) install -Dm644 "$4" "$out/share/zsh/site-functions/_$2" ;;
+    --fish) install -Dm644 "$4" "$out/share/fish/vendor_completions.d/$2.fish" ;;
+  esac
+}
+
+# FILE --replace-fail OLD NEW…
+substituteInPlace() {
+  local file=$1 text
+  shift
+  while [ $# -gt 0 ]; do
+    [ "$1" = --replace-fail ]
+    text=$(cat "$file" && echo .)
+    case $text in *"$2"*) ;; *) echo "$file does not have $2" >&2; return 1 ;; esac
+    printf %s "${text//"$2"/"$3"}" | sed '$ d' >"$file"
+    shift 3
+  done
+}
+
+# PROGRAM --prefix VARIABLE SEPARATOR VALUE
+wrapProgram() {
+  local wrapped=${1%/*}/.${1##*/}-wrapped
+  [ "$2" = --prefix ]
+  mv "$1" "$wrapped"
+  printf '#!/bin/sh\nexport %s="%s%s$%s"\nexec %s "$@"\n' "$3" "$5" "$4" "$3" "$wrapped" >"$1"
+  chmod 755 "$1"
+}
+
+cp -r "$src" source
+chmod -R u+w source
+cd source
+cmp Cargo.lock "$lock"
+mkdir -p "$CARGO_HOME"
+ln -s "$registry" "$CARGO_HOME/registry"
+cargo build --release --offline --frozen
+mkdir -p "$out/bin"
+find "$CARGO_TARGET_DIR/release" -maxdepth 1 -type f -perm -u+x ! -name '*.so' -exec cp {} "$out/bin/" \;
+eval "$postInstall"

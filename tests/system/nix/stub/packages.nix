@@ -1,0 +1,144 @@
+# The packages that the flake uses, made of what the machine has. `machine.nix` is written by the test.
+{ lib, system }:
+
+let
+  machine = import ./machine.nix;
+
+  made =
+    name: script: variables:
+    derivation (
+      {
+        inherit name system;
+        builder = "/bin/bash";
+        args = [
+          "-euc"
+          # Nix kills what has closed its output, as a program that ends does a moment before: the shell has to be last.
+          "${script}\n:"
+        ];
+        PATH = machine.path;
+      }
+      // variables
+    );
+
+  tool =
+    name:
+    made name ''
+      mkdir -p $out/bin
+      ln -s "$(command -v ${name})" $out/bin/
+    '' { }
+    // {
+      meta.mainProgram = name;
+    };
+
+  # Those of nixpkgs that are asked for, by its names for them.
+  pythonLibraries = [
+    "beautifulsoup4"
+    "lxml"
+    "matplotlib"
+    "networkx"
+    "numpy"
+    "openpyxl"
+    "pandas"
+    "pillow"
+    "pyyaml"
+    "requests"
+    "scikit-learn"
+    "scipy"
+    "seaborn"
+    "sympy"
+  ];
+
+  packages = {
+    inherit lib system;
+    callPackage =
+      file: arguments:
+      let
+        function = import file;
+      in
+      function (builtins.intersectAttrs (builtins.functionArgs function) packages // arguments);
+
+    stdenv = {
+      hostPlatform = { inherit system; };
+      buildPlatform.canExecute = platform: platform.system == system;
+    };
+
+    rustPlatform.buildRustPackage =
+      arguments:
+      made "${arguments.pname}-${arguments.version}" (builtins.readFile ./build-rust.sh) {
+        inherit (arguments) src postInstall;
+        inherit (machine)
+          rustupHome
+          toolchain
+          registry
+          compiled
+          ;
+        lock = arguments.cargoLock.lockFile;
+        features = map toString arguments.nativeBuildInputs;
+      }
+      // {
+        inherit (arguments)
+          pname
+          version
+          meta
+          passthru
+          ;
+      };
+    installShellFiles = "manual pages and completions";
+    makeBinaryWrapper = "wrapper";
+
+    python3 = tool "python3" // {
+      withPackages =
+        libraries:
+        builtins.deepSeq (libraries (lib.genAttrs pythonLibraries (name: name))) (tool "python3");
+    };
+    coreutils = made "coreutils" "mkdir -p $out/bin; ln -s /bin/kill /bin/mkdir $out/bin/" { };
+    systemd = tool "systemctl";
+
+    formats.toml =
+      { }:
+      {
+        type = lib.types.attrsOf lib.types.anything;
+        # A list and a string of JSON are those of TOML as well.
+        generate =
+          name: value:
+          builtins.toFile name (
+            builtins.concatStringsSep "" (
+              lib.mapAttrsToList (key: one: "${key} = ${builtins.toJSON one}\n") value
+            )
+          );
+      };
+
+    writeShellScriptBin =
+      name: text:
+      made name "mkdir -p $out/bin; cp $textPath $out/bin/${name}; chmod 755 $out/bin/${name}" {
+        text = "#!/bin/bash\n${text}";
+        passAsFile = [ "text" ];
+      };
+
+    runCommand =
+      name: variables: script:
+      made name script { inputs = map toString variables.nativeBuildInputs; };
+    mkShell = { packages }: made "shell" "touch $out" { inherit packages; };
+
+    # There is no NixOS here: that the test is one, and its script Python, is all that can be said.
+    testers.runNixOSTest =
+      test:
+      builtins.deepSeq (lib.mapAttrsToList (_: node: node.services) test.nodes) (
+        made "machine-${test.name}" "python3 -m py_compile $scriptPath; touch $out" {
+          script = test.testScript;
+          passAsFile = [ "script" ];
+          PYTHONPYCACHEPREFIX = "/build/cache";
+        }
+      );
+  }
+  // lib.genAttrs [
+    "cargo"
+    "clippy"
+    "deadnix"
+    "nixfmt"
+    "rust-analyzer"
+    "rustc"
+    "rustfmt"
+  ] tool;
+in
+packages
