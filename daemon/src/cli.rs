@@ -11,6 +11,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::listener::Waiting;
+
 /// Gives AI clients isolated Python over MCP
 #[derive(Debug, Parser)]
 #[command(name = "python-interpreter-mcpd", version, about, arg_required_else_help = true)]
@@ -33,7 +35,13 @@ enum Command {
 }
 
 pub fn run() -> anyhow::Result<ExitCode> {
-    match Arguments::parse().command {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() {
+            Waiting::inherited().turn_away();
+        }
+        error.exit()
+    });
+    match arguments.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Exec(arguments) => exec::run(arguments),
         Command::Interpreter(arguments) => interpreter::run(arguments),

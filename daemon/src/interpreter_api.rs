@@ -151,6 +151,7 @@ impl InterpreterApi {
                 "--concurrency".into(),
                 settings.concurrency().to_string().into(),
             ],
+            unit: Some(Socket::Interpreter.unit()),
             log: endpoint::state_directory().map(|directory| directory.join("interpreter.log")),
         };
         let choice = Choice::new(settings.interpreter_url.clone());

@@ -25,7 +25,11 @@ const LOOK_EVERY_BYTES: u64 = 64 * 1024;
 /// Sets up logging for the whole process. `owns_file` says that a file on stderr is this program's own log. What is wrong with the filter or the journal is logged, and no reason to fail.
 pub fn start(owns_file: bool) {
     let (filter, complaint) = filter();
-    let journal = if stderr_is_the_journal() { tracing_journald::layer().ok() } else { None };
+    let journal = if stderr_is_the_journal() {
+        tracing_journald::layer().ok().map(|layer| layer.with_field_prefix(None))
+    } else {
+        None
+    };
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match journal {
         Some(journal) => Box::new(journal),
         None => Box::new(

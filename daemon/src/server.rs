@@ -151,8 +151,8 @@ impl Server {
         let Some(client) = client() else { return };
         if !self.client.is_named.swap(true, Ordering::Relaxed) {
             let bounded = |text: &str| text.chars().take(MAX_NAME_CHARACTERS).collect::<String>();
-            self.client.session.record("client", bounded(&client.name).as_str());
-            self.client.session.record("version", bounded(&client.version).as_str());
+            self.client.session.record("client_name", bounded(&client.name).as_str());
+            self.client.session.record("client_version", bounded(&client.version).as_str());
             tracing::debug!(parent: &self.client.session, "client named itself");
         }
     }

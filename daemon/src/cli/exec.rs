@@ -37,11 +37,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let owner = Owner {
         program: std::env::current_exe().context("this program's own path is unknown")?,
         arguments: vec![OsString::from("serve"), OsString::from("--background")],
+        unit: Some(Socket::Mcp.unit()),
         log: endpoint::daemon_log(),
     };
     let stream = endpoint::connect_or_start(&path, &owner)?;
     let result = call::execute(stream, &source_code)
-        .with_context(|| format!("the daemon gave no answer, {}", endpoint::reason_in(owner.log.as_deref())))?;
+        .with_context(|| format!("the daemon gave no answer, {}", endpoint::why_daemon_ended(&path)))?;
     // Whoever reads our output may have had enough of it; the exit code is still worth telling.
     let _ = io::stdout().write_all(result.response.stdout.as_bytes()).and_then(|()| io::stdout().flush());
     let _ = io::stderr().write_all(result.response.stderr.as_bytes());

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::limits::LimitArguments;
 use crate::cli::start_up::start_up;
 use crate::interpreter_api::default_concurrency;
-use crate::listener::{Bound, remove};
+use crate::listener::{Bound, Waiting, remove};
 use crate::systemd;
 
 #[derive(Debug, clap::Args)]
@@ -84,7 +84,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => Some(Bound::inherit_or_bind(Socket::Interpreter, arguments.background)?),
     };
     // This thread stays the main one: the spawner of slots ends with the thread that started it.
-    start_up(arguments.background)?.block_on(serve(arguments, bound))
+    let waiting = bound.as_ref().map(Bound::waiting);
+    let served = start_up(arguments.background).and_then(|event_loop| event_loop.block_on(serve(arguments, bound)));
+    served.inspect_err(|_| waiting.into_iter().for_each(Waiting::turn_away))
 }
 
 async fn serve(arguments: Arguments, bound: Option<Bound>) -> anyhow::Result<ExitCode> {

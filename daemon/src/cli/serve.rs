@@ -32,7 +32,9 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // First of all, while there is one thread: it changes the environment.
     let bound = Bound::inherit_or_bind(Socket::Mcp, arguments.background)?;
-    start_up(arguments.background)?.block_on(serve(arguments, bound))
+    let waiting = bound.waiting();
+    let served = start_up(arguments.background).and_then(|event_loop| event_loop.block_on(serve(arguments, bound)));
+    served.inspect_err(|_| waiting.turn_away())
 }
 
 async fn serve(arguments: Arguments, bound: Bound) -> anyhow::Result<ExitCode> {

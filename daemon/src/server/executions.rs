@@ -93,7 +93,7 @@ impl Executions {
             trace_id = context.trace.id(),
             outcome = field::debug(execution.outcome),
             exit_code = execution.response.exit_code,
-            milliseconds = started.elapsed().as_millis(),
+            duration_milliseconds = started.elapsed().as_millis(),
             source_bytes,
             stdout_bytes = execution.response.stdout.len(),
             stderr_bytes = execution.response.stderr.len(),
