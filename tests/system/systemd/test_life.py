@@ -154,6 +154,18 @@ class Failure(UnitTest):
         with Shim() as shim:
             shim.initialize()
 
+    def test_a_program_that_systemd_cannot_start_is_said_to_whoever_connects(self):
+        drop_in(SOCKET, "[Socket]", "TriggerLimitBurst=10")
+        systemctl("restart", SOCKET)
+        drop_in(DAEMON, "[Service]", "ExecStart=", "ExecStart=/nonexistent/python-interpreter-mcpd serve")
+        with Shim() as shim:
+            self.assertIn("journalctl --user -u python-interpreter-mcpd", shim.initialize()["message"])
+        until("nobody tries any more", lambda: show(DAEMON, "ActiveState") == "failed")
+        drop_in(DAEMON, "")
+        with Shim() as shim:
+            shim.initialize()
+            self.assertEqual(shim.stdout("print(1)"), "1\n")
+
     def test_where_namespaces_are_restricted_the_drop_in_does_without_them(self):
         folder = UNITS / f"{DAEMON}.d"
         folder.mkdir()

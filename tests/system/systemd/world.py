@@ -96,7 +96,15 @@ class Shim:
 
     def __exit__(self, *_):
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            pipe.close()
+
+    def finish(self):
+        """Closes its input, as clients do; what it says before it ends in good order."""
+        self.process.stdin.close()
+        assert self.process.wait(PATIENCE) == 0
+        return self.buffer + self.process.stdout.read()
 
     def send(self, method, **parameters):
         self.last += 1
