@@ -14,7 +14,7 @@ class FakeInterpreter:
         self.loop = asyncio.new_event_loop()
         self.server = self.loop.run_until_complete(asyncio.start_server(self.serve, "127.0.0.1", 0))
         self.url = f"http://localhost:{self.server.sockets[0].getsockname()[1]}"
-        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread = threading.Thread(target=self.loop.run_forever)
         self.thread.start()
 
     async def serve(self, reader, writer):
@@ -32,5 +32,7 @@ class FakeInterpreter:
             writer.close()
 
     def close(self):
+        self.loop.call_soon_threadsafe(self.server.close)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
+        self.loop.close()

@@ -2,32 +2,33 @@
 
 import os
 import pathlib
-import shlex
 import shutil
 import signal
 import subprocess
 import threading
 import unittest
+import urllib.error
+import urllib.request
 
-from world import (ALL, BIN, DAEMON, INTERPRETER, INTERPRETER_SOCKET, PATIENCE, RUNTIME, SHIM, SOCKET, UNITS, Shim, UnitTest, clean,
+from world import (ALL, BIN, DAEMON, HOME, INTERPRETER, INTERPRETER_SOCKET, PATIENCE, RUNTIME, SHIM, SOCKET, UNITS, Shim, UnitTest, clean,
                    drop_in, journal, processes, run, show, systemctl, until)
 
 CHECKOUT = pathlib.Path("/run/tests/checkout")
 
 
-def readme_commands():
-    """The commands of the README's section on systemd, word for word."""
+def readme_blocks(kind):
+    """What stands in the README's section on systemd, word for word."""
     section = (CHECKOUT / "README.md").read_text().split("\n## Run it under systemd\n")[1].split("\n## ")[0]
-    return [block.split("```")[0] for block in section.split("```sh\n")[1:]]
+    return [block.split("```")[0] for block in section.split(f"```{kind}\n")[1:]]
 
 
 class Readme(unittest.TestCase):
-    def tearDown(self):
+    def setUp(self):
         clean()
+        self.addCleanup(clean)
 
     def test_its_commands_lead_to_a_first_answer(self):
-        clean()
-        subprocess.run(["bash", "-euc", readme_commands()[0]], cwd=CHECKOUT, check=True, timeout=PATIENCE)
+        subprocess.run(["bash", "-euc", readme_blocks("sh")[0]], cwd=CHECKOUT, check=True, capture_output=True, timeout=PATIENCE)
         self.assertEqual(show(SOCKET, "ActiveState"), "active")
         self.assertEqual(show(DAEMON, "ActiveState"), "inactive")
         with Shim() as shim:
@@ -35,6 +36,25 @@ class Readme(unittest.TestCase):
             self.assertEqual(shim.stdout("print(6 * 7)"), "42\n")
         self.assertEqual(show(DAEMON, "ActiveState"), "active")
         self.assertEqual(systemctl("is-enabled", SOCKET, INTERPRETER_SOCKET).split(), ["enabled", "enabled"])
+
+
+    def test_its_drop_in_serves_http_with_the_token_as_a_credential(self):
+        token = HOME / "token"
+        token.write_text("0123456789abcdef" * 2)
+        token.chmod(0o600)
+        self.addCleanup(token.unlink)
+        for unit in (CHECKOUT / "packaging/systemd").glob("*.s*"):
+            shutil.copy(unit, UNITS)
+        drop_in(DAEMON, readme_blocks("ini")[0])
+        systemctl("start", DAEMON)
+        request = urllib.request.Request("http://127.0.0.1:8080/healthz")
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=PATIENCE)
+        self.assertEqual(refused.exception.code, 401)
+        refused.exception.close()
+        request.add_header("Authorization", f"Bearer {token.read_text()}")
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            self.assertEqual(answer.status, 200)
 
 
 class Start(UnitTest):

@@ -27,8 +27,13 @@ PATIENCE = 30
 def run(*command, check=True, **options):
     done = subprocess.run(command, text=True, capture_output=True, timeout=PATIENCE, **options)
     if check and done.returncode != 0:
-        raise AssertionError(f"{command} ended with {done.returncode}: {done.stdout}{done.stderr}")
+        raise AssertionError(f"{command} ended with {done.returncode}: {done.stdout}{done.stderr}\n{log()}")
     return done
+
+
+def log():
+    """The end of the journal, for a person."""
+    return subprocess.run(["journalctl", "--user", "--no-pager", "--lines=20"], text=True, capture_output=True, timeout=PATIENCE).stdout
 
 
 def systemctl(*arguments, check=True):
