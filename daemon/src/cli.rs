@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::{layered, read};
+use crate::listener::Waiting;
 
 const NAME: &str = "python-interpreter-mcpd";
 
@@ -75,8 +76,13 @@ enum Command {
 
 pub fn run() -> anyhow::Result<ExitCode> {
     // Help and mistakes end here, before a mistake in the file could hide them.
-    let matches = command().get_matches();
-    let matches = if is_configured(&matches) { configured()?.get_matches() } else { matches };
+    let matches = command().try_get_matches().unwrap_or_else(refuse);
+    let matches = match is_configured(&matches) {
+        true => {
+            configured().inspect_err(|_| Waiting::inherited().turn_away())?.try_get_matches().unwrap_or_else(refuse)
+        }
+        false => matches,
+    };
     match Arguments::from_arg_matches(&matches)?.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Exec(arguments) => exec::run(arguments),
@@ -92,6 +98,14 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Man(arguments) => man::run(arguments, command()),
         Command::Spawner(arguments) => spawner::run(arguments),
     }
+}
+
+/// Help, or what is wrong with the command line, which whoever waits for this process to serve need not wait for any more.
+fn refuse(error: clap::Error) -> ArgMatches {
+    if error.use_stderr() {
+        Waiting::inherited().turn_away();
+    }
+    error.exit()
 }
 
 /// The command line without the configuration file.

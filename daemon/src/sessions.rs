@@ -185,8 +185,12 @@ impl Sessions {
 
     fn new_session(&mut self) -> (Server, CancellationToken, Span) {
         self.started += 1;
-        let span =
-            tracing::info_span!("session", session = self.started, client = field::Empty, version = field::Empty);
+        let span = tracing::info_span!(
+            "session",
+            session = self.started,
+            client_name = field::Empty,
+            client_version = field::Empty
+        );
         let cancel = self.cancel.child_token();
         (self.server.for_client(span.clone(), cancel.clone(), self.draining.clone()), cancel, span)
     }
@@ -202,8 +206,8 @@ impl Sessions {
             // What does not end even now is aborted with the set.
             let _ = tokio::time::timeout(CANCEL_DEADLINE, self.all_ended()).await;
         }
-        let milliseconds = started.elapsed().as_millis();
-        tracing::info!(sessions, cancelled = left, milliseconds, "stopped");
+        let duration_milliseconds = started.elapsed().as_millis();
+        tracing::info!(sessions, cancelled = left, duration_milliseconds, "stopped");
         if left == 0 { End::Drained } else { End::Cancelled(left) }
     }
 

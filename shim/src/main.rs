@@ -47,7 +47,7 @@ fn serve() -> Result<(), ShimError> {
     let daemon = reach(&path)?;
     let again =
         || reach(&path).map_err(|error| format!("The interpreter daemon is gone: {error}. The code was not run."));
-    let why = || endpoint::reason_in(endpoint::daemon_log().as_deref());
+    let why = || endpoint::why_daemon_ended(&path);
     match relay::run(rustix::stdio::stdin(), rustix::stdio::stdout(), daemon, parent, again, why)? {
         Ended::ClientFinished | Ended::ClientGone | Ended::ParentGone => Ok(()),
     }
