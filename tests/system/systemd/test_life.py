@@ -199,16 +199,25 @@ class Failure(UnitTest):
 
 
 class Stop(UnitTest):
-    def test_a_reload_keeps_the_process_and_its_clients(self):
+    def test_a_reload_reads_the_settings_again_and_keeps_processes_and_clients(self):
+        settings, data = HOME / ".config/python-interpreter-mcp/config.toml", HOME / "shown"
+        for folder in (settings.parent, data):
+            folder.mkdir()
+            self.addCleanup(shutil.rmtree, folder)
         with Shim() as shim:
             shim.initialize()
-            first = show(DAEMON, "MainPID")
+            self.assertEqual(shim.stdout("import os; print(os.path.exists('/data'))"), "False\n")
+            daemon, interpreter = show(DAEMON, "MainPID"), show(INTERPRETER, "MainPID")
             slow = shim.send_call("import time; time.sleep(1); print('done')")
             until("it runs", lambda: "running: 1" in show(DAEMON, "StatusText"))
+            settings.write_text('mounts = [{ source = "~/shown", target = "/data" }]\n')
             systemctl("reload", DAEMON)
-            until("it has reloaded", lambda: any(entry["MESSAGE"] == "reloaded" for entry in journal(f"_PID={first}")))
-            self.assertEqual((show(DAEMON, "ActiveState"), show(DAEMON, "MainPID")), ("active", first))
+            said = "the settings were read again"
+            until("it has reloaded", lambda: any(entry["MESSAGE"] == said for entry in journal(f"_PID={daemon}")))
             self.assertEqual(shim.answer(slow)["result"]["structuredContent"]["stdout"], "done\n")
+            until("programs see it", lambda: shim.stdout("import os; print(os.path.exists('/data'))") == "True\n")
+            self.assertEqual((show(DAEMON, "ActiveState"), show(DAEMON, "MainPID")), ("active", daemon))
+            self.assertEqual(show(INTERPRETER, "MainPID"), interpreter)
 
     def test_a_call_that_runs_is_answered_when_the_daemon_is_stopped(self):
         with Shim() as shim:
