@@ -160,7 +160,8 @@ impl Sessions {
             let counted = (server.count_client(), client);
             match first_byte(&stream, &cancel, &draining).await {
                 Ok(Some(first)) if first.is_ascii_uppercase() => {
-                    http::serve(stream, server, gate, draining, cancel).await
+                    // Boxed, as what is large and not there for long: the task of an idle client should not have the room for it.
+                    Box::pin(http::serve(stream, server, gate, draining, cancel)).await
                 }
                 Ok(_) => serve(SocketTransport::new(stream, cancel.clone(), draining), server, cancel).await,
                 Err(error) => tracing::debug!(%error, "client cannot be read from"),
@@ -254,7 +255,7 @@ async fn first_byte(
 
 async fn serve(transport: SocketTransport, server: Server, cancel: CancellationToken) {
     tracing::debug!("session begins");
-    match serve_server_with_ct(server, transport, cancel).await {
+    match Box::pin(serve_server_with_ct(server, transport, cancel)).await {
         Ok(session) => match session.waiting().await {
             Ok(reason) => tracing::debug!(?reason, "session ended"),
             Err(error) => report(Err(error)),

@@ -61,6 +61,9 @@ struct Arguments {
     /// Be the server of rmcp that is compared with, in front of this interpreter
     #[arg(long, hide = true, value_name = "URL")]
     rmcp_server: Option<String>,
+    /// Be the relay that is compared with, between the standard input and output and this socket
+    #[arg(long, hide = true, value_name = "SOCKET")]
+    plain_relay: Option<PathBuf>,
     /// What `cargo bench` says to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -127,6 +130,9 @@ fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::parse();
     if let Some(interpreter) = arguments.rmcp_server {
         return mcp::rmcp_server::run(&interpreter).map(|()| ExitCode::SUCCESS);
+    }
+    if let Some(socket) = arguments.plain_relay {
+        return mcp::plain_relay::run(&socket).map(|()| ExitCode::SUCCESS);
     }
     arguments.json = arguments.json.map(std::path::absolute).transpose()?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
