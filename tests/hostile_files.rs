@@ -183,6 +183,8 @@ fn devices_cannot_be_made_and_permissions_are_not_kept() {
 for kind in (stat.S_IFCHR, stat.S_IFBLK):
     for place in ('/workspace', '/tmp', '/dev/shm', '/dev'):
         for device in (os.makedev(0, 0), os.makedev(1, 1), os.makedev(8, 0)):
+            # A whiteout, which is no device but a file to newer kernels.
+            if kind == stat.S_IFCHR and device == 0: continue
             try: os.mknod(place + '/device', kind | 0o666, device); print('REACHED', place)
             except OSError: pass
 for mode in (0o4755, 0o2755, 0o6777, 0o1777, 0):
