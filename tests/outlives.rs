@@ -1,7 +1,7 @@
 //! The real shim outlives the real daemon: killed under load, no client is left without an answer or disconnected and nothing runs
 //! twice; stopped in good order no call fails.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says why on stderr")]
 
 #[path = "clients/raw.rs"]
 mod raw;
