@@ -10,6 +10,8 @@ use std::{
     process::ExitCode,
 };
 
+mod resident;
+
 use python_interpreter_mcp::{
     endpoint::{self, EndpointError, Socket},
     relay::{self, Ended, RelayError},
@@ -55,10 +57,12 @@ fn serve() -> Result<(), ShimError> {
 
 /// Somebody who listens is reached even where no daemon is installed that could be started.
 fn reach(path: &Path) -> Result<UnixStream, EndpointError> {
-    match endpoint::connect(path)? {
-        Some(daemon) => Ok(daemon),
-        None => endpoint::connect_or_start(path, &endpoint::daemon()?),
-    }
+    let daemon = match endpoint::connect(path)? {
+        Some(daemon) => daemon,
+        None => endpoint::connect_or_start(path, &endpoint::daemon()?)?,
+    };
+    resident::give_back_code();
+    Ok(daemon)
 }
 
 fn introduction() -> String {

@@ -91,9 +91,7 @@ impl World {
         let process = pidfd_open(daemon, PidfdFlags::empty())?;
         pidfd_send_signal(&process, Signal::KILL)?;
         ensure!(poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&DEADLINE))? > 0, "the daemon does not end");
-        let started = Instant::now();
-        shim.call()?;
-        Ok(started.elapsed())
+        shim.call_after_change()
     }
 
     /// The daemon that a shim has started here.
