@@ -37,10 +37,10 @@ fn a_request_is_exactly_these_bytes() {
     let body = r#"{"source_code":"print(\"é\\n\")\n"}"#;
     assert_eq!(String::from_utf8_lossy(&request.body), body);
     let expected = format!(
-        "POST /v1/execute HTTP/1.1\r\ncontent-type: application/json\r\naccept: application/json\r\n\
-         user-agent: python-interpreter-mcp/{}\r\nhost: localhost:{}\r\ncontent-length: {}\r\n",
-        env!("CARGO_PKG_VERSION"),
+        "POST /v1/execute HTTP/1.1\r\nhost: localhost:{}\r\nuser-agent: python-interpreter-mcp/{}\r\n\
+         content-type: application/json\r\naccept: application/json\r\ncontent-length: {}\r\n",
         interpreter.address().port(),
+        env!("CARGO_PKG_VERSION"),
         body.len(),
     );
     assert_eq!(request.head, expected);

@@ -1,29 +1,39 @@
-//! The real shim outlives the real daemon: killed under load, no client is left without an answer or disconnected, and stopped in good
-//! order no call fails.
+//! The real shim outlives the real daemon: killed under load, no client is left without an answer or disconnected and nothing runs
+//! twice; stopped in good order no call fails.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test a panic is the report")]
 
 #[path = "clients/raw.rs"]
 mod raw;
+#[path = "support/mod.rs"]
+mod support;
 #[path = "support/clients.rs"]
 mod world;
 
+use std::collections::HashMap;
+use std::fs;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use raw::RawClient;
 use rustix::process::{Pid, Signal, kill_process};
+use support::fake_interpreter::FakeInterpreter;
 use world::{World, until};
 
-const CLIENTS: usize = 8;
-const KILLS: usize = 30;
-const STOPS: usize = 10;
+const CLIENTS: usize = 20;
+const KILLS: usize = 200;
+const STOPS: usize = 50;
 
-/// Clients call without a pause while `disturb` does its work; how many calls were right, and how many got an error.
-///
-/// `disturb` gets the number of right calls so far.
-fn calls_while(world: &World, disturb: impl FnOnce(&AtomicUsize)) -> (usize, usize) {
+/// What became of the calls of all clients.
+#[derive(Default)]
+struct Calls {
+    right: Vec<String>,
+    lost: Vec<String>,
+}
+
+/// Clients call without a pause while `disturb` does its work, which gets the number of right calls so far.
+fn calls_while(world: &World, interpreter: &FakeInterpreter, disturb: impl FnOnce(&AtomicUsize)) -> Calls {
     let so_far = AtomicUsize::new(0);
     let (over, ready) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -31,30 +41,30 @@ fn calls_while(world: &World, disturb: impl FnOnce(&AtomicUsize)) -> (usize, usi
             .map(|client| {
                 let (over, ready, so_far) = (&over, &ready, &so_far);
                 scope.spawn(move || {
-                    let mut shim = RawClient::launch(&mut world.command(world::shim()));
+                    let mut command = world.command(world::shim());
+                    let mut shim = RawClient::launch(command.env("PYTHON_INTERPRETER_MCP_URL", interpreter.url()));
+                    let mut calls = Calls::default();
                     shim.initialize_and_call("pass");
                     ready.fetch_add(1, Ordering::Relaxed);
-                    let (mut right, mut failed) = (0, 0);
                     while !over.load(Ordering::Relaxed) {
-                        match shim.try_call(&format!("print({client} * {right})")) {
-                            Ok(result) if result["isError"] == false => {
-                                assert_eq!(result["structuredContent"]["stdout"], format!("{}\n", client * right));
-                                right += 1;
+                        let code = format!("{client}: {}", calls.right.len() + calls.lost.len());
+                        match shim.try_call(&code) {
+                            Ok(result) => {
+                                assert_eq!(result["structuredContent"]["stdout"], code, "{result}");
+                                calls.right.push(code);
                                 so_far.fetch_add(1, Ordering::Relaxed);
                             }
-                            Ok(result) => panic!("{result}"),
                             Err(error) => {
                                 assert_eq!(error["code"], -32603, "{error}");
-                                assert!(
-                                    error["message"].as_str().unwrap().contains("may or may not have run"),
-                                    "{error}"
-                                );
-                                failed += 1;
+                                let message = error["message"].as_str().unwrap();
+                                assert!(message.contains("may or may not have run"), "{error}");
+                                calls.lost.push(code);
                             }
                         }
                     }
-                    assert_eq!(shim.call("print('still here')")["structuredContent"]["stdout"], "still here\n");
-                    (right, failed)
+                    assert_eq!(shim.call("still here")["structuredContent"]["stdout"], "still here");
+                    assert_eq!(shim.rest(), "", "nobody asked for it");
+                    calls
                 })
             })
             .collect();
@@ -64,8 +74,12 @@ fn calls_while(world: &World, disturb: impl FnOnce(&AtomicUsize)) -> (usize, usi
             disturb(&so_far);
         }));
         over.store(true, Ordering::Relaxed);
-        let calls = clients.into_iter().map(|client| client.join().unwrap());
-        let all = calls.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        let mut all = Calls::default();
+        for client in clients {
+            let calls = client.join().unwrap();
+            all.right.extend(calls.right);
+            all.lost.extend(calls.lost);
+        }
         disturbed.unwrap_or_else(|failure| panic::resume_unwind(failure));
         all
     })
@@ -83,23 +97,57 @@ fn replace(world: &World, signal: Signal, so_far: &AtomicUsize) {
         world.daemons().iter().any(|other| *other != daemon) && !world.daemons().contains(&daemon)
     });
     let before = so_far.load(Ordering::Relaxed);
-    until("calls are answered", || so_far.load(Ordering::Relaxed) > before + 2 * CLIENTS);
+    until("calls are answered", || so_far.load(Ordering::Relaxed) > before + CLIENTS);
+}
+
+/// What was answered ran once, and what was not ran once at most.
+fn check_runs(interpreter: &FakeInterpreter, calls: &Calls) {
+    let mut runs: HashMap<String, usize> = HashMap::new();
+    for request in interpreter.requests() {
+        *runs.entry(request.source_code()).or_default() += 1;
+    }
+    let times = |code: &String| runs.get(code).copied().unwrap_or_default();
+    let wrong: Vec<_> = calls.right.iter().filter(|code| times(code) != 1).collect();
+    assert!(wrong.is_empty(), "answered, and not run once: {wrong:?}");
+    let twice: Vec<_> = calls.lost.iter().filter(|code| times(code) > 1).collect();
+    assert!(twice.is_empty(), "run twice: {twice:?}");
+}
+
+/// The daemon's socket with its lock, and its log: nothing of those that are gone.
+fn check_what_is_left(world: &World) {
+    assert_eq!(world.daemons().len(), 1, "one daemon serves all");
+    assert!(world.shims().is_empty(), "they have ended with their clients");
+    let mut left: Vec<_> =
+        [world.path().join("python-interpreter-mcp"), world.path().join("state/python-interpreter-mcp")]
+            .iter()
+            .flat_map(|folder| fs::read_dir(folder).unwrap())
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+    left.retain(|name| !["daemon.log", "daemon.log.1", "mcp.lock", "mcp.sock", "tasks"].contains(&name.as_str()));
+    assert!(left.is_empty(), "left: {left:?}");
 }
 
 #[test]
 fn a_daemon_that_is_killed_under_load_costs_the_calls_that_it_had_and_no_client() {
-    let world = World::new();
-    let (right, failed) = calls_while(&world, |so_far| (0..KILLS).for_each(|_| replace(&world, Signal::KILL, so_far)));
-    assert!(right > KILLS, "{right} right, {failed} failed");
+    let (world, interpreter) = (World::new(), FakeInterpreter::start());
+    interpreter.echo();
+    let calls = calls_while(&world, &interpreter, |so_far| {
+        (0..KILLS).for_each(|_| replace(&world, Signal::KILL, so_far));
+    });
     // What each client waited for; and a dying process may still take a connection, which costs another call.
-    assert!(failed <= 2 * KILLS * CLIENTS, "{failed} failed");
-    assert_eq!(world.daemons().len(), 1, "and one daemon serves all");
+    assert!(calls.lost.len() <= 2 * KILLS * CLIENTS, "{} lost", calls.lost.len());
+    check_runs(&interpreter, &calls);
+    check_what_is_left(&world);
 }
 
 #[test]
 fn a_daemon_that_is_stopped_under_load_costs_no_call() {
-    let world = World::new();
-    let (right, failed) = calls_while(&world, |so_far| (0..STOPS).for_each(|_| replace(&world, Signal::TERM, so_far)));
-    assert_eq!(failed, 0, "of {}", right + failed);
-    assert!(right > STOPS);
+    let (world, interpreter) = (World::new(), FakeInterpreter::start());
+    interpreter.echo();
+    let calls = calls_while(&world, &interpreter, |so_far| {
+        (0..STOPS).for_each(|_| replace(&world, Signal::TERM, so_far));
+    });
+    assert!(calls.lost.is_empty(), "{:?} of {}", calls.lost, calls.right.len());
+    check_runs(&interpreter, &calls);
+    check_what_is_left(&world);
 }

@@ -183,7 +183,7 @@ fn a_log_that_has_grown_large_is_set_aside() {
 fn ensure_listening_starts_the_owner_only_where_nobody_listens() {
     let home = Home::new();
     let daemon = ScriptedDaemon::new(&home);
-    let owner = Owner { program: daemon.program(), arguments: vec!["interpreter".into()], log: None };
+    let owner = Owner { program: daemon.program(), arguments: vec!["interpreter".into()], unit: None, log: None };
     let path = home.runtime().join("interpreter.sock");
     assert!(endpoint::ensure_listening(&path, &owner).unwrap());
     assert!(!endpoint::ensure_listening(&path, &owner).unwrap());

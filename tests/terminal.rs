@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use support::daemon::{Daemon, Home};
@@ -15,6 +17,7 @@ const DAEMON: &str = env!("CARGO_BIN_EXE_python-interpreter-mcpd");
 /// A terminal of its own, in which one command runs; none where there is no tmux.
 struct Terminal<'a> {
     home: &'a Home,
+    socket: PathBuf,
 }
 
 impl<'a> Terminal<'a> {
@@ -25,7 +28,9 @@ impl<'a> Terminal<'a> {
             println!("passed over: there is no tmux");
             return None;
         }
-        let terminal = Self { home };
+        // The server of one that was just closed may still be going.
+        let number = fs::read_dir(home.path()).unwrap().count();
+        let terminal = Self { home, socket: home.path().join(format!("tmux-{number}")) };
         // It stays until it has been read, also where the command is interrupted.
         let command = format!("trap : INT; {command}; echo \"code $?\"; exec sleep 300");
         let size = ["new-session", "-d", "-x", "120", "-y", "40"];
@@ -44,7 +49,7 @@ impl<'a> Terminal<'a> {
             .env("TERM", "xterm-256color")
             .env("LC_ALL", "C.UTF-8")
             .env("SHELL", "/bin/sh");
-        tmux.args(["-f", "/dev/null", "-S"]).arg(self.home.path().join("tmux"));
+        tmux.args(["-f", "/dev/null", "-S"]).arg(&self.socket);
         tmux
     }
 

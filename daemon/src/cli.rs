@@ -25,11 +25,13 @@ mod running;
 mod terminal;
 
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::{layered, read};
+use crate::listener::Waiting;
 
 const NAME: &str = "python-interpreter-mcpd";
 
@@ -75,8 +77,18 @@ enum Command {
 
 pub fn run() -> anyhow::Result<ExitCode> {
     // Help and mistakes end here, before a mistake in the file could hide them.
-    let matches = command().get_matches();
-    let matches = if is_configured(&matches) { configured()?.get_matches() } else { matches };
+    let matches = command().try_get_matches().unwrap_or_else(refuse);
+    let matches = match is_configured(&matches) {
+        true => match configured() {
+            Ok(command) => command.try_get_matches().unwrap_or_else(refuse),
+            Err(error) => {
+                complain(&error);
+                Waiting::inherited().turn_away();
+                return Ok(ExitCode::FAILURE);
+            }
+        },
+        false => matches,
+    };
     match Arguments::from_arg_matches(&matches)?.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Exec(arguments) => exec::run(arguments),
@@ -92,6 +104,21 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Man(arguments) => man::run(arguments, command()),
         Command::Spawner(arguments) => spawner::run(arguments),
     }
+}
+
+/// Help, or what is wrong with the command line, which whoever waits for this process to serve need not wait for any more.
+fn refuse(error: clap::Error) -> ArgMatches {
+    // Said first: whoever is turned away looks for the reason.
+    let _ = error.print();
+    if error.use_stderr() {
+        Waiting::inherited().turn_away();
+    }
+    std::process::exit(error.exit_code())
+}
+
+/// Not as `main` would return it, which adds a stack trace where RUST_BACKTRACE is set. A closed stderr is nobody's loss.
+pub fn complain(error: &anyhow::Error) {
+    let _ = writeln!(io::stderr(), "{NAME}: {error:#}");
 }
 
 /// The command line without the configuration file.

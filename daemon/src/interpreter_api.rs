@@ -4,6 +4,7 @@
 mod choice;
 mod url;
 
+mod connections;
 mod context;
 mod events;
 mod http;
@@ -168,6 +169,7 @@ impl InterpreterApi {
         let owner = Owner {
             program: std::env::current_exe().map_err(SetUpError::OwnPath)?,
             arguments: ["interpreter".into(), "--background".into()].into_iter().chain(flags.iter().cloned()).collect(),
+            unit: Some(Socket::Interpreter.unit()),
             log: endpoint::state_directory().map(|directory| directory.join("interpreter.log")),
         };
         let choice = Choice::new(settings.interpreter_url.clone());

@@ -60,6 +60,11 @@ impl Bound {
         self.is_kept
     }
 
+    /// Remembers whom to turn away should serving fail.
+    pub fn waiting(&self) -> Waiting {
+        Waiting(if self.is_kept { self.socket.try_clone().ok() } else { None })
+    }
+
     /// The listening socket, and its path if that is ours to remove.
     pub fn into_parts(self) -> (OwnedFd, Option<OwnedPath>) {
         (self.socket, self.path)
@@ -86,6 +91,26 @@ fn inherited() -> Result<Option<OwnedFd>, ListenerError> {
         && sockopt::socket_type(&socket) == Ok(SocketType::STREAM)
         && sockopt::socket_acceptconn(&socket) == Ok(true);
     if is_listener { Ok(Some(socket)) } else { Err(ListenerError::NotAListener) }
+}
+
+/// Those who have connected to a socket that systemd keeps, and whom nobody has accepted. A process that cannot serve ends their
+/// connections before it leaves: they would wait for ever, and have it started again and again.
+pub struct Waiting(Option<OwnedFd>);
+
+impl Waiting {
+    /// Before anything was taken over. Call it before any thread is started.
+    pub fn inherited() -> Self {
+        Self(inherited().ok().flatten())
+    }
+
+    pub fn turn_away(self) {
+        let Some(socket) = self.0 else { return };
+        // For whoever passes it on as a blocking one.
+        if rustix::io::ioctl_fionbio(&socket, true).is_err() {
+            return;
+        }
+        while rustix::net::accept(&socket).is_ok() {}
+    }
 }
 
 /// A TCP address on which HTTP is served, with what a request there needs.

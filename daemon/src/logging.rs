@@ -48,7 +48,11 @@ impl Filter {
 pub fn start(settings: &Settings, owns_file: bool) -> Filter {
     let (filter, complaint) = filter(settings);
     let (filter, handle) = reload::Layer::new(filter);
-    let journal = if stderr_is_the_journal() { tracing_journald::layer().ok() } else { None };
+    let journal = if stderr_is_the_journal() {
+        tracing_journald::layer().ok().map(|layer| layer.with_field_prefix(None))
+    } else {
+        None
+    };
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match journal {
         Some(journal) => Box::new(journal),
         None => Box::new(

@@ -23,13 +23,11 @@ mod status;
 mod logging;
 mod systemd;
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     cli::run().unwrap_or_else(|error| {
-        // Not as `main` would return it, which adds a stack trace where RUST_BACKTRACE is set. A closed stderr is nobody's loss.
-        let _ = writeln!(io::stderr(), "python-interpreter-mcpd: {error:#}");
+        cli::complain(&error);
         ExitCode::FAILURE
     })
 }

@@ -136,8 +136,8 @@ impl Server {
         if !self.client.is_named.swap(true, Ordering::Relaxed) {
             let bounded = |text: &str| text.chars().take(MAX_NAME_CHARACTERS).collect::<String>();
             let (name, version) = (bounded(&client.name), bounded(&client.version));
-            self.client.session.record("client", name.as_str());
-            self.client.session.record("version", version.as_str());
+            self.client.session.record("client_name", name.as_str());
+            self.client.session.record("client_version", version.as_str());
             self.shared.executions.board.client(self.client.key, name, version);
             tracing::debug!(parent: &self.client.session, "client named itself");
         }

@@ -160,7 +160,8 @@ impl Sessions {
             let counted = (server.count_client(), client);
             match first_byte(&stream, &cancel, &draining).await {
                 Ok(Some(first)) if first.is_ascii_uppercase() => {
-                    http::serve(stream, server, gate, draining, cancel).await
+                    // Boxed, as what is large and not there for long: the task of an idle client should not have the room for it.
+                    Box::pin(http::serve(stream, server, gate, draining, cancel)).await
                 }
                 Ok(_) => serve(SocketTransport::new(stream, cancel.clone(), draining), server, cancel).await,
                 Err(error) => tracing::debug!(%error, "client cannot be read from"),
@@ -185,8 +186,12 @@ impl Sessions {
 
     fn new_session(&mut self) -> (Server, CancellationToken, Span) {
         self.started += 1;
-        let span =
-            tracing::info_span!("session", session = self.started, client = field::Empty, version = field::Empty);
+        let span = tracing::info_span!(
+            "session",
+            session = self.started,
+            client_name = field::Empty,
+            client_version = field::Empty
+        );
         let cancel = self.cancel.child_token();
         (self.server.for_client(span.clone(), cancel.clone(), self.draining.clone()), cancel, span)
     }
@@ -202,8 +207,8 @@ impl Sessions {
             // What does not end even now is aborted with the set.
             let _ = tokio::time::timeout(CANCEL_DEADLINE, self.all_ended()).await;
         }
-        let milliseconds = started.elapsed().as_millis();
-        tracing::info!(sessions, cancelled = left, milliseconds, "stopped");
+        let duration_milliseconds = started.elapsed().as_millis();
+        tracing::info!(sessions, cancelled = left, duration_milliseconds, "stopped");
         if left == 0 { End::Drained } else { End::Cancelled(left) }
     }
 
@@ -250,7 +255,7 @@ async fn first_byte(
 
 async fn serve(transport: SocketTransport, server: Server, cancel: CancellationToken) {
     tracing::debug!("session begins");
-    match serve_server_with_ct(server, transport, cancel).await {
+    match Box::pin(serve_server_with_ct(server, transport, cancel)).await {
         Ok(session) => match session.waiting().await {
             Ok(reason) => tracing::debug!(?reason, "session ended"),
             Err(error) => report(Err(error)),

@@ -10,6 +10,8 @@ use std::{
     process::ExitCode,
 };
 
+mod resident;
+
 use python_interpreter_mcp::{
     endpoint::{self, EndpointError, Socket},
     relay::{self, Ended, RelayError},
@@ -47,7 +49,7 @@ fn serve() -> Result<(), ShimError> {
     let daemon = reach(&path)?;
     let again =
         || reach(&path).map_err(|error| format!("The interpreter daemon is gone: {error}. The code was not run."));
-    let why = || endpoint::reason_in(endpoint::daemon_log().as_deref());
+    let why = || endpoint::why_daemon_ended(&path);
     match relay::run(rustix::stdio::stdin(), rustix::stdio::stdout(), daemon, parent, again, why)? {
         Ended::ClientFinished | Ended::ClientGone | Ended::ParentGone => Ok(()),
     }
@@ -55,10 +57,12 @@ fn serve() -> Result<(), ShimError> {
 
 /// Somebody who listens is reached even where no daemon is installed that could be started.
 fn reach(path: &Path) -> Result<UnixStream, EndpointError> {
-    match endpoint::connect(path)? {
-        Some(daemon) => Ok(daemon),
-        None => endpoint::connect_or_start(path, &endpoint::daemon()?),
-    }
+    let daemon = match endpoint::connect(path)? {
+        Some(daemon) => daemon,
+        None => endpoint::connect_or_start(path, &endpoint::daemon()?)?,
+    };
+    resident::give_back_code();
+    Ok(daemon)
 }
 
 fn introduction() -> String {

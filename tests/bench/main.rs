@@ -52,15 +52,29 @@ struct Arguments {
     /// Exit with 1 if a bound that must hold is missed
     #[arg(long)]
     check: bool,
+    /// Measure a part only
+    #[arg(long, value_enum)]
+    only: Option<Part>,
     /// Write every figure to this file as well
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Be the server of rmcp that is compared with, in front of this interpreter
     #[arg(long, hide = true, value_name = "URL")]
     rmcp_server: Option<String>,
+    /// Be the relay that is compared with, between the standard input and output and this socket
+    #[arg(long, hide = true, value_name = "SOCKET")]
+    plain_relay: Option<PathBuf>,
     /// What `cargo bench` says to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// The embedded interpreter
+    Interpreter,
+    /// The way to an interpreter and back
+    Mcp,
 }
 
 /// How much of everything.
@@ -117,6 +131,9 @@ fn main() -> Result<ExitCode> {
     if let Some(interpreter) = arguments.rmcp_server {
         return mcp::rmcp_server::run(&interpreter).map(|()| ExitCode::SUCCESS);
     }
+    if let Some(socket) = arguments.plain_relay {
+        return mcp::plain_relay::run(&socket).map(|()| ExitCode::SUCCESS);
+    }
     arguments.json = arguments.json.map(std::path::absolute).transpose()?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let scratch = tempfile::tempdir()?;
@@ -129,16 +146,14 @@ fn main() -> Result<ExitCode> {
 
     let effort = Effort::new(arguments.quick);
     let mut report = Report::default();
-    let measured = measure_light(&program, &effort, &mut report).and_then(|()| match venv::python() {
-        Some(python) => measure_heavy(&program, &python, &effort, &mut report),
-        None => {
-            for (name, bounds) in [HEAVY, PLOT] {
-                report.add(name, None, bounds, "no environment with packages".to_owned(), json!({}));
-            }
-            Ok(())
-        }
-    });
-    let measured = measured.and_then(|()| mcp::measure(&program, &effort.mcp, &mut report));
+    let wants = |part| arguments.only.is_none_or(|only| only == part);
+    let mut measured = Ok(());
+    if wants(Part::Interpreter) {
+        measured = measure_interpreter(&program, &effort, &mut report);
+    }
+    if wants(Part::Mcp) {
+        measured = measured.and_then(|()| mcp::measure(&program, &effort.mcp, &mut report));
+    }
     report.print();
     measured.inspect_err(|_| interpreter::show_logs(scratch.path()))?;
     if let Some(path) = arguments.json {
@@ -149,6 +164,19 @@ fn main() -> Result<ExitCode> {
 }
 
 /// What Python's own start costs, against the interpreter as it is by default.
+fn measure_interpreter(program: &Path, effort: &Effort, report: &mut Report) -> Result<()> {
+    measure_light(program, effort, report)?;
+    match venv::python() {
+        Some(python) => measure_heavy(program, &python, effort, report),
+        None => {
+            for (name, bounds) in [HEAVY, PLOT] {
+                report.add(name, None, bounds, "no environment with packages".to_owned(), json!({}));
+            }
+            Ok(())
+        }
+    }
+}
+
 fn measure_light(program: &Path, effort: &Effort, report: &mut Report) -> Result<()> {
     let pass = Program::new("pass", "");
     let cold = Program::new("pass", "").with_environment(&json!({ "PYTHONHASHSEED": "1" }));

@@ -7,11 +7,14 @@ mod stub;
 
 mod fastmcp;
 mod floors;
+pub mod plain_relay;
 pub mod rmcp_server;
 
 mod calls;
+mod change;
 mod load;
 mod memory;
+mod relay;
 mod start;
 
 use std::fs;
@@ -28,7 +31,7 @@ use daemon::Daemon;
 use stub::Stub;
 
 pub const SHIM: &str = "python-interpreter-mcp";
-/// This benchmark once more, as the plain server of rmcp.
+/// This benchmark once more, as the plain server of rmcp or the plain relay.
 pub const BENCH: &str = "bench";
 
 /// How much of everything.
@@ -67,6 +70,12 @@ pub fn measure(program: &Path, effort: &Effort, report: &mut Report) -> Result<(
     calls::measure(&mut ours, &stub, effort.calls, report)?;
     calls::measure_fastmcp(&mut ours, program, &stub, effort.slow_calls, report)?;
 
+    eprintln!("a relay that looks at nothing …");
+    relay::measure(&mut ours, &daemon, program, effort.calls, report)?;
+
+    eprintln!("daemons that are started and killed …");
+    change::measure(program, &stub, effort.starts, report)?;
+
     eprintln!("many calls in flight …");
-    load::measure(&mut ours, program, &stub, effort, report)
+    load::measure(&mut ours, &daemon, program, &stub, effort, report)
 }

@@ -61,6 +61,13 @@ impl RawClient {
         self.input = None;
     }
 
+    /// Closes the input, and returns what still comes with an id until the output ends.
+    pub fn rest(&mut self) -> String {
+        self.close();
+        let mut lines = (&mut self.output).lines().map(Result::unwrap);
+        lines.by_ref().filter(|line| line.contains("\"id\"")).collect()
+    }
+
     fn request(&mut self, method: &str, params: &Value) -> Value {
         let mut answer = self.answer_to(method, params);
         let result = answer["result"].take();

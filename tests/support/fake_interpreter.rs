@@ -58,6 +58,7 @@ struct State {
     requests: Vec<Request>,
     answers: VecDeque<Answer>,
     open: Vec<TcpStream>,
+    echoes: bool,
     released: bool,
     stopped: bool,
 }
@@ -105,6 +106,11 @@ impl FakeInterpreter {
 
     pub fn url(&self) -> String {
         format!("http://localhost:{}", self.address.port())
+    }
+
+    /// From now on a request that is told no other answer gets its own source code as output.
+    pub fn echo(&self) {
+        self.shared.state().echoes = true;
     }
 
     /// What the next request gets; without any, a request gets an empty result.
@@ -196,8 +202,9 @@ fn serve(mut connection: TcpStream, shared: &Shared) -> std::io::Result<()> {
     connection.set_nodelay(true)?;
     while let Some(request) = read_request(&mut connection)? {
         let mut state = shared.state();
+        let usual = if state.echoes { request.source_code() } else { String::new() };
         state.requests.push(request);
-        let answer = state.answers.pop_front().unwrap_or_else(|| Answer::stdout(""));
+        let answer = state.answers.pop_front().unwrap_or_else(|| Answer::stdout(&usual));
         drop(state);
         shared.changed.notify_all();
         let bytes = match answer {

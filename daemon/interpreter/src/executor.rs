@@ -142,7 +142,7 @@ impl Executor {
         tracing::info!(
             exit_code = executed.response.exit_code,
             outcome = executed.outcome.as_str(),
-            milliseconds = started.elapsed().as_millis() as u64,
+            duration_milliseconds = started.elapsed().as_millis() as u64,
             files = executed.response.files.len(),
             "executed"
         );

@@ -80,9 +80,9 @@ impl Workshop {
             Err(_) => return Err(WorkshopError::Slow.into()),
         }
         tracing::info!(
-            version = python.version,
+            python_version = python.version,
             executable = %python.launch.executable.display(),
-            milliseconds = started.elapsed().as_millis() as u64,
+            duration_milliseconds = started.elapsed().as_millis() as u64,
             "Python is ready"
         );
         let mut workshop = Arc::new(Workshop {

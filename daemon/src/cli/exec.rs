@@ -39,12 +39,13 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let owner = Owner {
         program: std::env::current_exe().context("this program's own path is unknown")?,
         arguments: vec![OsString::from("serve"), OsString::from("--background")],
+        unit: Some(Socket::Mcp.unit()),
         log: endpoint::daemon_log(),
     };
     let stream = endpoint::connect_or_start(&path, &owner)?;
     let mut output = Output::default();
     let result = call::execute(stream, &source_code, |printed| output.print(&printed))
-        .with_context(|| format!("the daemon gave no answer, {}", endpoint::reason_in(owner.log.as_deref())))?;
+        .with_context(|| format!("the daemon gave no answer, {}", endpoint::why_daemon_ended(&path)))?;
     output.print_rest(&result.response);
     if result.is_error && !result.response.stderr.ends_with('\n') {
         let _ = io::stderr().write_all(b"\n");

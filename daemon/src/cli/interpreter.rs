@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::cli::limits::LimitArguments;
 use crate::cli::start_up::start_up;
 use crate::interpreter_api::default_concurrency;
-use crate::listener::{Bound, remove};
+use crate::listener::{Bound, Waiting, remove};
 use crate::logging::{self, Filter};
 use crate::systemd;
 
@@ -91,8 +91,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         None => Some(Bound::inherit_or_bind(Socket::Interpreter, arguments.background)?),
     };
     // This thread stays the main one: the spawner of slots ends with the thread that started it.
-    let (runtime, filter) = start_up(&arguments.logging, arguments.background)?;
-    runtime.block_on(serve(arguments, bound, &filter))
+    let waiting = bound.as_ref().map(Bound::waiting);
+    let served = start_up(&arguments.logging, arguments.background)
+        .and_then(|(event_loop, filter)| event_loop.block_on(serve(arguments, bound, &filter)));
+    served.inspect_err(|_| waiting.into_iter().for_each(Waiting::turn_away))
 }
 
 async fn serve(arguments: Arguments, bound: Option<Bound>, filter: &Filter) -> anyhow::Result<ExitCode> {

@@ -44,8 +44,10 @@ impl Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     // First of all, while there is one thread: it changes the environment.
     let bound = Bound::inherit_or_bind(Socket::Mcp, arguments.background)?;
-    let (runtime, filter) = start_up(&arguments.settings.logging, arguments.background)?;
-    runtime.block_on(serve(arguments, bound, &filter))
+    let waiting = bound.waiting();
+    let served = start_up(&arguments.settings.logging, arguments.background)
+        .and_then(|(event_loop, filter)| event_loop.block_on(serve(arguments, bound, &filter)));
+    served.inspect_err(|_| waiting.turn_away())
 }
 
 async fn serve(arguments: Arguments, bound: Bound, filter: &Filter) -> anyhow::Result<ExitCode> {

@@ -1,8 +1,8 @@
 //! What goes along with a call besides the request itself: where its caller's trace continues, and who wants to know what the program
 //! prints meanwhile.
 
+use hyper::http::request::Builder;
 use python_interpreter::wire::Event;
-use reqwest::RequestBuilder;
 use tokio::sync::{mpsc, watch};
 
 /// Longest value of either header that is passed on, in bytes.
@@ -46,7 +46,7 @@ impl Trace {
         self.parent.as_deref()?.split('-').nth(1)
     }
 
-    pub fn continue_in(&self, request: RequestBuilder) -> RequestBuilder {
+    pub fn continue_in(&self, request: Builder) -> Builder {
         let headers = [("traceparent", &self.parent), ("tracestate", &self.state)];
         headers.into_iter().fold(request, |request, (name, value)| match value {
             Some(value) => request.header(name, value),

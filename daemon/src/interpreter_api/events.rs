@@ -1,8 +1,8 @@
 //! An execution that is told as it happens: reads the events up to the result.
 
 use python_interpreter::wire::{Event, Outcome};
-use reqwest::Response;
 
+use super::connections::Answering;
 use super::context::CallContext;
 use super::failure::{Failure, MAX_SHOWN_ANSWER_BYTES};
 use super::http::{Answer, MAX_ANSWER_BYTES};
@@ -12,7 +12,7 @@ use super::last_line::LastLine;
 const LARGE_EVENT_BYTES: usize = 256 * 1024;
 
 /// `url` is how messages call the interpreter.
-pub async fn read(mut response: Response, url: &str, context: &CallContext) -> Result<Answer, Failure> {
+pub async fn read(mut response: Answering, url: &str, context: &CallContext) -> Result<Answer, Failure> {
     let dropped = |source| Failure::Dropped { url: url.to_owned(), source };
     let mut last_line = context.last_line.clone().map(LastLine::new);
     let mut line = Vec::new();

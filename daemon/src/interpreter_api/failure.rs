@@ -20,11 +20,11 @@ pub const MAX_SHOWN_ANSWER_BYTES: usize = 200;
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error("cannot connect to {url}")]
-    NotReached { url: String, source: reqwest::Error },
+    NotReached { url: String, source: Box<dyn Error + Send + Sync> },
     #[error("{0}")]
     NotStarted(String),
     #[error("connection to {url} dropped")]
-    Dropped { url: String, source: reqwest::Error },
+    Dropped { url: String, source: Box<dyn Error + Send + Sync> },
     #[error("HTTP status {status}")]
     Status { status: u16, body: Vec<u8> },
     #[error("no answer within {} s", limit.as_secs_f64())]
@@ -78,7 +78,7 @@ impl Failure {
             Self::NotReached { url, source } => format!(
                 "Request error: cannot connect to the Python interpreter at {url}: {}. Check that it is running and that \
                  this is its address (PYTHON_INTERPRETER_MCP_URL). The code was not run.{hint}",
-                root_cause(&source)
+                root_cause(source.as_ref())
             ),
             Self::NotStarted(reason) => format!(
                 "Request error: the embedded Python interpreter could not be started: {reason}. The code was not \
@@ -88,7 +88,7 @@ impl Failure {
                 "Request error: the connection to the Python interpreter at {url} ended before its answer was complete: \
                  {}. The code may or may not have run, and it was not sent again. Check that the interpreter is still \
                  running.{hint}",
-                root_cause(&source)
+                root_cause(source.as_ref())
             ),
             Self::Status { status, body } => format!("HTTP error {status}: {}", shown_text(&body)),
             Self::Timeout { url, limit } => format!(
@@ -138,7 +138,7 @@ fn with_sources(error: &dyn Error) -> String {
     text
 }
 
-fn root_cause(error: &reqwest::Error) -> String {
+fn root_cause(error: &(dyn Error + Send + Sync + 'static)) -> String {
     let mut cause: &dyn Error = error;
     while let Some(source) = cause.source() {
         cause = source;

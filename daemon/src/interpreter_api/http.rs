@@ -1,16 +1,21 @@
 //! One interpreter's HTTP address with its warm connections: sends an execution and reads the answer within its bounds. It
 //! never sends a request twice.
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use http_body_util::Full;
+use hyper::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderValue, RANGE, USER_AGENT};
+use hyper::http::uri::Authority;
+use hyper::{Request, StatusCode, Uri};
 use python_interpreter::wire::{EVENTS, ExecuteRequest, ExecuteResponse, OUTCOME_HEADER, Outcome};
-use reqwest::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, RANGE};
-use reqwest::{Client, ClientBuilder, Response, StatusCode, Url};
+use reqwest::{Client, ClientBuilder, Response, Url};
 
 use super::ServiceUrl;
 use super::capabilities::Capabilities;
+use super::connections::{Answering, Connections, Place, SendError};
 use super::context::CallContext;
 use super::events;
 use super::failure::{Failure, MAX_SHOWN_ANSWER_BYTES, MAX_SHOWN_BODY_BYTES};
@@ -20,14 +25,11 @@ use super::files::{FILE_DEADLINE, FileError, Part, late};
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// An answer of this size is parsed off the event loop, so that other clients need not wait for it.
 const LARGE_ANSWER_BYTES: usize = 256 * 1024;
-/// A connection that was idle for longer is not used again. uvicorn, which runs the usual service, closes its side after 5 s,
-/// and a request written into a connection that is just being closed would be lost.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
-const MAX_IDLE_CONNECTIONS: usize = 64;
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// What an interpreter says of itself is short.
 const MAX_CAPABILITIES_BYTES: usize = 1024 * 1024;
-const USER_AGENT: &str = concat!("python-interpreter-mcp/", env!("CARGO_PKG_VERSION"));
+const OWN_NAME: &str = concat!("python-interpreter-mcp/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
 const ACCEPTS_EVENTS: &str = "application/x-ndjson, application/json;q=0.9";
 pub const EXECUTE_PATH: &str = "/v1/execute";
@@ -40,9 +42,13 @@ pub struct Answer {
 }
 
 pub struct Address {
+    /// For calls.
+    connections: Connections,
+    /// What every call's request begins with.
+    host: HeaderValue,
+    path: Uri,
+    /// For what is rare.
     client: Client,
-    /// Parsed once: it is needed for every call.
-    execute: Url,
     /// Without a slash at its end.
     base: String,
     /// How messages call it.
@@ -63,19 +69,25 @@ impl Address {
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let loopback = loopback.map(|address| SocketAddr::new(address, 0));
         let client = client().resolve_to_addrs("localhost", &loopback).build()?;
-        Self::new(client, url.as_str(), url.to_string())
+        let parsed = Url::parse(url.as_str()).map_err(|error| AddressError::Url(url.to_string(), error.to_string()))?;
+        let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let place = Place::Tcp { host, port: parsed.port_or_known_default().unwrap_or(80) };
+        Self::new(place, client, url.as_str(), url.to_string())
     }
 
     pub fn embedded(path: &Path) -> Result<Self, AddressError> {
         let client = client().unix_socket(path).build()?;
         let name = format!("unix:{}", path.display());
-        Self::new(client, "http://localhost", name)
+        Self::new(Place::Unix(path.to_owned()), client, "http://localhost", name)
     }
 
-    fn new(client: Client, base: &str, name: String) -> Result<Self, AddressError> {
-        let execute = Url::parse(&format!("{base}{EXECUTE_PATH}"));
-        let execute = execute.map_err(|error| AddressError::Url(base.to_owned(), error.to_string()))?;
-        Ok(Self { client, execute, base: base.to_owned(), name })
+    fn new(place: Place, client: Client, base: &str, name: String) -> Result<Self, AddressError> {
+        let wrong = |error: String| AddressError::Url(base.to_owned(), error);
+        let execute: Uri = format!("{base}{EXECUTE_PATH}").parse().map_err(|error| wrong(format!("{error}")))?;
+        let host = execute.authority().map(Authority::as_str).unwrap_or_default();
+        let host = HeaderValue::from_str(host).map_err(|error| wrong(error.to_string()))?;
+        let path = execute.path().parse().map_err(|error| wrong(format!("{error}")))?;
+        Ok(Self { connections: Connections::new(place), host, path, client, base: base.to_owned(), name })
     }
 
     /// Sends the request and waits for the answer until `deadline` is over; `limit` is what the message then names.
@@ -96,25 +108,29 @@ impl Address {
         let body = serde_json::to_vec(request).map_err(|error| self.not_the_api(error.to_string(), Vec::new()))?;
         // As it happens only where somebody wants to know: it costs both sides.
         let accepted = if context.wants_events() { ACCEPTS_EVENTS } else { JSON };
-        let request =
-            self.client.post(self.execute.clone()).header(CONTENT_TYPE, JSON).header(ACCEPT, accepted).body(body);
-        let response = context.trace.continue_in(request).send().await.map_err(|source| match source.is_connect() {
-            true => Failure::NotReached { url: self.name.clone(), source },
-            false => self.dropped(source),
+        let request = Request::post(self.path.clone())
+            .header(HOST, self.host.clone())
+            .header(USER_AGENT, HeaderValue::from_static(OWN_NAME))
+            .header(CONTENT_TYPE, HeaderValue::from_static(JSON))
+            .header(ACCEPT, HeaderValue::from_static(accepted));
+        let request = context.trace.continue_in(request).body(Full::from(body));
+        let request = request.map_err(|error| self.not_the_api(error.to_string(), Vec::new()))?;
+        let response = self.connections.send(request).await.map_err(|error| match error {
+            SendError::NotReached(source) => Failure::NotReached { url: self.name.clone(), source },
+            SendError::Dropped(source) => self.dropped(source),
         })?;
-        let status = response.status();
+        let head = response.head();
+        let status = head.status();
         if !status.is_success() {
-            let (body, _) = self.read(response, MAX_SHOWN_BODY_BYTES).await?;
+            let (body, _) = self.read_answer(response, MAX_SHOWN_BODY_BYTES).await?;
             return Err(Failure::Status { status: status.as_u16(), body });
         }
         // A service that does not know events answers as always.
-        let kind = response.headers().get(CONTENT_TYPE).map(|kind| kind.as_bytes().to_vec()).unwrap_or_default();
-        if kind.starts_with(EVENTS.as_bytes()) {
+        if head.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(EVENTS.as_bytes())) {
             return events::read(response, &self.name, context).await;
         }
-        let timed_out =
-            response.headers().get(OUTCOME_HEADER).is_some_and(|outcome| outcome == Outcome::TimedOut.as_str());
-        let (mut answer, complete) = self.read(response, MAX_ANSWER_BYTES).await?;
+        let timed_out = head.headers().get(OUTCOME_HEADER).is_some_and(|outcome| outcome == Outcome::TimedOut.as_str());
+        let (mut answer, complete) = self.read_answer(response, MAX_ANSWER_BYTES).await?;
         if !complete {
             answer.truncate(MAX_SHOWN_ANSWER_BYTES);
             return Err(Failure::TooLarge { url: self.name.clone(), limit: MAX_ANSWER_BYTES, first: answer });
@@ -127,8 +143,8 @@ impl Address {
         let asked = async {
             let request = self.client.get(format!("{}/healthz", self.base)).send().await;
             let response = request.map_err(|source| match source.is_connect() {
-                true => Failure::NotReached { url: self.name.clone(), source },
-                false => self.dropped(source),
+                true => Failure::NotReached { url: self.name.clone(), source: source.into() },
+                false => self.dropped(source.into()),
             })?;
             let status = response.status();
             let (body, _) = self.read(response, MAX_CAPABILITIES_BYTES).await?;
@@ -173,8 +189,8 @@ impl Address {
         tokio::time::timeout(FILE_DEADLINE, asked).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// Reads the body, and no more than `limit` and one chunk of it; also says whether that was all.
-    async fn read(&self, mut response: Response, limit: usize) -> Result<(Vec<u8>, bool), Failure> {
+    /// Reads an answer's body, and no more than `limit` and one chunk of it; also says whether that was all.
+    async fn read_answer(&self, mut response: Answering, limit: usize) -> Result<(Vec<u8>, bool), Failure> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|source| self.dropped(source))? {
             body.extend_from_slice(&chunk);
@@ -185,9 +201,21 @@ impl Address {
         Ok((body, true))
     }
 
+    /// Reads the body, and no more than `limit` and one chunk of it; also says whether that was all.
+    async fn read(&self, mut response: Response, limit: usize) -> Result<(Vec<u8>, bool), Failure> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|source| self.dropped(source.into()))? {
+            body.extend_from_slice(&chunk);
+            if body.len() > limit {
+                return Ok((body, false));
+            }
+        }
+        Ok((body, true))
+    }
+
     async fn parse(&self, answer: Vec<u8>) -> Result<ExecuteResponse, Failure> {
         let is_large = answer.len() > LARGE_ANSWER_BYTES;
-        let parse = move || read_answer(answer);
+        let parse = move || parsed(answer);
         let parsed = if is_large { tokio::task::spawn_blocking(parse).await } else { Ok(parse()) };
         match parsed {
             Ok(Ok(response)) => Ok(response),
@@ -196,7 +224,7 @@ impl Address {
         }
     }
 
-    fn dropped(&self, source: reqwest::Error) -> Failure {
+    fn dropped(&self, source: Box<dyn Error + Send + Sync>) -> Failure {
         Failure::Dropped { url: self.name.clone(), source }
     }
 
@@ -207,7 +235,7 @@ impl Address {
 
 /// The answer's JSON, or why it is none with the answer's first bytes. The reason holds none of the answer, because it is
 /// logged, and the answer is the program's output.
-fn read_answer(mut answer: Vec<u8>) -> Result<ExecuteResponse, (String, Vec<u8>)> {
+fn parsed(mut answer: Vec<u8>) -> Result<ExecuteResponse, (String, Vec<u8>)> {
     // serde would take an array of the four values as well.
     let is_object = answer.trim_ascii_start().first() == Some(&b'{');
     let reason = match serde_json::from_slice(&answer) {
@@ -224,7 +252,7 @@ fn read_answer(mut answer: Vec<u8>) -> Result<ExecuteResponse, (String, Vec<u8>)
 
 fn client() -> ClientBuilder {
     Client::builder()
-        .user_agent(USER_AGENT)
+        .user_agent(OWN_NAME)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         // What remains is the pool's own: a connection that turns out closed before anything was written is replaced.
@@ -233,5 +261,4 @@ fn client() -> ClientBuilder {
         .tcp_nodelay(true)
         .connect_timeout(CONNECT_DEADLINE)
         .pool_idle_timeout(IDLE_CONNECTION)
-        .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
 }

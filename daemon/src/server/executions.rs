@@ -110,7 +110,7 @@ impl Executions {
             trace_id = context.trace.id(),
             outcome = field::debug(execution.outcome),
             exit_code = execution.response.exit_code,
-            milliseconds = duration.as_millis(),
+            duration_milliseconds = duration.as_millis(),
             source_bytes,
             stdout_bytes = execution.response.stdout.len(),
             stderr_bytes = execution.response.stderr.len(),

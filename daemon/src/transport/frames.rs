@@ -47,13 +47,13 @@ impl Frames {
                 return Ok(Some(frame));
             }
             self.socket.readable().await?;
-            // Room is made only now, so that an idle session holds no buffer.
             self.make_room();
             match self.socket.try_read_buf(&mut self.buffer) {
                 Ok(0) if self.is_stopped => return Ok(None),
                 Ok(0) => return Ok(self.rest()),
                 Ok(_) => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.give_up_room(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
@@ -101,6 +101,13 @@ impl Frames {
         self.searched = self.buffer.len();
         let line = self.take_line();
         (!line.is_empty()).then_some(Frame::Line(line))
+    }
+
+    /// An idle session holds no buffer. That there was something to read is often found out only by reading.
+    fn give_up_room(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = Vec::new();
+        }
     }
 
     fn make_room(&mut self) {

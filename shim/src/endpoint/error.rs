@@ -47,6 +47,9 @@ pub enum EndpointError {
     #[error("starting {} failed ({source}); check that it can be run", program.display())]
     Start { program: PathBuf, source: io::Error },
 
+    #[error("systemd could not start {unit} ({said}); `systemctl --user status {unit}` says more")]
+    Unit { unit: String, said: String },
+
     #[error("{} ended as soon as it was started, {}", program.display(), reason_in(log.as_deref()))]
     EndedAtOnce { program: PathBuf, log: Option<PathBuf> },
 }

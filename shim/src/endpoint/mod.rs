@@ -4,7 +4,7 @@
 use std::{
     env, io,
     os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use interprocess::{local_socket::traits::StreamCommon as _, os::unix::uds_local_socket::Stream};
@@ -15,6 +15,7 @@ mod listener;
 mod owned_path;
 mod owner;
 mod start;
+mod unit;
 
 pub use directory::{config_directory, runtime_directory, state_directory};
 pub use error::EndpointError;
@@ -33,6 +34,14 @@ pub enum Socket {
 }
 
 impl Socket {
+    /// The systemd unit that listens on it, where it is installed.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Mcp => "python-interpreter-mcpd.socket",
+            Self::Interpreter => "python-interpreter.socket",
+        }
+    }
+
     pub fn file_name(self) -> &'static str {
         match self {
             Self::Mcp => "mcp.sock",
@@ -53,6 +62,14 @@ pub fn peer_is_this_user(stream: impl AsFd) -> io::Result<bool> {
     let duplicate: OwnedFd = stream.as_fd().try_clone_to_owned()?;
     let peer = Stream::from(duplicate).peer_creds()?.euid();
     Ok(peer == Some(user()))
+}
+
+/// Where to look for the reason why the daemon at `socket` ended, with its last error if that is at hand.
+pub fn why_daemon_ended(socket: &Path) -> String {
+    match unit::log(Socket::Mcp.unit(), socket) {
+        Some(log) => format!("see `{log}`"),
+        None => reason_in(daemon_log().as_deref()),
+    }
 }
 
 /// The effective user id: the one that the kernel gives to what we create, and shows to our peers.

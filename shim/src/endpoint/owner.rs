@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{EndpointError, state_directory};
+use super::{EndpointError, Socket, state_directory};
 
 const DAEMON: &str = "python-interpreter-mcpd";
 /// How much of a log is looked at.
@@ -22,6 +22,8 @@ pub struct Owner {
     /// An absolute path: the process is started in `/`.
     pub program: PathBuf,
     pub arguments: Vec<OsString>,
+    /// The socket unit by which systemd starts it where that is installed.
+    pub unit: Option<&'static str>,
     /// Where its stderr is appended (created with mode 0600); without one it is dropped.
     pub log: Option<PathBuf>,
 }
@@ -29,8 +31,11 @@ pub struct Owner {
 /// The owner of `mcp.sock`: `python-interpreter-mcpd serve --background`. PYTHON_INTERPRETER_MCPD (an absolute path)
 /// names the program, else it is next to the current executable, else on PATH.
 pub fn daemon() -> Result<Owner, EndpointError> {
-    let program = find(env::var_os(CONFIGURED), &beside(), env::var_os("PATH").as_deref())?;
-    Ok(Owner { program, arguments: vec!["serve".into(), "--background".into()], log: daemon_log() })
+    let configured = env::var_os(CONFIGURED).filter(|value| !value.is_empty());
+    // The unit may name another program.
+    let unit = configured.is_none().then_some(Socket::Mcp.unit());
+    let program = find(configured, &beside(), env::var_os("PATH").as_deref())?;
+    Ok(Owner { program, arguments: vec!["serve".into(), "--background".into()], unit, log: daemon_log() })
 }
 
 /// Where a daemon that was started in the background leaves its stderr.
@@ -66,7 +71,7 @@ fn beside() -> Vec<PathBuf> {
 
 fn find(configured: Option<OsString>, beside: &[PathBuf], path: Option<&OsStr>) -> Result<PathBuf, EndpointError> {
     let mut candidates = Vec::new();
-    match configured.filter(|value| !value.is_empty()) {
+    match configured {
         // What was configured is not replaced in silence by something else.
         Some(configured) => candidates.push(PathBuf::from(configured)),
         None => {

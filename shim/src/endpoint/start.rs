@@ -21,6 +21,7 @@ use rustix::{
 use super::{
     EndpointError, Owner,
     listener::{Lock, bind_under, connect},
+    unit,
 };
 
 /// A log that has grown past this is set aside (one generation) before the next start.
@@ -35,7 +36,8 @@ const ANNOUNCE: &str = r#"export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@""#;
 const NOT_PASSED_ON: [&str; 6] =
     ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
 
-/// Connects; if nobody listens, binds and starts the owner, passing the listener as fd 3. Two callers at once start one.
+/// Connects; if nobody listens, has systemd do it where the unit is installed, else binds and starts the owner, passing the listener as
+/// fd 3. Two callers at once start one.
 pub fn connect_or_start(path: &Path, owner: &Owner) -> Result<UnixStream, EndpointError> {
     match reach(path, owner)? {
         Reached::Connected(stream) => Ok(stream),
@@ -44,7 +46,7 @@ pub fn connect_or_start(path: &Path, owner: &Owner) -> Result<UnixStream, Endpoi
     }
 }
 
-/// Makes sure that somebody listens; true if the owner was started for it.
+/// Makes sure that somebody listens; true if the owner, or its unit, was started for it.
 pub fn ensure_listening(path: &Path, owner: &Owner) -> Result<bool, EndpointError> {
     Ok(matches!(reach(path, owner)?, Reached::Started))
 }
@@ -57,6 +59,12 @@ enum Reached {
 fn reach(path: &Path, owner: &Owner) -> Result<Reached, EndpointError> {
     if let Some(stream) = connect(path)? {
         return Ok(Reached::Connected(stream));
+    }
+    if let Some(unit) = owner.unit
+        && unit::start(unit, path)?
+        && connect(path)?.is_some()
+    {
+        return Ok(Reached::Started);
     }
     let lock = Lock::take(path)?;
     // Whoever held the lock before us has probably started it.

@@ -18,6 +18,8 @@ const CALL: [&str; 2] = [
     r#"{"jsonrpc":"2.0","id":"#,
     r#","method":"tools/call","params":{"name":"execute_python_code","arguments":{"source_code":"print(6 * 7)"}}}"#,
 ];
+/// How a line begins that answers nothing.
+const NOTIFICATION: &[u8] = br#"{"jsonrpc":"2.0","method""#;
 /// A part of each line that answers it well.
 const GOOD: &[u8] = br#""stdout":"42\n""#;
 
@@ -61,6 +63,25 @@ impl Client {
         let elapsed = started.elapsed();
         check_call(&self.buffer[..length], self.calls)?;
         Ok(elapsed)
+    }
+
+    /// The same where the daemon may be another one than before: of that the client is told as well.
+    pub fn call_after_change(&mut self) -> Result<Duration> {
+        self.calls += 1;
+        let line = call(self.calls);
+        self.filled = 0;
+        let started = Instant::now();
+        self.input.write_all(&line).context("the server does not read")?;
+        loop {
+            self.receive()?;
+            let lines = self.buffer[..self.filled].split_inclusive(|byte| *byte == b'\n');
+            let mut answers = lines.filter(|line| line.ends_with(b"\n") && !line.starts_with(NOTIFICATION));
+            if let Some(answer) = answers.next() {
+                let elapsed = started.elapsed();
+                check_call(answer, self.calls)?;
+                return Ok(elapsed);
+            }
+        }
     }
 
     /// Sends a line, and returns the one that answers it.

@@ -57,8 +57,12 @@ impl Daemon {
     }
 
     /// What a shim would connect to.
+    pub fn socket(&self) -> PathBuf {
+        self.home.join("python-interpreter-mcp/mcp.sock")
+    }
+
     pub fn connect(&self) -> Result<UnixStream> {
-        let stream = UnixStream::connect(self.home.join("python-interpreter-mcp/mcp.sock"))?;
+        let stream = UnixStream::connect(self.socket())?;
         stream.set_read_timeout(Some(START))?;
         Ok(stream)
     }

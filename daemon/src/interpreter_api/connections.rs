@@ -1,0 +1,222 @@
+//! Warm connections to one interpreter, for calls: hyper's client without anything around it, because what a client library adds
+//! (redirects, retries, a task for each connection) is paid with every call. A connection is driven by the call that uses it, so that
+//! dropping the call closes it at once.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::io;
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::either::Either;
+
+/// A connection that was idle for longer is not used again. uvicorn, which runs the usual service, closes its side after 5 s,
+/// and a request written into a connection that is just being closed would be lost.
+const IDLE: Duration = Duration::from_secs(4);
+const MAX_IDLE: usize = 64;
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How often another connection is tried where one turns out to be closed before anything was written.
+const TRIES: usize = 3;
+
+type Cause = Box<dyn Error + Send + Sync>;
+type Stream = Either<TcpStream, UnixStream>;
+type Driver = http1::Connection<TokioIo<Stream>, Full<Bytes>>;
+
+/// Where the interpreter is.
+#[derive(Debug)]
+pub enum Place {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+#[derive(Debug)]
+pub enum SendError {
+    /// Nothing was sent.
+    NotReached(Cause),
+    /// It may have been sent.
+    Dropped(Cause),
+}
+
+pub struct Connections {
+    place: Place,
+    idle: Arc<Mutex<Idle>>,
+}
+
+#[derive(Default)]
+struct Idle {
+    /// The one that was used last comes last.
+    connections: Vec<(Instant, Connection)>,
+    is_swept: bool,
+}
+
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    /// None once it has ended: what still waited in it then learns of that.
+    driver: Option<Pin<Box<Driver>>>,
+}
+
+/// An answer whose body is still to be read. Dropping it closes the connection.
+pub struct Answering {
+    response: Response<Incoming>,
+    connection: Option<Connection>,
+    idle: Arc<Mutex<Idle>>,
+}
+
+impl Connections {
+    pub fn new(place: Place) -> Self {
+        Self { place, idle: Arc::default() }
+    }
+
+    /// Sends the request once. Only where nothing of it was written does it go to another connection.
+    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Answering, SendError> {
+        let mut last: Cause = "every connection was closed at once".into();
+        for _ in 0..TRIES {
+            let mut connection = match take(&self.idle) {
+                Some(connection) => connection,
+                None => self.connect().await.map_err(SendError::NotReached)?,
+            };
+            let sent = connection.sender.try_send_request(request);
+            match drive(&mut connection.driver, sent).await {
+                Ok(response) => {
+                    return Ok(Answering { response, connection: Some(connection), idle: self.idle.clone() });
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => {
+                        request = unsent;
+                        last = error.into_error().into();
+                    }
+                    None => return Err(SendError::Dropped(error.into_error().into())),
+                },
+            }
+        }
+        Err(SendError::NotReached(last))
+    }
+
+    async fn connect(&self) -> Result<Connection, Cause> {
+        let connecting = async {
+            let stream = match &self.place {
+                Place::Unix(path) => Either::Right(UnixStream::connect(path).await?),
+                Place::Tcp { host, port } => {
+                    let stream = connect_tcp(host, *port).await?;
+                    stream.set_nodelay(true)?;
+                    Either::Left(stream)
+                }
+            };
+            let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+            Ok(Connection { sender, driver: Some(Box::pin(driver)) })
+        };
+        match tokio::time::timeout(CONNECT_DEADLINE, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        }
+    }
+}
+
+/// localhost is this machine, and no name server is asked for it.
+async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    if !host.eq_ignore_ascii_case("localhost") {
+        return TcpStream::connect((host, port)).await;
+    }
+    match TcpStream::connect(("127.0.0.1", port)).await {
+        Ok(stream) => Ok(stream),
+        // Where neither is there, the first is what people look for.
+        Err(error) => TcpStream::connect(("::1", port)).await.map_err(|_| error),
+    }
+}
+
+impl Answering {
+    pub fn head(&self) -> &Response<Incoming> {
+        &self.response
+    }
+
+    /// The next piece of the body; none at its end, and then the connection waits for the next call.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Cause> {
+        let Some(connection) = &mut self.connection else { return Ok(None) };
+        loop {
+            match drive(&mut connection.driver, self.response.body_mut().frame()).await {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+                Some(Err(error)) => return Err(error.into()),
+                None => break,
+            }
+        }
+        if let Some(connection) = self.connection.take() {
+            put(&self.idle, connection).await;
+        }
+        Ok(None)
+    }
+}
+
+/// Waits for what is made of what the connection brings.
+async fn drive<T>(driver: &mut Option<Pin<Box<Driver>>>, wanted: impl Future<Output = T>) -> T {
+    let mut wanted = pin!(wanted);
+    poll_fn(|context| {
+        // Asked first, it tells the connection that it wants something; and it is what a connection that ends has left.
+        if let Poll::Ready(ready) = wanted.as_mut().poll(context) {
+            return Poll::Ready(ready);
+        }
+        // Why it ended, the wanted knows.
+        if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
+            *driver = None;
+        }
+        wanted.as_mut().poll(context)
+    })
+    .await
+}
+
+fn take(idle: &Mutex<Idle>) -> Option<Connection> {
+    let mut idle = lock(idle);
+    while let Some((since, connection)) = idle.connections.pop() {
+        if since.elapsed() < IDLE && !connection.sender.is_closed() {
+            return Some(connection);
+        }
+    }
+    None
+}
+
+async fn put(idle: &Arc<Mutex<Idle>>, mut connection: Connection) {
+    // Once more, so that it learns that the answer is over.
+    let Some(driver) = &mut connection.driver else { return };
+    let has_ended = poll_fn(|context| Poll::Ready(driver.as_mut().poll(context).is_ready())).await;
+    if has_ended || !connection.sender.is_ready() {
+        return;
+    }
+    let mut state = lock(idle);
+    if state.connections.len() < MAX_IDLE {
+        state.connections.push((Instant::now(), connection));
+    }
+    if !state.is_swept {
+        state.is_swept = true;
+        tokio::spawn(sweep(idle.clone()));
+    }
+}
+
+/// Closes what nobody has used for long, until there is none.
+async fn sweep(idle: Arc<Mutex<Idle>>) {
+    loop {
+        tokio::time::sleep(IDLE).await;
+        let mut state = lock(&idle);
+        state.connections.retain(|(since, _)| since.elapsed() < IDLE);
+        if state.connections.is_empty() {
+            state.is_swept = false;
+            return;
+        }
+    }
+}
+
+fn lock(idle: &Mutex<Idle>) -> MutexGuard<'_, Idle> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}

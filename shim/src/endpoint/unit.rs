@@ -1,0 +1,87 @@
+//! Having the user's systemd listen on a socket where its socket unit is installed: whoever started the owner beside it would make a
+//! second one. Without such a unit, or without systemd, nothing happens.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    process::{Pid, PidfdFlags},
+};
+
+use super::{EndpointError, user};
+
+/// Starting a socket unit is binding a socket.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How much of what systemctl says is repeated.
+const SAID_BYTES: u64 = 400;
+const INSTALLED: &str = "loaded";
+
+/// Asks systemd to start `unit`, whose socket is at `socket`. True if it did; false where there is no such unit.
+pub(super) fn start(unit: &str, socket: &Path) -> Result<bool, EndpointError> {
+    // The socket lies in a directory of its own in the session's, as does systemd's.
+    let Some(session) = socket.parent().and_then(Path::parent).filter(|session| has_manager(session)) else {
+        return Ok(false);
+    };
+    // One that does not answer in time is no manager, and neither is one that cannot be asked.
+    let Ok(Some((status, said))) = systemctl(session, &["start", "--quiet", unit]) else { return Ok(false) };
+    if status.success() {
+        return Ok(true);
+    }
+    if is_installed(unit, session) {
+        let said = said.lines().next().unwrap_or("without a reason").to_owned();
+        return Err(EndpointError::Unit { unit: unit.to_owned(), said });
+    }
+    Ok(false)
+}
+
+/// How to read the log of the service behind `unit`, whose socket is at `socket`; nothing where systemd does not start it.
+pub(super) fn log(unit: &str, socket: &Path) -> Option<String> {
+    let session = socket.parent().and_then(Path::parent).filter(|session| has_manager(session))?;
+    is_installed(unit, session).then(|| format!("journalctl --user -u {}", unit.trim_end_matches(".socket")))
+}
+
+fn is_installed(unit: &str, session: &Path) -> bool {
+    let shown = systemctl(session, &["show", "--property=LoadState", "--value", unit]);
+    matches!(shown, Ok(Some((_, state))) if state.trim() == INSTALLED)
+}
+
+/// Whether this user's systemd runs. Somebody else's socket there is not asked.
+fn has_manager(session: &Path) -> bool {
+    let found = fs::symlink_metadata(session.join("systemd/private"));
+    found.is_ok_and(|found| found.file_type().is_socket() && found.uid() == user())
+}
+
+/// How systemctl ended and what it said; nothing if it did not end in time.
+fn systemctl(session: &Path, arguments: &[&str]) -> io::Result<Option<(ExitStatus, String)>> {
+    let mut command = Command::new("systemctl");
+    // Clients strip the variable, and what is configured for a person's terminal is not meant here.
+    command.arg("--user").args(arguments).env("XDG_RUNTIME_DIR", session).env("SYSTEMD_COLORS", "0");
+    command.stdin(Stdio::null());
+    let (reader, writer) = io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn()?;
+    // Its copies of the writing end would keep the reading end from its end.
+    drop(command);
+    if !ends_in_time(&child)? {
+        child.kill()?;
+        child.wait()?;
+        return Ok(None);
+    }
+    let status = child.wait()?;
+    let mut said = Vec::new();
+    reader.take(SAID_BYTES).read_to_end(&mut said)?;
+    Ok(Some((status, String::from_utf8_lossy(&said).into_owned())))
+}
+
+fn ends_in_time(child: &Child) -> io::Result<bool> {
+    let process = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let deadline = Timespec::try_from(DEADLINE).ok();
+    Ok(rustix::event::poll(&mut [PollFd::new(&process, PollFlags::IN)], deadline.as_ref())? > 0)
+}

@@ -1,0 +1,260 @@
+"""Starting, stopping and failing under a real systemd, seen from a client that launches the real shim."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import threading
+import unittest
+import urllib.error
+import urllib.request
+
+from world import (ALL, BIN, DAEMON, HOME, INTERPRETER, INTERPRETER_SOCKET, PATIENCE, RUNTIME, SHIM, SOCKET, UNITS, Shim, UnitTest, clean,
+                   drop_in, journal, processes, run, show, systemctl, until)
+
+CHECKOUT = pathlib.Path("/run/tests/checkout")
+
+
+def readme_blocks(kind):
+    """What stands in the README's section on systemd, word for word."""
+    section = (CHECKOUT / "README.md").read_text().split("\n## Run it under systemd\n")[1].split("\n## ")[0]
+    return [block.split("```")[0] for block in section.split(f"```{kind}\n")[1:]]
+
+
+class Readme(unittest.TestCase):
+    def setUp(self):
+        clean()
+        self.addCleanup(clean)
+
+    def test_its_commands_lead_to_a_first_answer(self):
+        subprocess.run(["bash", "-euc", readme_blocks("sh")[0]], cwd=CHECKOUT, check=True, capture_output=True, timeout=PATIENCE)
+        self.assertEqual(show(SOCKET, "ActiveState"), "active")
+        self.assertEqual(show(DAEMON, "ActiveState"), "inactive")
+        with Shim() as shim:
+            shim.initialize()
+            self.assertEqual(shim.stdout("print(6 * 7)"), "42\n")
+        self.assertEqual(show(DAEMON, "ActiveState"), "active")
+        self.assertEqual(systemctl("is-enabled", SOCKET, INTERPRETER_SOCKET).split(), ["enabled", "enabled"])
+
+
+    def test_its_drop_in_serves_http_with_the_token_as_a_credential(self):
+        token = HOME / "token"
+        token.write_text("0123456789abcdef" * 2)
+        token.chmod(0o600)
+        self.addCleanup(token.unlink)
+        for unit in (CHECKOUT / "packaging/systemd").glob("*.s*"):
+            shutil.copy(unit, UNITS)
+        drop_in(DAEMON, readme_blocks("ini")[0])
+        systemctl("start", DAEMON)
+        request = urllib.request.Request("http://127.0.0.1:8080/healthz")
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=PATIENCE)
+        self.assertEqual(refused.exception.code, 401)
+        refused.exception.close()
+        request.add_header("Authorization", f"Bearer {token.read_text()}")
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            self.assertEqual(answer.status, 200)
+
+
+class Start(UnitTest):
+    def test_connecting_starts_the_daemon_and_a_call_the_interpreter(self):
+        self.assertEqual(show(DAEMON, "ActiveState"), "inactive")
+        with Shim() as shim:
+            self.assertEqual(shim.initialize()["serverInfo"]["name"], "python-interpreter")
+            self.assertEqual(shim.stdout("print('here')"), "here\n")
+            self.assertEqual(show(INTERPRETER, "ActiveState"), "active")
+            self.assertEqual({show(unit, "NRestarts") for unit in (DAEMON, INTERPRETER)}, {"0"})
+            # Nobody has started another one beside it.
+            self.assertEqual(sum(" serve" in line for _, line in processes()), 1)
+            until("the status tells of the client", lambda: "clients: 1" in show(DAEMON, "StatusText"))
+            shim.send_call("import time; time.sleep(30)")
+            until("the status tells of the call", lambda: "running: 1, waiting: 0, interpreter: embedded" in show(DAEMON, "StatusText"))
+        until("the status tells that it is over", lambda: "clients: 0, running: 0" in show(DAEMON, "StatusText"))
+
+    def test_ready_is_waited_for(self):
+        systemctl("start", DAEMON, INTERPRETER)
+        for unit in (DAEMON, INTERPRETER):
+            self.assertEqual((show(unit, "ActiveState"), show(unit, "SubState")), ("active", "running"))
+
+    def test_a_socket_that_is_installed_and_does_not_listen_is_started_by_whoever_needs_it(self):
+        systemctl("stop", *ALL)
+        self.assertFalse((RUNTIME / "python-interpreter-mcp/mcp.sock").exists())
+        with Shim() as shim:
+            shim.initialize()
+            self.assertEqual(shim.stdout("print(1)"), "1\n")
+        self.assertEqual([show(unit, "ActiveState") for unit in ALL], ["active"] * 4)
+        self.assertEqual([line for _, line in processes() if "--background" in line], [])
+
+        systemctl("stop", *ALL)
+        environment = {"HOME": os.environ["HOME"], "PATH": os.environ["PATH"]}
+        said = run(BIN / "python-interpreter-mcpd", "exec", "print(2)", env=environment).stdout
+        self.assertEqual((said, show(DAEMON, "ActiveState")), ("2\n", "active"))
+
+    def test_without_the_units_the_shim_starts_the_daemon_itself(self):
+        systemctl("stop", *ALL)
+        shutil.rmtree(UNITS)
+        UNITS.mkdir()
+        systemctl("daemon-reload")
+        with Shim() as shim:
+            shim.initialize()
+        daemons = [process for process, line in processes() if "serve --background" in line]
+        self.assertEqual(len(daemons), 1)
+        for process, _ in processes():
+            os.kill(process, signal.SIGTERM)
+
+    def test_a_socket_that_cannot_be_started_is_said_and_nobody_started_beside_it(self):
+        systemctl("stop", *ALL)
+        drop_in(SOCKET, "[Socket]", "ExecStartPre=false")
+        shim = subprocess.run([SHIM], input=b"", capture_output=True, timeout=PATIENCE)
+        self.assertEqual(shim.returncode, 1)
+        self.assertIn(b"systemctl --user status python-interpreter-mcpd.socket", shim.stderr)
+        self.assertEqual(processes(), [])
+
+    def test_the_interpreter_leaves_when_it_is_idle_and_comes_back(self):
+        drop_in(INTERPRETER, "[Service]", "Environment=PYTHON_INTERPRETER_MCP_IDLE_EXIT=0")
+        # The daemon keeps its connection warm; a new one has none.
+        with Shim() as shim:
+            shim.initialize()
+            self.assertEqual(shim.stdout("print(1)"), "1\n")
+            systemctl("restart", DAEMON)
+            until("the interpreter leaves", lambda: show(INTERPRETER, "ActiveState") == "inactive")
+            self.assertEqual(show(INTERPRETER, "Result"), "success")
+            self.assertEqual(shim.stdout("print(2)"), "2\n")
+
+
+class Failure(UnitTest):
+    def test_kill_9_costs_the_call_that_runs_and_no_client(self):
+        with Shim() as shim:
+            shim.initialize()
+            first = show(DAEMON, "MainPID")
+            lost = shim.send_call("import time; time.sleep(60)")
+            until("it runs", lambda: "running: 1" in show(DAEMON, "StatusText"))
+            os.kill(int(first), signal.SIGKILL)
+            self.assertIn("may or may not have run", shim.answer(lost)["error"]["message"])
+            self.assertEqual(shim.stdout("print('again')"), "again\n")
+            self.assertNotEqual(show(DAEMON, "MainPID"), first)
+        self.assertEqual(show(SOCKET, "ActiveState"), "active")
+
+    def test_a_loop_that_is_stuck_is_ended_by_the_watchdog_and_one_that_is_busy_is_not(self):
+        drop_in(DAEMON, "[Service]", "WatchdogSec=1")
+        with Shim() as shim:
+            shim.initialize()
+            first = show(DAEMON, "MainPID")
+            # For longer than the watchdog waits, as busy as one client can make it.
+            beats = lambda: int(show(DAEMON, "WatchdogTimestampMonotonic"))
+            begun = beats()
+            until("a busy daemon is heard of", lambda: [shim.call("pass") for _ in range(50)] and beats() > begun + 2_500_000)
+            self.assertEqual(show(DAEMON, "MainPID"), first)
+            os.kill(int(first), signal.SIGSTOP)
+            until("the watchdog bites", lambda: show(DAEMON, "NRestarts") == "1")
+            self.assertEqual(shim.stdout("print('alive')"), "alive\n")
+
+    def test_after_a_crash_loop_the_socket_is_there(self):
+        drop_in(DAEMON, "[Service]", "ExecStart=", "ExecStart=sh -c 'kill -SEGV $$$$'")
+        with Shim() as shim:
+            waiting = shim.send("ping")
+            # More often than systemd's own limits of starts and of triggers allow.
+            until("it crashes again and again", lambda: int(show(DAEMON, "NRestarts")) > 8)
+            self.assertEqual(show(SOCKET, "ActiveState"), "active")
+            (UNITS / f"{DAEMON}.d/test.conf").unlink()
+            systemctl("daemon-reload")
+            self.assertEqual(shim.answer(waiting)["result"], {})
+
+    def test_a_daemon_that_cannot_serve_says_so_to_whoever_connects_and_is_not_started_for_nothing(self):
+        drop_in(DAEMON, "[Service]", "Environment=PYTHON_INTERPRETER_MCP_HTTP=127.0.0.1:8080")
+        with Shim() as shim:
+            self.assertIn("journalctl --user -u python-interpreter-mcpd", shim.initialize()["message"])
+        until("it has ended", lambda: show(DAEMON, "ActiveState") == "failed")
+        self.assertEqual((show(DAEMON, "NRestarts"), show(SOCKET, "ActiveState")), ("0", "active"))
+        drop_in(DAEMON, "[Service]", "Environment=PYTHON_INTERPRETER_MCP_TIMEOUT=never")
+        with Shim() as shim:
+            self.assertIn("journalctl --user -u python-interpreter-mcpd", shim.initialize()["message"])
+        drop_in(DAEMON, "")
+        with Shim() as shim:
+            shim.initialize()
+
+    def test_a_program_that_systemd_cannot_start_is_said_to_whoever_connects(self):
+        drop_in(SOCKET, "[Socket]", "TriggerLimitBurst=10")
+        systemctl("restart", SOCKET)
+        drop_in(DAEMON, "[Service]", "ExecStart=", "ExecStart=/nonexistent/python-interpreter-mcpd serve")
+        with Shim() as shim:
+            self.assertIn("journalctl --user -u python-interpreter-mcpd", shim.initialize()["message"])
+        until("nobody tries any more", lambda: show(DAEMON, "ActiveState") == "failed")
+        drop_in(DAEMON, "")
+        with Shim() as shim:
+            shim.initialize()
+            self.assertEqual(shim.stdout("print(1)"), "1\n")
+
+    def test_where_namespaces_are_restricted_the_drop_in_does_without_them(self):
+        folder = UNITS / f"{DAEMON}.d"
+        folder.mkdir()
+        shutil.copy(CHECKOUT / "packaging/systemd/restricted-namespaces.conf", folder)
+        systemctl("daemon-reload")
+        with Shim() as shim:
+            shim.initialize()
+            self.assertEqual(shim.stdout("print(1)"), "1\n")
+            daemon = show(DAEMON, "MainPID")
+            self.assertEqual(os.readlink(f"/proc/{daemon}/ns/user"), os.readlink("/proc/self/ns/user"))
+
+
+class Stop(UnitTest):
+    def test_a_reload_reads_the_settings_again_and_keeps_processes_and_clients(self):
+        settings, data = HOME / ".config/python-interpreter-mcp/config.toml", HOME / "shown"
+        for folder in (settings.parent, data):
+            folder.mkdir()
+            self.addCleanup(shutil.rmtree, folder)
+        with Shim() as shim:
+            shim.initialize()
+            self.assertEqual(shim.stdout("import os; print(os.path.exists('/data'))"), "False\n")
+            daemon, interpreter = show(DAEMON, "MainPID"), show(INTERPRETER, "MainPID")
+            slow = shim.send_call("import time; time.sleep(1); print('done')")
+            until("it runs", lambda: "running: 1" in show(DAEMON, "StatusText"))
+            settings.write_text('mounts = [{ source = "~/shown", target = "/data" }]\n')
+            systemctl("reload", DAEMON)
+            said = "the settings were read again"
+            until("it has reloaded", lambda: any(entry["MESSAGE"] == said for entry in journal(f"_PID={daemon}")))
+            self.assertEqual(shim.answer(slow)["result"]["structuredContent"]["stdout"], "done\n")
+            until("programs see it", lambda: shim.stdout("import os; print(os.path.exists('/data'))") == "True\n")
+            self.assertEqual((show(DAEMON, "ActiveState"), show(DAEMON, "MainPID")), ("active", daemon))
+            self.assertEqual(show(INTERPRETER, "MainPID"), interpreter)
+
+    def test_a_call_that_runs_is_answered_when_the_daemon_is_stopped(self):
+        with Shim() as shim:
+            shim.initialize()
+            slow = shim.send_call("import time; time.sleep(1); print('to the end')")
+            until("it runs", lambda: "running: 1" in show(DAEMON, "StatusText"))
+            stopping = threading.Thread(target=systemctl, args=("stop", DAEMON))
+            stopping.start()
+            until("it stops", lambda: show(DAEMON, "ActiveState") == "deactivating")
+            self.assertEqual(shim.answer(slow)["result"]["structuredContent"]["stdout"], "to the end\n")
+            stopping.join()
+            self.assertEqual(show(DAEMON, "Result"), "success")
+            self.assertEqual(shim.stdout("print('and the next one')"), "and the next one\n")
+
+    def test_stopping_all_leaves_nothing(self):
+        with Shim() as shim:
+            shim.initialize()
+            shim.call("pass")
+        systemctl("stop", *ALL)
+        self.assertEqual(processes(), [])
+        left = sorted(path.name for path in (RUNTIME / "python-interpreter-mcp").iterdir())
+        self.assertEqual([name for name in left if not name.endswith(".lock")], [])
+
+
+class Journal(UnitTest):
+    def test_an_execution_is_found_by_its_fields_and_its_code_is_nowhere(self):
+        secret = "a_name_that_stands_nowhere_else"
+        with Shim() as shim:
+            shim.initialize()
+            self.assertEqual(shim.stdout(f"{secret} = 3; print({secret}); raise SystemExit(5)"), "3\n")
+        entry = until("it is logged", lambda: journal("EXIT_CODE=5"))[-1]
+        self.assertEqual(entry["MESSAGE"], "execution ended")
+        self.assertEqual((entry["CLIENT_NAME"], entry["CLIENT_VERSION"]), ("systemd-test", "7.5"))
+        self.assertEqual((entry["OUTCOME"], entry["INTERPRETER"], entry["STDOUT_BYTES"]), ("Finished", "embedded", "2"))
+        self.assertTrue(entry["SESSION"].isdigit() and entry["DURATION_MILLISECONDS"].isdigit(), entry)
+        again = journal(f"EXECUTION_ID={entry['EXECUTION_ID']}")
+        self.assertEqual([found["EXIT_CODE"] for found in again], ["5"])
+        everything = run("journalctl", "--user", "--output=verbose", "--all").stdout
+        self.assertIn("EXECUTION_ID", everything)
+        self.assertNotIn(secret, everything)
