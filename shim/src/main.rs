@@ -50,19 +50,25 @@ fn serve() -> Result<(), ShimError> {
     let again =
         || reach(&path).map_err(|error| format!("The interpreter daemon is gone: {error}. The code was not run."));
     let why = || endpoint::why_daemon_ended(&path);
-    match relay::run(rustix::stdio::stdin(), rustix::stdio::stdout(), daemon, parent, again, why)? {
+    match relay::run(
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        daemon,
+        parent,
+        again,
+        why,
+        resident::give_back_code,
+    )? {
         Ended::ClientFinished | Ended::ClientGone | Ended::ParentGone => Ok(()),
     }
 }
 
 /// Somebody who listens is reached even where no daemon is installed that could be started.
 fn reach(path: &Path) -> Result<UnixStream, EndpointError> {
-    let daemon = match endpoint::connect(path)? {
-        Some(daemon) => daemon,
-        None => endpoint::connect_or_start(path, &endpoint::daemon()?)?,
-    };
-    resident::give_back_code();
-    Ok(daemon)
+    match endpoint::connect(path)? {
+        Some(daemon) => Ok(daemon),
+        None => endpoint::connect_or_start(path, &endpoint::daemon()?),
+    }
 }
 
 fn introduction() -> String {

@@ -34,6 +34,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 /// A daemon that was about to leave when it was reached has said nothing; so many one after the other are a fault that stays.
 const SILENT_DAEMONS: u32 = 5;
+/// After so long without a word from either side the shim rests.
+const REST_AFTER: Duration = Duration::from_secs(1);
 const GONE: &str = "The interpreter daemon went away before it answered. The code may or may not have run, and it was not sent again; \
     the next call starts the daemon anew.";
 const CUT: &str =
@@ -72,7 +74,7 @@ pub fn parent() -> Option<OwnedFd> {
 
 /// Relays until one of the [`Ended`] events. `input` and `output` do not block meanwhile where they are pipes or sockets. When the daemon
 /// is gone and the client has something to say, `reach` is asked for another one, or for the reason why there is none. `why` tells where the
-/// reason is for the end of a daemon.
+/// reason is for the end of a daemon. `rest` is called when nothing has happened for a while.
 pub fn run(
     input: impl AsFd,
     output: impl AsFd,
@@ -80,6 +82,7 @@ pub fn run(
     parent: Option<OwnedFd>,
     mut reach: impl FnMut() -> Result<UnixStream, String>,
     why: impl Fn() -> String,
+    rest: impl Fn(),
 ) -> Result<Ended, RelayError> {
     let (input, output) = (input.as_fd(), output.as_fd());
     daemon.set_nonblocking(true).map_err(RelayError::Daemon)?;
@@ -96,6 +99,7 @@ pub fn run(
     let mut silent = 0;
     let mut said_finished = false;
     let mut standing_since: Option<Instant> = None;
+    let mut rests = false;
     loop {
         let patience = if requests.source_ended() { STANDSTILL } else { LAST_ANSWERS };
         let timeout = standing_since.map(|since| patience.saturating_sub(since.elapsed()));
@@ -120,8 +124,16 @@ pub fn run(
         let parent_at = parent.as_ref().map(|process| waits.add(process.as_fd(), PollFlags::IN));
         // Without a daemon, and with something for the next one to do, nothing needs to happen before it is reached.
         let is_wanted = daemon.is_none() && (requests.has_bytes() || session.is_waiting());
-        let timeout_now = if is_wanted { Some(Duration::ZERO) } else { timeout };
-        waits.wait(timeout_now).map_err(RelayError::Wait)?;
+        let timeout_now = match (is_wanted, timeout) {
+            (true, _) => Some(Duration::ZERO),
+            (false, None) if !rests => Some(REST_AFTER),
+            (false, timeout) => timeout,
+        };
+        let nothing_happened = !waits.wait(timeout_now).map_err(RelayError::Wait)?;
+        if nothing_happened && timeout_now == Some(REST_AFTER) {
+            rest();
+        }
+        rests = nothing_happened;
         let (parent_is_gone, output_events) = (waits.is_ready(parent_at), waits.events(output_at));
         let (input_is_ready, daemon_is_ready) = (waits.is_ready(input_at), waits.is_ready(daemon_at));
 
@@ -238,14 +250,15 @@ impl<'fd> WaitSet<'fd> {
         self.0.len() - 1
     }
 
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Whether there is an event.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let timeout = timeout.and_then(|duration| Timespec::try_from(duration).ok());
         match rustix::event::poll(&mut self.0, timeout.as_ref()) {
-            Ok(_) => Ok(()),
+            Ok(ready) => Ok(ready > 0),
             // The round then has no events, and the next one waits on.
             Err(Errno::INTR) => {
                 self.0.iter_mut().for_each(PollFd::clear_revents);
-                Ok(())
+                Ok(true)
             }
             Err(error) => Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! Gives back the pages of code that only starting needed. A shim waits most of its life, and there is one for each client.
+//! Gives back the pages of code while nothing runs. A shim waits most of its life, and there is one for each client.
 #![allow(unsafe_code, reason = "that no mapping's content changes is more than the compiler can know")]
 
 use std::{ffi::c_void, fs, ptr};
@@ -8,7 +8,9 @@ use rustix::mm::{Advice, madvise};
 /// What is needed again is read from its file again, mostly from memory.
 pub fn give_back_code() {
     let Ok(mappings) = fs::read_to_string("/proc/self/maps") else { return };
-    for (start, end) in mappings.lines().filter_map(code) {
+    // All found first: what looks for them is code as well.
+    let found: Vec<_> = mappings.lines().filter_map(code).collect();
+    for (start, end) in found {
         let start_of_code = ptr::with_exposed_provenance_mut::<c_void>(start);
         // SAFETY: the mapping is of a file and cannot be written to, so what it holds is what the file holds, before and after.
         // Nobody unmaps it: it is this program or a library that it is linked with.

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -13,6 +15,7 @@ use crate::report::{Report, at_most};
 use crate::user::as_user;
 
 const CLIENTS: u32 = 100;
+const REST: Duration = Duration::from_secs(2);
 const PING: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n";
 
 /// To be called first: what the daemon has once held it does not give back to the system.
@@ -31,8 +34,9 @@ pub fn measure_daemon(daemon: &Daemon, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// `client` is that of a shim, the only one.
+/// `client` is that of a shim, the only one. It rests when nothing has happened for a while.
 pub fn measure_shim(client: &Client, report: &mut Report) -> Result<()> {
+    thread::sleep(REST);
     let size = memory_kb(client.id(), &["Pss:"])?;
     let resident = memory_kb(client.id(), &["Rss:"])?;
     let (detail, figures) = (format!("{resident} kB resident"), json!({ "pss_kb": size, "rss_kb": resident }));

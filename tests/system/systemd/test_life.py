@@ -76,6 +76,15 @@ class Start(UnitTest):
         systemctl("start", DAEMON, INTERPRETER)
         for unit in (DAEMON, INTERPRETER):
             self.assertEqual((show(unit, "ActiveState"), show(unit, "SubState")), ("active", "running"))
+            systemctl("stop", unit)
+            drop_in(unit, "[Service]", "ExecStart=", "ExecStart=sleep 60", "TimeoutStartSec=200ms", "Restart=no")
+            systemctl("start", unit, check=False)
+            self.assertEqual(show(unit, "Result"), "timeout", "nobody has said that it is ready")
+
+    def test_the_daemon_brings_the_interpreter_s_socket(self):
+        systemctl("stop", *ALL)
+        systemctl("start", DAEMON)
+        self.assertEqual([show(unit, "ActiveState") for unit in ALL], ["active", "active", "active", "inactive"])
 
     def test_a_socket_that_is_installed_and_does_not_listen_is_started_by_whoever_needs_it(self):
         systemctl("stop", *ALL)
@@ -137,14 +146,14 @@ class Failure(UnitTest):
         self.assertEqual(show(SOCKET, "ActiveState"), "active")
 
     def test_a_loop_that_is_stuck_is_ended_by_the_watchdog_and_one_that_is_busy_is_not(self):
-        drop_in(DAEMON, "[Service]", "WatchdogSec=1")
+        drop_in(DAEMON, "[Service]", "WatchdogSec=2")
         with Shim() as shim:
             shim.initialize()
             first = show(DAEMON, "MainPID")
             # For longer than the watchdog waits, as busy as one client can make it.
             beats = lambda: int(show(DAEMON, "WatchdogTimestampMonotonic"))
             begun = beats()
-            until("a busy daemon is heard of", lambda: [shim.call("pass") for _ in range(50)] and beats() > begun + 2_500_000)
+            until("a busy daemon is heard of", lambda: [shim.call("pass") for _ in range(50)] and beats() > begun + 3_000_000)
             self.assertEqual(show(DAEMON, "MainPID"), first)
             os.kill(int(first), signal.SIGSTOP)
             until("the watchdog bites", lambda: show(DAEMON, "NRestarts") == "1")

@@ -186,4 +186,5 @@ def clean():
     shutil.rmtree(UNITS, ignore_errors=True)
     UNITS.mkdir(parents=True)
     systemctl("daemon-reload")
-    until("processes are left", lambda: not processes(), 15)
+    until("nothing is left", lambda: not processes())
+    shutil.rmtree(RUNTIME / "python-interpreter-mcp", ignore_errors=True)
