@@ -69,7 +69,7 @@ def installed():
         holds(f"{file} is there", f"/{file}" in listed and os.path.isfile(f"/{file}"), listed)
     code, output = said("systemd-analyze", "--user", "verify", *[f"/usr/lib/systemd/user/{unit}" for unit in UNITS])
     holds("systemd has nothing to say of the units", code == 0 and output == "", output)
-    holds("nothing of it runs for whoever did not ask", not processes() and not RUNTIME.exists(), processes())
+    holds("nothing of it runs for whoever did not ask", not processes() and not (RUNTIME / "mcp.sock").exists(), processes())
 
     code, output = said("systemctl", "--user", "enable", "--now", "python-interpreter-mcpd.socket")
     holds("a user enables the socket", code == 0, output)
