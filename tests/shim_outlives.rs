@@ -8,6 +8,7 @@ mod support;
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::Shutdown,
     os::fd::AsFd as _,
     os::unix::net::{UnixListener, UnixStream},
     process::{ChildStdin, ChildStdout},
@@ -72,6 +73,11 @@ fn say(mut daemon: &UnixStream, frame: &Value) {
     writeln!(daemon, "{frame}").unwrap();
 }
 
+/// The daemon ends. Closing alone could take effect later: a child that another test is just starting has the socket as well.
+fn end(daemon: &UnixStream) {
+    daemon.shutdown(Shutdown::Both).unwrap();
+}
+
 #[test]
 fn whoever_waits_gets_an_error_and_the_next_request_another_daemon() {
     let (_home, listener, mut client, daemon) = connected();
@@ -85,7 +91,7 @@ fn whoever_waits_gets_an_error_and_the_next_request_another_daemon() {
     client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 3}}));
     next();
     (&daemon).write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"resu").unwrap();
-    drop((daemon, next));
+    end(&daemon);
 
     for id in [json!(1), json!("1")] {
         let error = client.read();
@@ -110,7 +116,7 @@ fn a_handshake_is_repeated_and_the_client_told_once_that_lists_may_differ() {
     assert_eq!(client.read(), answer("h"));
     client.send(&ready);
     assert_eq!(next(), ready);
-    drop((daemon, next));
+    end(&daemon);
 
     for round in 0..3 {
         client.send(&request(round, "tools/list"));
@@ -121,6 +127,7 @@ fn a_handshake_is_repeated_and_the_client_told_once_that_lists_may_differ() {
         say(&daemon, &answer(round));
         assert_eq!(client.read()["method"], "notifications/tools/list_changed");
         assert_eq!(client.read(), answer(round), "the handshake's answer came once, long ago");
+        end(&daemon);
     }
 }
 
@@ -129,7 +136,7 @@ fn a_handshake_that_was_not_answered_is_made_with_the_next_daemon() {
     let (_home, listener, mut client, daemon) = connected();
     client.send(&request(0, "initialize"));
     assert_eq!(frames(&daemon)(), request(0, "initialize"));
-    drop(daemon);
+    end(&daemon);
     // The client has nothing else to say, and waits.
     let daemon = accept(&listener);
     assert_eq!(frames(&daemon)(), request(0, "initialize"));
@@ -146,7 +153,7 @@ fn a_frame_that_was_cut_is_answered_and_the_next_one_is_whole() {
     let mut input = File::from(client.input.as_fd().try_clone_to_owned().unwrap());
     let sent = std::thread::spawn(move || input.write_all(format!("{long}\n").as_bytes()).unwrap());
     (&daemon).read_exact(&mut [0; 4096]).unwrap();
-    drop(daemon);
+    end(&daemon);
     sent.join().unwrap();
     let error = client.read();
     assert_eq!((&error["id"], &error["error"]["code"]), (&json!(5), &json!(-32603)), "{error}");
@@ -162,7 +169,7 @@ fn without_another_daemon_requests_are_refused_and_the_shim_stays() {
     frames(&daemon)();
     drop(listener);
     std::fs::remove_file(home.socket()).unwrap();
-    drop(daemon);
+    end(&daemon);
     assert_eq!(client.read()["id"], 1);
     for id in [2, 3] {
         client.send(&request(id, "ping"));
