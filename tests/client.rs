@@ -127,7 +127,8 @@ fn a_change_made_since_is_not_undone_with_the_entry() {
 }
 
 #[test]
-fn an_entry_that_starts_another_program_gets_its_program_changed_and_nothing_else() {
+fn an_entry_that_starts_the_shim_elsewhere_gets_the_place_changed_and_nothing_else() {
+    const OLD: &str = "/old/python-interpreter-mcp";
     let shim = shim();
     let shim = shim.to_str().unwrap();
     let cases = [
@@ -149,17 +150,50 @@ fn an_entry_that_starts_another_program_gets_its_program_changed_and_nothing_els
         ("goose", "extensions: {other: {}, python-interpreter: {cmd: \"/old\", envs: {A: b}}}\n"),
     ];
     for (name, text) in cases {
+        let text = &text.replace("/old", OLD);
         let world = World::new();
         let (_, file, _) = CLIENTS.into_iter().find(|(client, ..)| *client == name).unwrap();
         let path = put(&world, file, text);
-        assert!(succeeds(&world, &["list"]).contains("starts another program, /old"), "{name}");
+        assert!(succeeds(&world, &["list"]).contains(&format!("starts another program, {OLD}")), "{name}");
         succeeds(&world, &["add", "--yes"]);
         // In YAML the path is written plainly.
-        let expected = text.replace("cmd: '/old'", "cmd: /old").replace("cmd: \"/old\"", "cmd: /old");
-        assert_eq!(fs::read_to_string(&path).unwrap().replace(shim, "/old"), expected, "{name}");
+        let plain = format!("cmd: {OLD}");
+        let expected = text.replace(&format!("cmd: '{OLD}'"), &plain).replace(&format!("cmd: \"{OLD}\""), &plain);
+        assert_eq!(fs::read_to_string(&path).unwrap().replace(shim, OLD), expected, "{name}");
         succeeds(&world, &["remove", "--yes"]);
         let left = fs::read_to_string(&path).unwrap();
         assert!(!left.contains("python-interpreter"), "it is ours by its name: {left}");
+    }
+}
+
+#[test]
+fn an_entry_of_another_program_is_left_alone_until_its_client_is_named_and_then_goes_with_its_arguments() {
+    for (name, file, text) in [
+        (
+            "cursor",
+            ".cursor/mcp.json",
+            r#"{"mcpServers": {"python-interpreter": {"command": "uvx", "args": ["some-server"]}, "b": {}}}"#,
+        ),
+        (
+            "codex",
+            ".codex/config.toml",
+            "[mcp_servers.python-interpreter]\ncommand = \"uvx\"\nargs = [\"some-server\"]\n",
+        ),
+        (
+            "goose",
+            ".config/goose/config.yaml",
+            "extensions:\n  python-interpreter:\n    cmd: uvx\n    args: [some-server]\n",
+        ),
+    ] {
+        let world = World::new();
+        let path = put(&world, file, text);
+        for command in ["add", "remove"] {
+            assert!(succeeds(&world, &[command, "--yes"]).contains("which is left alone"), "{name}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        succeeds(&world, &["add", name, "--yes"]);
+        let changed = fs::read_to_string(&path).unwrap();
+        assert!(changed.contains(shim().to_str().unwrap()) && !changed.contains("some-server"), "{changed}");
     }
 }
 

@@ -180,3 +180,43 @@ fn the_embedded_interpreter_reads_them_again_too() {
     assert!(log.contains("the settings were read again"), "{log}");
     assert_eq!(log.matches("interpreter serving").count(), 1, "nobody was started anew: {log}");
 }
+
+#[test]
+fn an_interpreter_without_a_python_that_works_reads_them_again_and_can_be_stopped() {
+    let home = Home::new();
+    configure(&home, "python = \"/nowhere/python3\"\n");
+    let daemon = Daemon::start_in(home, &[], &[]);
+    let mut client = daemon.connect();
+    let mut ran = || client.call("print(1)")["structuredContent"]["stdout"] == "1\n";
+    assert!(!ran());
+    configure(daemon.home(), "");
+    signal(daemon.pid(), Signal::HUP);
+    eventually("programs run", &mut ran);
+    configure(daemon.home(), "python = \"/nowhere/python3\"\n");
+    signal(daemon.pid(), Signal::HUP);
+    eventually("programs do not run", || !ran());
+    assert!(run(daemon.home(), &[], &["stop"]).status.success());
+    eventually("nobody runs", || daemon.home().processes().is_empty());
+}
+
+#[test]
+fn in_a_terminal_they_are_read_again_too() {
+    let home = Home::new();
+    let mut terminal = home.command();
+    let program = terminal.get_program().to_str().unwrap().to_owned();
+    let environment: Vec<_> =
+        terminal.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned())).collect();
+    terminal = std::process::Command::new("script");
+    terminal.args(["-qefc", &format!("{program} serve"), "/dev/null"]).env_clear().envs(environment);
+    let said = home.path().join("said");
+    let mut terminal =
+        terminal.stdin(std::process::Stdio::null()).stdout(fs::File::create(&said).unwrap()).spawn().unwrap();
+    eventually("it serves", || run(&home, &[], &["status"]).status.success());
+    assert!(run(&home, &[], &["reload"]).status.success());
+    eventually("they were read", || fs::read_to_string(&said).unwrap().contains("the settings were read again"));
+    assert!(run(&home, &[], &["status"]).status.success(), "it is still there");
+    // The terminal's end is its end.
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    eventually("nobody runs", || home.processes().is_empty());
+}

@@ -240,6 +240,26 @@ fn a_service_that_closes_idle_connections_or_restarts_costs_no_call() {
 }
 
 #[test]
+fn many_warm_connections_that_were_closed_cost_no_call() {
+    let (interpreter, daemon) = world();
+    let mut session = daemon.connect();
+    for id in 1..=8 {
+        interpreter.answer_next(Answer::Hold);
+        session.send_call(id, "1");
+    }
+    interpreter.wait_for_requests(8);
+    interpreter.release();
+    for _ in 1..=8 {
+        session.read_answer();
+    }
+    assert_eq!(interpreter.accepted(), 8);
+    interpreter.close_connections();
+    interpreter.wait_for_ended(8);
+    assert_eq!(daemon.connect().call("2")["isError"], false);
+    assert_eq!((interpreter.accepted(), interpreter.requests().len()), (9, 9));
+}
+
+#[test]
 fn an_idle_connection_is_closed_by_the_daemon_and_costs_no_call() {
     let (interpreter, daemon) = world();
     let mut session = daemon.connect();

@@ -55,7 +55,7 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Show what has been logged
     Logs(logs::Arguments),
-    /// Have the daemon and the interpreter read their settings again; no client notices
+    /// Have the daemon, and by it the interpreter, read their settings again; no client notices
     Reload(control::Reload),
     /// End the daemon and the interpreter; the next client starts them
     Stop(control::Stop),

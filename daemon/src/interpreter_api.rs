@@ -17,6 +17,7 @@ mod files;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use python_interpreter::executor::longest_answer;
@@ -39,6 +40,8 @@ const EMBEDDED_MARGIN: Duration = Duration::from_secs(5);
 /// How long the embedded interpreter may take to say what it can do: it starts Python for that.
 const CAPABILITIES_DEADLINE: Duration = Duration::from_secs(90);
 const SLOTS_DEADLINE: Duration = Duration::from_secs(1);
+/// For so long after a call the embedded interpreter is certainly there: it stays for longer without one.
+const IN_USE: Duration = Duration::from_secs(60);
 const SERVICE_CONCURRENCY: usize = 64;
 /// The largest limit of one execution.
 pub const MAX_TIMEOUT_SECONDS: u64 = 24 * 60 * 60;
@@ -142,6 +145,8 @@ struct Embedded {
     address: Address,
     path: PathBuf,
     owner: Owner,
+    /// When a call went there.
+    needed: Mutex<Option<Instant>>,
 }
 
 pub struct InterpreterApi {
@@ -178,7 +183,7 @@ impl InterpreterApi {
             service: Address::service(choice.service_url())?,
             service_files: settings.interpreter_files.clone().map(Directory),
             choice,
-            embedded: Embedded { address: Address::embedded(&path)?, path, owner },
+            embedded: Embedded { address: Address::embedded(&path)?, path, owner, needed: Mutex::new(None) },
         })
     }
 
@@ -223,17 +228,26 @@ impl InterpreterApi {
 
     /// Has the embedded interpreter read its settings again, if it is there.
     pub async fn reload_embedded(&self) {
-        let Some(embedded) = self.embedded_if_there().await else { return };
-        let process = embedded.process.and_then(rustix::process::Pid::from_raw);
-        if let Some(process) = process
-            && let Err(error) = rustix::process::kill_process(process, rustix::process::Signal::HUP)
-        {
-            tracing::warn!(%error, "the interpreter cannot be told to read its settings again");
+        let told = match self.embedded.address.process(SLOTS_DEADLINE).await {
+            Err(failure) if failure.was_never_sent() => return,
+            Err(failure) => Err(failure.detail()),
+            Ok(process) => match rustix::process::Pid::from_raw(process) {
+                Some(process) => rustix::process::kill_process(process, rustix::process::Signal::HUP)
+                    .map_err(|error| error.to_string()),
+                None => Err("it has no process id".to_owned()),
+            },
+        };
+        if let Err(error) = told {
+            tracing::warn!(error, "the interpreter cannot be told to read its settings again");
         }
     }
 
-    /// What the embedded interpreter says of itself, if it is there: it is not started for that.
-    pub async fn embedded_if_there(&self) -> Option<Capabilities> {
+    /// What the embedded interpreter says of itself, if it was needed lately. Where systemd listens for it, asking would start it.
+    pub async fn embedded_in_use(&self) -> Option<Capabilities> {
+        let last = *self.embedded.needed.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() > IN_USE) {
+            return None;
+        }
         self.embedded.address.capabilities(SLOTS_DEADLINE).await.ok()
     }
 
@@ -292,6 +306,7 @@ impl InterpreterApi {
     }
 
     async fn at_embedded(&self, mut request: ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
+        *self.embedded.needed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let limit = self.limit(&request);
         request.timeout_seconds = Some(limit.as_secs_f64());
         let deadline = Instant::now() + longest_answer(limit) + EMBEDDED_MARGIN;

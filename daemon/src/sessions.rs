@@ -89,7 +89,7 @@ pub async fn run(
     mut listener: Listener,
     tcp: Option<Tcp>,
     server: Server,
-    settings: watch::Receiver<Settings>,
+    mut settings: watch::Receiver<Settings>,
     leaves_when_idle: bool,
     shutdown: impl Future<Output = ()>,
 ) -> End {
@@ -103,6 +103,8 @@ pub async fn run(
         let idle = leaves_when_idle && sessions.tasks.is_empty();
         tokio::select! {
             () = &mut shutdown => break,
+            // What waits below waits anew.
+            Ok(()) = settings.changed() => {}
             stream = listener.accept() => sessions.start(stream, settings.borrow().max_sessions),
             (stream, gate) = accept(tcp.as_ref()) => sessions.start_http(stream, gate),
             Some(result) = sessions.tasks.join_next(), if !sessions.tasks.is_empty() => {

@@ -2,7 +2,9 @@
 
 use std::env;
 use std::io;
-use std::os::unix::net::UnixDatagram;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -64,7 +66,11 @@ fn notify_in_passing(state: &NotifyState<'_>) {
     let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
     let told = UnixDatagram::unbound().and_then(|socket| {
         socket.set_nonblocking(true)?;
-        socket.connect(path)?;
+        match path.as_bytes() {
+            // A name that is no file's.
+            [b'@', name @ ..] => socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?,
+            _ => socket.connect(&path)?,
+        }
         socket.send(state.to_string().as_bytes())
     });
     if let Err(error) = told.or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) })

@@ -15,6 +15,8 @@ use similar::TextDiff;
 pub use found::{Found, State, found, look, shim};
 use known::Client;
 
+use super::terminal::printable;
+
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -61,7 +63,7 @@ fn list(output: &mut impl Write, shim: &Path) -> anyhow::Result<ExitCode> {
     for Found { client, file, state } in &found {
         let state = match state {
             State::Right => "starts it".to_owned(),
-            State::Another(command) => format!("starts another program, {command}"),
+            State::Another(command) => format!("starts another program, {}", printable(command)),
             State::Other => "has something else of its name".to_owned(),
             State::Missing => "does not know it".to_owned(),
             State::NoFile => "has no configuration yet".to_owned(),
@@ -104,6 +106,19 @@ fn apply(output: &mut impl Write, found: &Found, change: &Change, shim: &Path, a
         (State::Right, true) => return Ok(writeln!(output, "{title} starts it already: {}", file.display())?),
         (State::NoFile, true) if change.clients.is_empty() => {
             return Ok(writeln!(output, "{title} has no configuration; name it to make {}", file.display())?);
+        }
+        (State::Other, _) if change.clients.is_empty() => {
+            return Ok(writeln!(
+                output,
+                "{title} has something else of its name, which is left alone; name it to change that"
+            )?);
+        }
+        (State::Another(command), _) if change.clients.is_empty() && !document::is_shim(command) => {
+            let command = printable(command);
+            return Ok(writeln!(
+                output,
+                "{title} starts {command} by its name, which is left alone; name it to change that"
+            )?);
         }
         (State::Missing | State::NoFile, false) => return Ok(writeln!(output, "{title} does not know it")?),
         _ => {}
@@ -153,7 +168,9 @@ fn show(output: &mut impl Write, file: &Path, before: &str, after: &str) -> io::
     let diff = TextDiff::from_lines(before, after);
     writeln!(output, "{}", file.display())?;
     // The two names of a file are of no use to anybody here.
-    write!(output, "{}", diff.unified_diff().context_radius(2))?;
+    for line in diff.unified_diff().context_radius(2).to_string().lines() {
+        writeln!(output, "{}", printable(line.trim_end_matches('\r')))?;
+    }
     output.flush()
 }
 

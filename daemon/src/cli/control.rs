@@ -1,4 +1,4 @@
-//! `reload` and `stop`: signals to the daemon and the embedded interpreter that run, whoever started them.
+//! `reload` and `stop`: signals to the daemon that runs, whoever started it, and to the embedded interpreter.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::running::{ask, ask_interpreter};
 
-/// Longer than any of them takes to let its calls end.
+/// Longer than they take to let calls end, unless `drain` says otherwise.
 const DEADLINE: Duration = Duration::from_secs(90);
 
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub fn reload(Reload {}: &Reload) -> anyhow::Result<ExitCode> {
 pub fn stop(Stop {}: &Stop) -> anyhow::Result<ExitCode> {
     let mut stopped = false;
     // The daemon first: what it runs still needs its interpreter.
-    for (name, health) in [("daemon", ask::<Value>("/healthz")), ("interpreter", ask_interpreter("/healthz"))] {
+    for (name, health) in [("daemon", ask::<Value>("/healthz")), ("interpreter", ask_interpreter("/process"))] {
         let Some(health) = health.with_context(|| format!("the {name} cannot be asked"))? else { continue };
         let ended = signal(&health, Signal::TERM).and_then(|process| wait(&process));
         ended.with_context(|| format!("the {name} cannot be stopped"))?;

@@ -1,6 +1,5 @@
 //! `interpreter`: the embedded interpreter as a process of its own, on the user's socket or on TCP.
 
-use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::limits::LimitArguments;
-use crate::cli::start_up::start_up;
+use crate::cli::start_up::{HangUp, start_up};
 use crate::interpreter_api::default_concurrency;
 use crate::listener::{Bound, Waiting, remove};
 use crate::logging::{self, Filter};
@@ -116,15 +115,14 @@ async fn serve(arguments: Arguments, bound: Option<Bound>, filter: &Filter) -> a
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
-    let in_terminal = io::stderr().is_terminal();
+    let hang_up = HangUp::new();
     let (change, current) = watch::channel(Arc::new(executor));
     let shutdown = async {
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                // In a terminal, its end is ours; elsewhere it asks to read the settings again.
-                _ = hangup.recv() => match in_terminal {
+                _ = hangup.recv() => match hang_up.is_end() {
                     true => break,
                     false => reload(&change, filter),
                 },

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
 use python_interpreter_mcp::endpoint;
@@ -35,10 +35,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// Whether one of the units has run in this session, or runs.
 fn systemd_runs_them() -> bool {
-    let mut command = Command::new("systemctl");
-    command.args(["--user", "show", "--property=InvocationID", "--value"]).args(UNITS).stderr(Stdio::null());
-    let shown = command.stdin(Stdio::null()).output();
-    shown.is_ok_and(|shown| shown.status.success() && !shown.stdout.trim_ascii().is_empty())
+    let has_run = |unit: &&str| endpoint::unit_property(unit, "InvocationID").is_some_and(|id| !id.is_empty());
+    UNITS.iter().any(has_run)
 }
 
 fn journal(lines: &str) -> Command {

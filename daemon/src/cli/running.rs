@@ -19,7 +19,18 @@ pub fn ask_interpreter<T: DeserializeOwned>(path: &str) -> anyhow::Result<Option
     ask_at(Socket::Interpreter, path)
 }
 
+/// Whether systemd has the socket and nobody runs behind it: to connect would be to start.
+fn is_only_listened_for(socket: Socket) -> bool {
+    let service = socket.unit().replace(".socket", ".service");
+    let state = endpoint::unit_property(&service, "ActiveState");
+    matches!(state.as_deref(), Some("inactive" | "failed"))
+        && endpoint::unit_property(socket.unit(), "ActiveState").as_deref() == Some("active")
+}
+
 fn ask_at<T: DeserializeOwned>(socket: Socket, path: &str) -> anyhow::Result<Option<T>> {
+    if is_only_listened_for(socket) {
+        return Ok(None);
+    }
     let socket = endpoint::socket_path(socket)?;
     // It also looks whose socket this is.
     if endpoint::connect(&socket)?.is_none() {

@@ -2,7 +2,6 @@
 
 mod reload;
 
-use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cli::start_up::start_up;
+use crate::cli::start_up::{HangUp, start_up};
 use crate::config::Settings;
 use crate::interpreter_api::{InterpreterApi, ServiceUrl};
 use crate::listener::{Bound, Listener, Tcp};
@@ -93,14 +92,15 @@ fn api(settings: &Settings) -> anyhow::Result<InterpreterApi> {
 fn shutdown(settings: watch::Receiver<sessions::Settings>) -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
-    // In a terminal, its end is ours; elsewhere SIGHUP asks to reload.
     let mut closed = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
-    let in_terminal = io::stderr().is_terminal();
+    let hang_up = HangUp::new();
     Ok(async move {
-        let signal = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            _ = closed.recv(), if in_terminal => "SIGHUP",
+        let signal = loop {
+            tokio::select! {
+                _ = terminate.recv() => break "SIGTERM",
+                _ = interrupt.recv() => break "SIGINT",
+                _ = closed.recv() => if hang_up.is_end() { break "SIGHUP" },
+            }
         };
         tracing::info!(signal, "stopping");
         systemd::stopping(Duration::from_secs(settings.borrow().drain));

@@ -1,5 +1,7 @@
 //! What every service of this program does before it serves: its log, its session, its limits, its event loop.
 
+use std::io::{self, IsTerminal as _};
+
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit};
 use tokio::runtime::{Builder, Runtime};
@@ -16,6 +18,23 @@ pub fn start_up(settings: &logging::Settings, background: bool) -> anyhow::Resul
     raise_descriptor_limit();
     let runtime = Builder::new_current_thread().enable_all().build().context("the event loop could not be started")?;
     Ok((runtime, filter))
+}
+
+/// What SIGHUP means to a process that was started in a terminal or not: the terminal's end, or that settings are to be read again.
+#[derive(Debug, Clone, Copy)]
+pub struct HangUp {
+    in_terminal: bool,
+}
+
+impl HangUp {
+    pub fn new() -> Self {
+        Self { in_terminal: io::stderr().is_terminal() }
+    }
+
+    /// A terminal that has ended is none any more.
+    pub fn is_end(self) -> bool {
+        self.in_terminal && !io::stderr().is_terminal()
+    }
 }
 
 /// Many systems allow 1,024 descriptors at first, for programs that call select(2). This one does not, and needs one or two

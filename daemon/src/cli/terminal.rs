@@ -56,9 +56,13 @@ pub fn table(paint: Paint, heading: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// The text without what would move a terminal's cursor or colour it.
+/// The text without what would move a terminal's cursor, colour it, or change the order of what is written. Tabs stay.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
+    let moves = |character: char| {
+        let orders = matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        orders || character.is_control() && character != '\t'
+    };
+    text.chars().map(|character| if moves(character) { '?' } else { character }).collect()
 }
 
 /// A span of time: 12 s, 3 min, 2 h, 5 d.

@@ -8,8 +8,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Capabilities {
-    /// Its process id.
-    pub process: Option<i32>,
     /// Its version, as 3.12.1.
     pub python: String,
     /// Modules that are imported already.

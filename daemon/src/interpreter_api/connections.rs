@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,9 +22,9 @@ use tokio_util::either::Either;
 
 /// A connection that was idle for longer is not used again. uvicorn, which runs the usual service, closes its side after 5 s,
 /// and a request written into a connection that is just being closed would be lost.
-const IDLE: Duration = Duration::from_secs(4);
+pub const IDLE: Duration = Duration::from_secs(4);
 const MAX_IDLE: usize = 64;
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// How often another connection is tried where one turns out to be closed before anything was written.
 const TRIES: usize = 3;
 
@@ -80,8 +80,10 @@ impl Connections {
     /// Sends the request once. Only where nothing of it was written does it go to another connection.
     pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Answering, SendError> {
         let mut last: Cause = "every connection was closed at once".into();
-        for _ in 0..TRIES {
-            let mut connection = match take(&self.idle) {
+        for attempt in 0..TRIES {
+            // Where one that waited was closed, the others have been as well, by a service that has been started anew.
+            let waiting = if attempt == 0 { take(&self.idle) } else { None };
+            let mut connection = match waiting {
                 Some(connection) => connection,
                 None => self.connect().await.map_err(SendError::NotReached)?,
             };
@@ -125,13 +127,28 @@ impl Connections {
 /// localhost is this machine, and no name server is asked for it.
 async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     if !host.eq_ignore_ascii_case("localhost") {
-        return TcpStream::connect((host, port)).await;
+        return connect_to_any(host, port).await;
     }
     match TcpStream::connect(("127.0.0.1", port)).await {
         Ok(stream) => Ok(stream),
         // Where neither is there, the first is what people look for.
         Err(error) => TcpStream::connect(("::1", port)).await.map_err(|_| error),
     }
+}
+
+/// One address after the other, each with its share of the time: one that swallows packets does not take it all.
+async fn connect_to_any(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in &addresses {
+        let share = CONNECT_DEADLINE / u32::try_from(addresses.len() + 1).unwrap_or(u32::MAX);
+        last = match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => error,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+    }
+    Err(last)
 }
 
 impl Answering {
@@ -179,8 +196,11 @@ async fn drive<T>(driver: &mut Option<Pin<Box<Driver>>>, wanted: impl Future<Out
 
 fn take(idle: &Mutex<Idle>) -> Option<Connection> {
     let mut idle = lock(idle);
-    while let Some((since, connection)) = idle.connections.pop() {
-        if since.elapsed() < IDLE && !connection.sender.is_closed() {
+    let mut nobody = Context::from_waker(Waker::noop());
+    while let Some((since, mut connection)) = idle.connections.pop() {
+        // Nobody has listened to it while it waited: it learns only now that the other side has closed it.
+        let has_ended = connection.driver.as_mut().is_none_or(|driver| driver.as_mut().poll(&mut nobody).is_ready());
+        if since.elapsed() < IDLE && !has_ended {
             return Some(connection);
         }
     }

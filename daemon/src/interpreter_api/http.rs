@@ -15,7 +15,7 @@ use reqwest::{Client, ClientBuilder, Response, Url};
 
 use super::ServiceUrl;
 use super::capabilities::Capabilities;
-use super::connections::{Answering, Connections, Place, SendError};
+use super::connections::{Answering, CONNECT_DEADLINE, Connections, IDLE, Place, SendError};
 use super::context::CallContext;
 use super::events;
 use super::failure::{Failure, MAX_SHOWN_ANSWER_BYTES, MAX_SHOWN_BODY_BYTES};
@@ -25,8 +25,6 @@ use super::files::{FILE_DEADLINE, FileError, Part, late};
 pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// An answer of this size is parsed off the event loop, so that other clients need not wait for it.
 const LARGE_ANSWER_BYTES: usize = 256 * 1024;
-const IDLE_CONNECTION: Duration = Duration::from_secs(4);
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// What an interpreter says of itself is short.
 const MAX_CAPABILITIES_BYTES: usize = 1024 * 1024;
 const OWN_NAME: &str = concat!("python-interpreter-mcp/", env!("CARGO_PKG_VERSION"));
@@ -136,6 +134,23 @@ impl Address {
             return Err(Failure::TooLarge { url: self.name.clone(), limit: MAX_ANSWER_BYTES, first: answer });
         }
         Ok(Answer { response: self.parse(answer).await?, timed_out })
+    }
+
+    /// The embedded interpreter's process id: known at once, whatever Python does meanwhile.
+    pub async fn process(&self, deadline: Duration) -> Result<i32, Failure> {
+        let asked = async {
+            let request = self.client.get(format!("{}/process", self.base)).send().await;
+            let response = request.map_err(|source| match source.is_connect() {
+                true => Failure::NotReached { url: self.name.clone(), source: source.into() },
+                false => self.dropped(source.into()),
+            })?;
+            let (body, _) = self.read(response, MAX_SHOWN_BODY_BYTES).await?;
+            let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+            let process = said["process"].as_i64().and_then(|process| process.try_into().ok());
+            process.ok_or_else(|| self.not_the_api("it does not say its process id".to_owned(), body))
+        };
+        let late = Failure::Timeout { url: self.name.clone(), limit: deadline };
+        tokio::time::timeout(deadline, asked).await.unwrap_or(Err(late))
     }
 
     /// What the interpreter says of itself.
@@ -260,5 +275,5 @@ fn client() -> ClientBuilder {
         .http1_only()
         .tcp_nodelay(true)
         .connect_timeout(CONNECT_DEADLINE)
-        .pool_idle_timeout(IDLE_CONNECTION)
+        .pool_idle_timeout(IDLE)
 }

@@ -12,6 +12,8 @@ use crate::tools::execute_python_code;
 
 /// How long what the interpreter said holds; it changes when the user installs something, or starts another interpreter.
 const HOLDS: Duration = Duration::from_secs(30);
+/// How long after a change of the settings the interpreter is asked.
+const RENEWAL: Duration = Duration::from_millis(500);
 /// How long the first list of tools waits for the interpreter's word. Clients wait for ten seconds and more.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -30,10 +32,14 @@ impl Described {
         Arc::new(Self { executions, tool, known, asked: Mutex::new(None) })
     }
 
-    /// Asks anew, because the settings have changed.
+    /// Asks anew, because the settings have changed: once the interpreter has had time to read its own.
     pub fn renew(self: &Arc<Self>) {
-        *self.asked() = None;
-        self.refresh();
+        let this = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(RENEWAL).await;
+            *this.asked() = None;
+            this.refresh();
+        });
     }
 
     /// Asks the interpreter what it can do, if that was not done lately.
@@ -49,7 +55,8 @@ impl Described {
         tokio::spawn(async move {
             let api = this.executions.api();
             let capabilities = api.capabilities().await;
-            let tool = execute_python_code::definition(capabilities.as_ref(), api.timeout);
+            // The settings may have changed meanwhile, and then this is not the last word.
+            let tool = execute_python_code::definition(capabilities.as_ref(), this.executions.api().timeout);
             this.tool.send_if_modified(|known| {
                 let changed = **known != tool;
                 if changed {

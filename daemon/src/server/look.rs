@@ -14,7 +14,7 @@ impl Server {
     /// What Prometheus reads.
     pub async fn metrics(&self) -> String {
         let Shared { executions, tasks, .. } = &*self.shared;
-        let slots = executions.api().embedded_if_there().await.map(|embedded| embedded.slots);
+        let slots = executions.api().embedded_in_use().await.map(|embedded| embedded.slots);
         executions.metrics.text(Now { waiting: executions.turns.waiting(), tasks: tasks.running(), slots })
     }
 
@@ -23,7 +23,7 @@ impl Server {
         let Shared { executions, tasks, started_by, .. } = &*self.shared;
         let api = executions.api();
         let (name, why, embedded) =
-            (api.current().await.to_owned(), api.why().await.to_owned(), api.embedded_if_there().await);
+            (api.current().await.to_owned(), api.why().await.to_owned(), api.embedded_in_use().await);
         let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),

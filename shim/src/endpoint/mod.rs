@@ -55,6 +55,11 @@ pub fn socket_path(socket: Socket) -> Result<PathBuf, EndpointError> {
     Ok(runtime_directory()?.join(socket.file_name()))
 }
 
+/// What the user's systemd says of a unit, as `ActiveState`: nothing where there is none, or where it does not answer in time.
+pub fn unit_property(unit: &str, name: &str) -> Option<String> {
+    unit::property(unit, name, &socket_path(Socket::Mcp).ok()?)
+}
+
 /// Whether the other end belongs to this user. Root is nobody special, unless we are root ourselves.
 pub fn peer_is_this_user(stream: impl AsFd) -> io::Result<bool> {
     // Wrapped as a duplicate because credentials are asked of an owner. rustix would not do: its process id cannot be 0,

@@ -47,6 +47,13 @@ pub(super) fn log(unit: &str, socket: &Path) -> Option<String> {
     is_installed(unit, session).then(|| format!("journalctl --user -u {}", unit.trim_end_matches(".socket")))
 }
 
+/// A property of `unit`, such as `ActiveState`, where the user's systemd, beside whose sockets `socket` is, says it in time.
+pub(super) fn property(unit: &str, name: &str, socket: &Path) -> Option<String> {
+    let session = socket.parent().and_then(Path::parent).filter(|session| has_manager(session))?;
+    let shown = systemctl(session, &["show", &format!("--property={name}"), "--value", unit]);
+    shown.ok().flatten().filter(|(status, _)| status.success()).map(|(_, value)| value.trim().to_owned())
+}
+
 fn is_installed(unit: &str, session: &Path) -> bool {
     let shown = systemctl(session, &["show", "--property=LoadState", "--value", unit]);
     matches!(shown, Ok(Some((_, state))) if state.trim() == INSTALLED)

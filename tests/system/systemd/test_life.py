@@ -207,6 +207,24 @@ class Failure(UnitTest):
             self.assertEqual(os.readlink(f"/proc/{daemon}/ns/user"), os.readlink("/proc/self/ns/user"))
 
 
+class Look(UnitTest):
+    def test_looking_starts_nothing_and_sees_what_runs(self):
+        command = BIN / "python-interpreter-mcpd"
+        status = run(command, "status", check=False)
+        self.assertEqual((status.returncode, status.stdout), (3, "No daemon runs; the next client starts it.\n"))
+        self.assertEqual(run(command, "stop").stderr, "nothing runs\n")
+        doctor = run(command, "doctor")
+        self.assertIn(f"{SOCKET} is active", doctor.stdout)
+        self.assertEqual(processes(), [])
+        with Shim() as shim:
+            shim.initialize()
+            self.assertEqual(shim.stdout("print(1)"), "1\n")
+            status = run(command, "status").stdout
+            self.assertIn("started by systemd", status)
+            self.assertIn("systemd-test", status)
+            self.assertIn("execution ended", run(command, "logs").stdout)
+
+
 class Stop(UnitTest):
     def test_a_reload_reads_the_settings_again_and_keeps_processes_and_clients(self):
         settings, data = HOME / ".config/python-interpreter-mcp/config.toml", HOME / "shown"

@@ -5,6 +5,8 @@ mod json;
 mod toml;
 mod yaml;
 
+use std::path::Path;
+
 use serde_json::{Map, Value};
 
 use super::known::{Client, NAME};
@@ -48,8 +50,14 @@ pub fn present(client: Client, text: &str) -> Result<Present, DocumentError> {
     })
 }
 
-/// The text with an entry that starts `shim`. Of an entry that starts another program, only the program is changed.
+/// The text with an entry that starts `shim`. Of an entry that starts one elsewhere, only the place is changed; one of another program
+/// goes, with the arguments that were for it.
 pub fn with(client: Client, text: &str, shim: &str) -> Result<String, DocumentError> {
+    let replaced = match present(client, text)? {
+        Present::Command(other) if !is_shim(&other) => Some(without(client, text)?),
+        _ => None,
+    };
+    let text = replaced.as_deref().unwrap_or(text);
     edit(client, text, |text| match client.format() {
         Format::Json => json::with(client, text, shim),
         Format::Toml => toml::with(client, text, shim),
@@ -59,6 +67,11 @@ pub fn with(client: Client, text: &str, shim: &str) -> Result<String, DocumentEr
         Ok(Present::Command(command)) if command == shim => Ok(edited),
         _ => Err(DocumentError::Unfit("the entry would not be read back")),
     })
+}
+
+/// Whether a program is one of ours, wherever it lies.
+pub fn is_shim(command: &str) -> bool {
+    Path::new(command).file_name().is_some_and(|name| name == "python-interpreter-mcp")
 }
 
 pub fn without(client: Client, text: &str) -> Result<String, DocumentError> {

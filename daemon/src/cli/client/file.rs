@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use tempfile::NamedTempFile;
 
 /// What is added to a file's name for what it held before our last change.
 const BACKUP: &str = ".before-python-interpreter";
@@ -45,23 +46,30 @@ pub fn replace(path: &Path, before: Option<&str>, text: &str) -> anyhow::Result<
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("{} cannot be made", directory.display()))?;
+    let like = fs::metadata(&target).ok();
+    let kept = match before {
+        Some(before) => Some((written(&target, before, like.as_ref())?, backup_of(&target))),
+        None => None,
+    };
+    let file = written(&target, text, like.as_ref())?;
+    // At the last moment, when all that takes time is done: clients write these files too.
     if read(&target)?.as_deref() != before {
         bail!("{} was changed meanwhile, and is left as it is: try again", path.display());
     }
-    let like = fs::metadata(&target).ok();
-    let kept = match before {
-        Some(before) => {
-            let backup = backup_of(&target);
-            write(&backup, before, like.as_ref())?;
+    let failed = || format!("{} cannot be written", target.display());
+    let kept = match kept {
+        Some((old, backup)) => {
+            old.persist(&backup).with_context(failed)?;
             Some(backup)
         }
         None => None,
     };
-    write(&target, text, like.as_ref())?;
+    file.persist(&target).with_context(failed)?;
     Ok(kept)
 }
 
-fn write(path: &Path, text: &str, like: Option<&Metadata>) -> anyhow::Result<()> {
+/// A file beside `path` with this text, safely on the disk, to take its place.
+fn written(path: &Path, text: &str, like: Option<&Metadata>) -> anyhow::Result<NamedTempFile> {
     let failed = || format!("{} cannot be written", path.display());
     let directory = path.parent().context("a file is in a directory")?;
     let mut file =
@@ -72,8 +80,7 @@ fn write(path: &Path, text: &str, like: Option<&Metadata>) -> anyhow::Result<()>
             .with_context(|| format!("{} belongs to another user: change it as that user", path.display()))?;
     }
     file.as_file().sync_all().with_context(failed)?;
-    file.persist(path).with_context(failed)?;
-    Ok(())
+    Ok(file)
 }
 
 /// A new file's owner and mode are those of the one that it replaces.

@@ -4,8 +4,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use super::Finding;
+use crate::cli::running::ask;
 use crate::cli::serve_without_flags;
 use crate::interpreter_api::{Listening, ServiceUrl, listening};
+use crate::status::Status;
 
 const DEADLINE: Duration = Duration::from_secs(3);
 
@@ -24,9 +26,15 @@ pub fn detected() -> Finding {
             ),
         };
     }
+    // It sees more or less of this machine than this command, and has an environment of its own.
+    if let Ok(Some(Status { interpreter, .. })) = ask::<Status>("/status") {
+        return Finding::ok(NAME, format!("programs go to {}: {}", interpreter.name, interpreter.why));
+    }
     match listening() {
         Listening::Nobody => Finding::ok(NAME, "none on port 50081, so that programs go to the embedded interpreter"),
-        Listening::Trusted => Finding::ok(NAME, "one listens on port 50081 and is yours or root's: programs go there"),
+        Listening::Trusted => {
+            Finding::ok(NAME, "one listens on port 50081 and is yours or root's: programs will go there")
+        }
         Listening::Others => Finding::note(
             NAME,
             "another user's service listens on port 50081 and is not used: programs go to the embedded interpreter",

@@ -1,8 +1,6 @@
 //! Who runs and who starts whom: the daemon, and systemd where there is one.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
+use python_interpreter_mcp::endpoint;
 use serde_json::Value;
 
 use super::Finding;
@@ -49,17 +47,11 @@ pub fn memory_limit() -> Option<Finding> {
 
 pub fn systemd() -> Finding {
     const NAME: &str = "systemd";
-    let manager = std::env::var_os("XDG_RUNTIME_DIR").map(|session| Path::new(&session).join("systemd/private"));
-    if !manager.is_some_and(|manager| manager.exists()) {
-        return Finding::ok(
-            NAME,
-            "there is no user manager here (no XDG_RUNTIME_DIR/systemd); clients start the daemon by themselves",
-        );
-    }
-    let Some(state) = show("LoadState").zip(show("ActiveState")) else {
-        return Finding::note(NAME, "`systemctl --user` gives no answer; clients start the daemon by themselves");
+    let Some(load) = endpoint::unit_property(SOCKET, "LoadState") else {
+        return Finding::ok(NAME, "there is no user manager here that answers; clients start the daemon by themselves");
     };
-    match (state.0.as_str(), state.1.as_str()) {
+    let active = endpoint::unit_property(SOCKET, "ActiveState").unwrap_or_default();
+    match (load.as_str(), active.as_str()) {
         ("not-found", _) => Finding::ok(NAME, "its units are not installed; clients start the daemon by themselves"),
         ("loaded", "active") => Finding::ok(NAME, format!("{SOCKET} is active")),
         ("loaded", state) => Finding::note(
@@ -70,12 +62,4 @@ pub fn systemd() -> Finding {
             Finding::failed(NAME, format!("{SOCKET} is {state}: `systemctl --user status {SOCKET}` says why"))
         }
     }
-}
-
-fn show(property: &str) -> Option<String> {
-    let mut command = Command::new("systemctl");
-    command.args(["--user", "show", "--value", "--property", property, SOCKET]);
-    let shown = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    let value = String::from_utf8(shown.stdout).ok()?.trim().to_owned();
-    (shown.status.success() && !value.is_empty()).then_some(value)
 }
