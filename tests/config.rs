@@ -207,7 +207,8 @@ fn in_a_terminal_they_are_read_again_too() {
     let environment: Vec<_> =
         terminal.get_envs().map(|(name, value)| (name.to_owned(), value.unwrap().to_owned())).collect();
     terminal = std::process::Command::new("script");
-    terminal.args(["-qefc", &format!("{program} serve"), "/dev/null"]).env_clear().envs(environment);
+    terminal.args(["-qefc", &format!("exec {program} serve"), "/dev/null"]).env_clear().envs(environment);
+    // As the first of its session, which hears of the end.
     let said = home.path().join("said");
     let mut terminal =
         terminal.stdin(std::process::Stdio::null()).stdout(fs::File::create(&said).unwrap()).spawn().unwrap();

@@ -1,12 +1,13 @@
 """In a machine with a real user manager: what the Debian package does for a user once it is installed, and what is left when it is
 gone. Prints a line for each thing that holds; the first that does not is the end.
 
-debian.py installed | upgraded | removed
+debian.py installed | upgraded | removed, and as root: lingers
 """
 
 import json
 import os
 import pathlib
+import pwd
 import subprocess
 import sys
 import time
@@ -89,6 +90,40 @@ def installed():
     BEFORE.write_text(main_process("python-interpreter-mcpd.service"))
 
 
+def lingers():
+    """As at boot, before anybody logs in; the twin is that without linger all goes with the user's last session."""
+    user = pwd.getpwnam("tester")
+    socket = pathlib.Path(f"/run/user/{user.pw_uid}/{PACKAGE}/mcp.sock")
+    manager = f"user@{user.pw_uid}.service"
+    said("loginctl", "disable-linger", user.pw_name)
+    said("loginctl", "terminate-user", user.pw_name)
+    until("without linger nothing is there when nobody is logged in", lambda: not is_active(manager) and not socket.exists())
+    code, output = said("loginctl", "enable-linger", user.pw_name)
+    holds("linger can be enabled", code == 0, output)
+    until("then the socket is there though nobody is logged in", lambda: is_active(manager) and socket.exists())
+    as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", "env", "-i", f"HOME={user.pw_dir}", "PATH=/usr/bin:/bin"]
+    code, output = said(*as_user, sys.executable, __file__, "answered")
+    holds("a call without a session is answered", code == 0, output)
+
+
+def answered():
+    result = answer("print(6 * 7)")
+    holds("the shim is answered", result["stdout"] == "42\n", result)
+
+
+def is_active(unit):
+    return said("systemctl", "is-active", unit)[1].strip() == "active"
+
+
+def until(what, is_so):
+    deadline = time.monotonic() + DEADLINE
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"FAILED: {what}")
+        time.sleep(0.2)
+    print(f"ok: {what}", flush=True)
+
+
 def upgraded():
     before = BEFORE.read_text()
     holds("an upgrade replaces the daemon that runs", before != main_process("python-interpreter-mcpd.service"), before)
@@ -112,4 +147,4 @@ def removed():
     holds("no unit is left that runs", "running" not in output and "listening" not in output, output)
 
 
-{"installed": installed, "upgraded": upgraded, "removed": removed}[sys.argv[1]]()
+{"installed": installed, "lingers": lingers, "answered": answered, "upgraded": upgraded, "removed": removed}[sys.argv[1]]()
