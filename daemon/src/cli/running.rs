@@ -20,7 +20,7 @@ pub fn ask_interpreter<T: DeserializeOwned>(path: &str) -> anyhow::Result<Option
 }
 
 /// Whether systemd has the socket and nobody runs behind it: to connect would be to start.
-fn is_only_listened_for(socket: Socket) -> bool {
+pub fn is_only_listened_for(socket: Socket) -> bool {
     let service = socket.unit().replace(".socket", ".service");
     let state = endpoint::unit_property(&service, "ActiveState");
     matches!(state.as_deref(), Some("inactive" | "failed"))

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use python_interpreter_mcp::endpoint::{self, Socket};
 
 use super::Finding;
+use crate::cli::running::is_only_listened_for;
 use crate::config;
 
 /// Less is soon none: a result of a program alone may have this much.
@@ -103,7 +104,10 @@ pub fn sockets() -> Finding {
         [Ok(mcp), Ok(interpreter)] => [mcp, interpreter],
         [Err(error), _] | [_, Err(error)] => return Finding::failed(NAME, error.to_string()),
     };
-    for path in &paths {
+    for (socket, path) in [Socket::Mcp, Socket::Interpreter].into_iter().zip(&paths) {
+        if is_only_listened_for(socket) {
+            continue;
+        }
         match endpoint::connect(path) {
             Err(error) => return Finding::failed(NAME, error.to_string()),
             Ok(None) if path.exists() && !is_socket(path) => {
