@@ -138,40 +138,34 @@ impl Address {
 
     /// The embedded interpreter's process id: known at once, whatever Python does meanwhile.
     pub async fn process(&self, deadline: Duration) -> Result<i32, Failure> {
-        let asked = async {
-            let request = self.client.get(format!("{}/process", self.base)).send().await;
-            let response = request.map_err(|source| match source.is_connect() {
-                true => Failure::NotReached { url: self.name.clone(), source: source.into() },
-                false => self.dropped(source.into()),
-            })?;
-            let (body, _) = self.read(response, MAX_SHOWN_BODY_BYTES).await?;
-            let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-            let process = said["process"].as_i64().and_then(|process| process.try_into().ok());
-            process.ok_or_else(|| self.not_the_api("it does not say its process id".to_owned(), body))
-        };
-        let late = Failure::Timeout { url: self.name.clone(), limit: deadline };
-        tokio::time::timeout(deadline, asked).await.unwrap_or(Err(late))
+        let (_, body) = self.get("/process", MAX_SHOWN_BODY_BYTES, deadline).await?;
+        let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let process = said["process"].as_i64().and_then(|process| process.try_into().ok());
+        process.ok_or_else(|| self.not_the_api("it does not say its process id".to_owned(), body))
     }
 
     /// What the interpreter says of itself.
     pub async fn capabilities(&self, deadline: Duration) -> Result<Capabilities, Failure> {
+        let (status, body) = self.get("/healthz", MAX_CAPABILITIES_BYTES, deadline).await?;
+        if !status.is_success() {
+            return Err(Failure::Status { status: status.as_u16(), body });
+        }
+        serde_json::from_slice(&body).map_err(|error| self.not_the_api(error.to_string(), Vec::new()))
+    }
+
+    /// The status and, up to `limit` bytes and one chunk, the body of what is at `path`.
+    async fn get(&self, path: &str, limit: usize, deadline: Duration) -> Result<(StatusCode, Vec<u8>), Failure> {
         let asked = async {
-            let request = self.client.get(format!("{}/healthz", self.base)).send().await;
+            let request = self.client.get(format!("{}{path}", self.base)).send().await;
             let response = request.map_err(|source| match source.is_connect() {
                 true => Failure::NotReached { url: self.name.clone(), source: source.into() },
                 false => self.dropped(source.into()),
             })?;
             let status = response.status();
-            let (body, _) = self.read(response, MAX_CAPABILITIES_BYTES).await?;
-            if !status.is_success() {
-                return Err(Failure::Status { status: status.as_u16(), body });
-            }
-            serde_json::from_slice(&body).map_err(|error| self.not_the_api(error.to_string(), Vec::new()))
+            Ok((status, self.read(response, limit).await?.0))
         };
-        let limit = deadline;
-        tokio::time::timeout(deadline, asked)
-            .await
-            .unwrap_or_else(|_| Err(Failure::Timeout { url: self.name.clone(), limit }))
+        let late = || Err(Failure::Timeout { url: self.name.clone(), limit: deadline });
+        tokio::time::timeout(deadline, asked).await.unwrap_or_else(|_| late())
     }
 
     /// Reads a part of a stored file.

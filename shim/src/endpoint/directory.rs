@@ -25,10 +25,15 @@ pub fn runtime_directory() -> Result<PathBuf, EndpointError> {
 
 /// `$XDG_STATE_HOME/python-interpreter-mcp`, else the same under `~/.local/state`; `None` without a home to keep it in.
 pub fn state_directory() -> Option<PathBuf> {
-    let parent = absolute_path("XDG_STATE_HOME").or_else(|| Some(absolute_path("HOME")?.join(".local/state")))?;
-    let path = parent.join(NAME);
+    let path = state_place()?;
     create(&path).ok()?;
     Some(path)
+}
+
+/// Where [`state_directory`] is or would be, whether it can be made or not.
+pub fn state_place() -> Option<PathBuf> {
+    let parent = absolute_path("XDG_STATE_HOME").or_else(|| Some(absolute_path("HOME")?.join(".local/state")))?;
+    Some(parent.join(NAME))
 }
 
 /// `$XDG_CONFIG_HOME/python-interpreter-mcp`, else the same under `~/.config`; `None` without a home. It need not exist.

@@ -17,7 +17,7 @@ mod owner;
 mod start;
 mod unit;
 
-pub use directory::{config_directory, runtime_directory, state_directory};
+pub use directory::{config_directory, runtime_directory, state_directory, state_place};
 pub use error::EndpointError;
 pub use listener::{bind, connect};
 pub use owned_path::OwnedPath;

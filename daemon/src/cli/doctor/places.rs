@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use python_interpreter_mcp::endpoint::{self, Socket};
 
@@ -31,7 +31,7 @@ pub fn configuration() -> Finding {
 /// Where files and logs are kept: whether they can be, found by doing it.
 pub fn state() -> Finding {
     const NAME: &str = "state";
-    let directory = match endpoint::state_directory().ok_or_else(wanted) {
+    let directory = match endpoint::state_directory().ok_or_else(endpoint::state_place) {
         Ok(directory) => directory,
         Err(None) => {
             return Finding::failed(
@@ -55,13 +55,6 @@ pub fn state() -> Finding {
             _ => Finding::ok(NAME, directory.display().to_string()),
         },
     }
-}
-
-/// What [`endpoint::state_directory`] would be, if it could be made.
-fn wanted() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
-    let parent = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(parent.join("python-interpreter-mcp"))
 }
 
 fn cannot_make(directory: &Path) -> io::Error {
