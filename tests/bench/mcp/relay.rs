@@ -21,6 +21,6 @@ pub fn measure(ours: &mut Client, daemon: &Daemon, program: &Path, rounds: Round
         plain.call()?;
         interleave_turns(rounds, TURN, [&mut || ours.call(), &mut || plain.call()])
     })?;
-    report.ratio("shim_peek_ratio", 0.50, &shim, &plain, at_most(1.2, 1.1));
+    report.ratio("shim_peek_ratio", 0.50, &shim, &plain, at_most(1.15, 1.1));
     Ok(())
 }
