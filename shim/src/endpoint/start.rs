@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::{BorrowedFd, OwnedFd},
+        fd::{AsFd as _, BorrowedFd},
         unix::{net::UnixStream, process::CommandExt as _},
     },
     path::Path,
@@ -37,46 +37,47 @@ const NOT_PASSED_ON: [&str; 6] =
     ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
 
 /// Connects; if nobody listens, has systemd do it where the unit is installed, else binds and starts the owner, passing the listener as
-/// fd 3. Two callers at once start one.
+/// fd 3. Two callers at once start one. An owner that ends at once is met as a connection that ends at once.
 pub fn connect_or_start(path: &Path, owner: &Owner) -> Result<UnixStream, EndpointError> {
-    match reach(path, owner)? {
-        Reached::Connected(stream) => Ok(stream),
-        Reached::Started => connect(path)?
-            .ok_or_else(|| EndpointError::EndedAtOnce { program: owner.program.clone(), log: owner.log.clone() }),
-    }
+    Ok(reach(path, owner)?.0)
 }
 
 /// Makes sure that somebody listens; true if the owner, or its unit, was started for it.
 pub fn ensure_listening(path: &Path, owner: &Owner) -> Result<bool, EndpointError> {
-    Ok(matches!(reach(path, owner)?, Reached::Started))
+    Ok(reach(path, owner)?.1 == Listened::Since)
 }
 
-enum Reached {
-    Connected(UnixStream),
-    Started,
+/// Whether somebody listened already.
+#[derive(PartialEq, Eq)]
+enum Listened {
+    Before,
+    Since,
 }
 
-fn reach(path: &Path, owner: &Owner) -> Result<Reached, EndpointError> {
+fn reach(path: &Path, owner: &Owner) -> Result<(UnixStream, Listened), EndpointError> {
     if let Some(stream) = connect(path)? {
-        return Ok(Reached::Connected(stream));
+        return Ok((stream, Listened::Before));
     }
     if let Some(unit) = owner.unit
         && unit::start(unit, path)?
-        && connect(path)?.is_some()
+        && let Some(stream) = connect(path)?
     {
-        return Ok(Reached::Started);
+        return Ok((stream, Listened::Since));
     }
     let lock = Lock::take(path)?;
     // Whoever held the lock before us has probably started it.
     if let Some(stream) = connect(path)? {
-        return Ok(Reached::Connected(stream));
+        return Ok((stream, Listened::Before));
     }
     let listener = bind_under(&lock, path)?;
-    start(owner, listener).map_err(|source| EndpointError::Start { program: owner.program.clone(), source })?;
-    Ok(Reached::Started)
+    start(owner, listener.as_fd()).map_err(|source| EndpointError::Start { program: owner.program.clone(), source })?;
+    // Our copy of the listener is still open: that the owner may have ended by now changes nothing here.
+    let stream = connect(path)?
+        .ok_or_else(|| EndpointError::EndedAtOnce { program: owner.program.clone(), log: owner.log.clone() })?;
+    Ok((stream, Listened::Since))
 }
 
-fn start(owner: &Owner, listener: OwnedFd) -> io::Result<()> {
+fn start(owner: &Owner, listener: BorrowedFd<'_>) -> io::Result<()> {
     keep_inherited_descriptors_to_ourselves();
     let mut command = Command::new("/bin/sh");
     command.args(["-c", DETACH, ANNOUNCE]).arg(&owner.program).args(&owner.arguments);
@@ -91,7 +92,10 @@ fn start(owner: &Owner, listener: OwnedFd) -> io::Result<()> {
     }
     // Never our own stderr: clients read that to its end, and the owner outlives us.
     let log = owner.log.as_deref().and_then(|path| open_log(path).ok());
-    command.stdin(listener).stdout(Stdio::null()).stderr(log.map_or_else(Stdio::null, Stdio::from));
+    command
+        .stdin(listener.try_clone_to_owned()?)
+        .stdout(Stdio::null())
+        .stderr(log.map_or_else(Stdio::null, Stdio::from));
     // Its own process group, so that an interrupt typed for the client passes it by.
     let ended = command.current_dir("/").process_group(0).status()?;
     if ended.success() { Ok(()) } else { Err(io::Error::other(format!("/bin/sh: {ended}"))) }
