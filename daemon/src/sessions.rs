@@ -165,7 +165,10 @@ impl Sessions {
                     // Boxed, as what is large and not there for long: the task of an idle client should not have the room for it.
                     Box::pin(http::serve(stream, server, gate, draining, cancel)).await
                 }
-                Ok(_) => serve(SocketTransport::new(stream, cancel.clone(), draining), server, cancel).await,
+                Ok(_) => match SocketTransport::new(stream, cancel.clone(), draining) {
+                    Ok(transport) => serve(transport, server, cancel).await,
+                    Err(error) => tracing::error!(%error, "client cannot be waited for"),
+                },
                 Err(error) => tracing::debug!(%error, "client cannot be read from"),
             }
             drop(counted);

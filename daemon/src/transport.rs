@@ -9,11 +9,13 @@ mod hang_up;
 mod in_flight;
 mod message;
 mod outbound;
+mod socket;
 mod watched;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ use hang_up::HangUp;
 use in_flight::InFlight;
 use message::{Inbound, Refusal};
 use outbound::{Outbound, Outgoing};
+use socket::Socket;
 pub use watched::task_ids;
 
 /// Requests that were read but may not begin yet.
@@ -83,10 +86,10 @@ enum Event {
 impl SocketTransport {
     /// `session` ends everything that runs for this client; it is cancelled here when the client is gone. `draining` stops
     /// the reading: what is in flight is answered, then the session ends.
-    pub fn new(socket: UnixStream, session: CancellationToken, draining: CancellationToken) -> Self {
-        let socket = Arc::new(socket);
+    pub fn new(stream: UnixStream, session: CancellationToken, draining: CancellationToken) -> io::Result<Self> {
+        let socket = Arc::new(Socket::new(stream)?);
         let in_flight = Arc::new(InFlight::default());
-        Self {
+        Ok(Self {
             frames: Frames::new(socket.clone()),
             reading: None,
             held: VecDeque::new(),
@@ -100,7 +103,7 @@ impl SocketTransport {
             opened: false,
             session,
             draining,
-        }
+        })
     }
 
     /// Takes in what was read; returns what can be handed on at once.

@@ -6,7 +6,8 @@ use std::mem;
 use std::sync::Arc;
 
 use python_interpreter_mcp::frame::Scanner;
-use tokio::net::UnixStream;
+
+use super::socket::Socket;
 
 /// The longest line that is kept.
 pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
@@ -23,7 +24,7 @@ pub enum Frame {
 }
 
 pub struct Frames {
-    socket: Arc<UnixStream>,
+    socket: Arc<Socket>,
     buffer: Vec<u8>,
     /// Where the next frame begins.
     start: usize,
@@ -35,7 +36,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    pub fn new(socket: Arc<UnixStream>) -> Self {
+    pub fn new(socket: Arc<Socket>) -> Self {
         Self { socket, buffer: Vec::new(), start: 0, searched: 0, too_long: None, is_stopped: false }
     }
 
@@ -46,9 +47,10 @@ impl Frames {
             if let Some(frame) = self.cut()? {
                 return Ok(Some(frame));
             }
-            self.socket.readable().await?;
+            let socket = self.socket.clone();
+            let readable = socket.readable().await?;
             self.make_room();
-            match self.socket.try_read_buf(&mut self.buffer) {
+            match readable.read(&mut self.buffer) {
                 Ok(0) if self.is_stopped => return Ok(None),
                 Ok(0) => return Ok(self.rest()),
                 Ok(_) => {}
@@ -61,8 +63,7 @@ impl Frames {
 
     /// Accepts nothing more. What has been accepted can still be read; of a last line only a part may be there, which then is none.
     pub fn stop(&mut self) {
-        // Fails only where the client is gone.
-        let _ = rustix::net::shutdown(&*self.socket, rustix::net::Shutdown::Read);
+        self.socket.stop_reading();
         self.is_stopped = true;
     }
 

@@ -9,13 +9,13 @@ use rmcp::model::{
     ContentBlock, JsonRpcMessage, NumberOrString, RequestId, ResourceContents, ServerJsonRpcMessage, ServerResult,
     TaskPayload,
 };
-use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::in_flight::InFlight;
 use super::message::Refusal;
+use super::socket::Socket;
 use super::watched::SUBSCRIPTION_ID;
 
 /// Messages that wait for the writer. More wait where they were made, and there are only as many as requests in flight.
@@ -54,7 +54,7 @@ pub struct Outbound {
 
 impl Outbound {
     /// Starts the writer. It ends the session when the client cannot be written to any more.
-    pub fn start(socket: Arc<UnixStream>, in_flight: Arc<InFlight>, session: CancellationToken) -> Self {
+    pub fn start(socket: Arc<Socket>, in_flight: Arc<InFlight>, session: CancellationToken) -> Self {
         let (queue, mut messages) = mpsc::channel(QUEUED_MESSAGES);
         let writer = tokio::spawn(async move {
             let written = session.run_until_cancelled(write_all(&socket, &in_flight, &mut messages)).await;
@@ -86,11 +86,7 @@ impl Drop for Outbound {
     }
 }
 
-async fn write_all(
-    socket: &UnixStream,
-    in_flight: &InFlight,
-    messages: &mut mpsc::Receiver<Outgoing>,
-) -> io::Result<()> {
+async fn write_all(socket: &Socket, in_flight: &InFlight, messages: &mut mpsc::Receiver<Outgoing>) -> io::Result<()> {
     while let Some(first) = messages.recv().await {
         // Made anew each time, so that an idle session holds no buffer.
         let (mut lines, mut answered) = (Vec::new(), Vec::new());
@@ -110,12 +106,12 @@ async fn write_all(
 }
 
 async fn flush(
-    socket: &UnixStream,
+    socket: &Socket,
     in_flight: &InFlight,
     lines: &mut Vec<u8>,
     answered: &mut Vec<RequestId>,
 ) -> io::Result<()> {
-    write(socket, lines).await?;
+    socket.write(lines).await?;
     // Only now: a client that does not read keeps its requests in flight and is read from no further.
     answered.drain(..).for_each(|number| in_flight.finish(&number));
     lines.clear();
@@ -206,16 +202,4 @@ fn is_large(message: &ServerJsonRpcMessage) -> bool {
         ServerResult::GetTaskResult(result) => matches!(result.task.payload, TaskPayload::Completed { .. }),
         _ => false,
     }
-}
-
-async fn write(socket: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        socket.writable().await?;
-        match socket.try_write(bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
