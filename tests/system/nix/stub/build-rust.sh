@@ -1,7 +1,7 @@
-# What buildRustPackage does, as far as it is used: builds without a network, installs, and runs `postInstall`. Optimised as
-# little as possible: what is looked at is what is built and where it is put. The tests are run elsewhere.
-export HOME=/homeless CARGO_HOME=$NIX_BUILD_TOP/cargo RUSTUP_HOME=$rustupHome RUSTUP_TOOLCHAIN=$toolchain
-export CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+# What buildRustPackage does, as far as it is used: builds without a network, installs, and runs `postInstall`. A development
+# build, which takes over the libraries that the machine's own has compiled: what is looked at is what is built and where it is put.
+# The tests are run elsewhere.
+export HOME=/homeless CARGO_HOME=${registry%/registry} RUSTUP_HOME=$rustupHome RUSTUP_TOOLCHAIN=$toolchain
 export CARGO_TARGET_DIR=$compiled
 
 installManPage() { install -Dm644 -t "$out/share/man/man1" "$@"; }
@@ -41,9 +41,7 @@ cp -r "$src" source
 chmod -R u+w source
 cd source
 cmp Cargo.lock "$lock"
-mkdir -p "$CARGO_HOME"
-ln -s "$registry" "$CARGO_HOME/registry"
-cargo build --release --offline --frozen
+cargo build --offline --frozen
 mkdir -p "$out/bin"
-find "$CARGO_TARGET_DIR/release" -maxdepth 1 -type f -perm -u+x ! -name '*.so' -exec cp {} "$out/bin/" \;
+find "$CARGO_TARGET_DIR/debug" -maxdepth 1 -type f -perm -u+x ! -name '*.so' -exec cp {} "$out/bin/" \;
 eval "$postInstall"
