@@ -8,11 +8,11 @@ use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FileType;
-use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::{self, Handle};
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{Layer, Registry};
 
 const DEFAULT_FILTER: &str = "info";
 
@@ -33,7 +33,7 @@ const LOOK_EVERY_BYTES: u64 = 64 * 1024;
 
 /// Changes what is logged while the process runs.
 #[derive(Clone)]
-pub struct Filter(Handle<EnvFilter, Registry>);
+pub struct Filter(Handle<Targets, Registry>);
 
 impl Filter {
     pub fn change(&self, settings: &Settings) {
@@ -74,18 +74,11 @@ fn complain(complaint: Option<String>) {
     }
 }
 
-fn filter(settings: &Settings) -> (EnvFilter, Option<String>) {
-    let default = || {
-        EnvFilter::builder()
-            .with_default_directive(LevelFilter::INFO.into())
-            .parse_lossy(format!("{DEFAULT_FILTER},{RMCP}"))
-    };
-    match settings.log.as_str() {
-        "" => (default(), None),
-        directives => match EnvFilter::builder().parse(with_rmcp(directives)) {
-            Ok(filter) => (filter, None),
-            Err(error) => (default(), Some(error.to_string())),
-        },
+fn filter(settings: &Settings) -> (Targets, Option<String>) {
+    let directives = Some(settings.log.as_str()).filter(|log| !log.is_empty()).unwrap_or(DEFAULT_FILTER);
+    match with_rmcp(directives).parse() {
+        Ok(filter) => (filter, None),
+        Err(error) => (with_rmcp(DEFAULT_FILTER).parse().unwrap_or_default(), Some(error.to_string())),
     }
 }
 
@@ -153,5 +146,34 @@ impl BoundedFile {
             // A log that cannot be shortened is no reason to lose the line.
             let _ = self.file.set_len(0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_understood_is_complained_about_and_changes_nothing() {
+        for (log, own, inside, rmcp) in [
+            ("", Level::INFO, Level::INFO, Level::ERROR),
+            ("info", Level::INFO, Level::INFO, Level::ERROR),
+            ("info,python_interpreter::slot=trace", Level::INFO, Level::TRACE, Level::ERROR),
+            ("debug,rmcp=warn", Level::DEBUG, Level::DEBUG, Level::WARN),
+        ] {
+            let (filter, complaint) = filter(&Settings { log: log.to_owned() });
+            assert_eq!(complaint, None, "{log}");
+            for (target, level) in
+                [("python_interpreter_mcpd", own), ("python_interpreter::slot", inside), ("rmcp::service", rmcp)]
+            {
+                let next = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+                let most = next.into_iter().filter(|level| filter.would_enable(target, level)).max_by_key(|level| *level);
+                assert_eq!(most, Some(level), "{log}: {target}");
+            }
+        }
+        let (filter, complaint) = filter(&Settings { log: "python_interpreter=loud".to_owned() });
+        assert!(complaint.is_some() && filter.would_enable("python_interpreter", &Level::INFO));
     }
 }
