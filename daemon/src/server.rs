@@ -125,7 +125,6 @@ impl Server {
     /// Returns once nothing goes on any more.
     pub async fn until_idle(&self) {
         self.shared.tasks.until_none_runs().await;
-        self.shared.executions.told().await;
     }
 
     /// `client` is asked only once: it is read from each request anew.

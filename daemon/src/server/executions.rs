@@ -1,7 +1,5 @@
 //! Runs calls: each waits for its turn, goes to the interpreter once, is told to the log and counted, and becomes a result.
 
-mod ended;
-
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,10 +9,7 @@ use futures_util::FutureExt as _;
 use python_interpreter::wire::{ExecuteRequest, ExecuteResponse};
 use rmcp::model::CallToolResult;
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
-use tracing::Span;
-
-use ended::Ended;
+use tracing::{Span, field};
 
 use super::waiting::Running;
 use crate::interpreter_api::{CallContext, Execution, InterpreterApi, Outcome};
@@ -35,8 +30,6 @@ pub struct Executions {
     pub turns: Arc<Turns>,
     /// One picture is looked at at a time.
     pictures: Arc<Semaphore>,
-    /// What has ended and is not told to the log yet.
-    telling: TaskTracker,
     begun: AtomicU64,
     /// What tells this daemon's executions from another's.
     prefix: String,
@@ -61,7 +54,6 @@ impl Executions {
             board: Board::new(),
             turns,
             pictures: Arc::new(Semaphore::new(1)),
-            telling: TaskTracker::new(),
             begun: AtomicU64::new(0),
             prefix: format!("{:x}", std::process::id()),
         }
@@ -87,12 +79,6 @@ impl Executions {
         })
     }
 
-    /// Returns when all that has ended is told to the log.
-    pub async fn told(&self) {
-        self.telling.close();
-        self.telling.wait().await;
-    }
-
     async fn run(&self, call: Call) -> CallToolResult {
         let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let id = format!("{}-{number}", self.prefix);
@@ -114,12 +100,25 @@ impl Executions {
             }
         };
         unfinished.metrics = None;
-        drop(unfinished);
         let duration = started.elapsed();
         self.metrics.ended(execution.outcome, duration);
         self.board.ended(client, &id, execution.outcome, execution.response.exit_code, duration);
-        let ended = Ended::new(id, session, context.trace, &execution, duration, source_bytes);
-        self.telling.spawn(ended.tell());
+        // One event and no span: both would be made for every call.
+        tracing::info!(
+            parent: &session,
+            execution_id = id,
+            trace_id = context.trace.id(),
+            outcome = field::debug(execution.outcome),
+            exit_code = execution.response.exit_code,
+            duration_milliseconds = duration.as_millis(),
+            source_bytes,
+            stdout_bytes = execution.response.stdout.len(),
+            stderr_bytes = execution.response.stderr.len(),
+            files = execution.response.files.len(),
+            interpreter = execution.interpreter,
+            error = execution.error,
+            "execution ended"
+        );
         if execution.has_files {
             self.recent.add(execution.response.files.iter());
         }
