@@ -3,9 +3,9 @@
 
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode,
-    InitializeRequestParams, JsonRpcMessage, NumberOrString, RequestId, RequestMetaObject,
+    InitializeRequestParams, JsonObject, JsonRpcMessage, NumberOrString, RequestId, RequestMetaObject,
 };
-use serde::Deserialize as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::watched;
@@ -84,6 +84,9 @@ pub fn read(line: &[u8]) -> Inbound {
     if line.is_empty() {
         return Inbound::Nothing;
     }
+    if let Some((id, call)) = plain_call(line) {
+        return Inbound::Request(id, Box::new(call));
+    }
     match serde_json::from_slice::<Value>(line) {
         Ok(mut value) => match watched::keep_tasks(&mut value) {
             Ok(()) => classify(value),
@@ -130,12 +133,6 @@ fn classify(value: Value) -> Inbound {
     if answer {
         return refused(id, ErrorCode::INVALID_REQUEST, "A message is a request or an answer, not both.");
     }
-    let id = match id {
-        Some(id) if method == "tools/call" && object.get("params").is_some_and(is_plain_call) => {
-            return Inbound::Request(id, Box::new(plain_call(value)));
-        }
-        id => id,
-    };
     match (ClientJsonRpcMessage::deserialize(&value), id) {
         (Ok(JsonRpcMessage::Request(request)), Some(id)) => match request.request {
             ClientRequest::CustomRequest(_) if KNOWN_METHODS.contains(&method.as_str()) => {
@@ -155,33 +152,45 @@ fn classify(value: Value) -> Inbound {
     }
 }
 
-/// Whether the parameters of a `tools/call` are as nearly all are. rmcp finds the type of a request by trying one after the other,
-/// which takes longer than all else that is done with a call.
-fn is_plain_call(parameters: &Value) -> bool {
-    let Value::Object(parameters) = parameters else { return false };
-    parameters.get("name").is_some_and(Value::is_string)
-        && parameters.iter().all(|(name, value)| match name.as_str() {
-            "name" => true,
-            "arguments" | "_meta" => value.is_object(),
-            _ => false,
-        })
+/// A `tools/call` as nearly all are. rmcp finds the type of a message by trying one after the other, which takes longer than all else
+/// that is done with a call.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainCall<'line> {
+    jsonrpc: &'line str,
+    id: Value,
+    method: &'line str,
+    params: PlainParameters,
 }
 
-fn plain_call(mut message: Value) -> ClientRequest {
-    let mut take = |name: &str| message["params"].get_mut(name).map(Value::take);
-    let (name, arguments, meta) = (take("name"), take("arguments"), take("_meta"));
-    let mut parameters = CallToolRequestParams::new(match name {
-        Some(Value::String(name)) => name,
-        _ => String::new(),
-    });
-    if let Some(Value::Object(arguments)) = arguments {
-        parameters = parameters.with_arguments(arguments);
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainParameters {
+    name: String,
+    #[serde(default, deserialize_with = "present")]
+    arguments: Option<JsonObject>,
+    #[serde(default, rename = "_meta", deserialize_with = "present")]
+    meta: Option<JsonObject>,
+}
+
+/// What is there is an object: null is not.
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<JsonObject>, D::Error> {
+    JsonObject::deserialize(value).map(Some)
+}
+
+/// None if it is another message, or anything is wrong with it, which is found out by those who can say so.
+fn plain_call(line: &[u8]) -> Option<(RequestId, ClientRequest)> {
+    let call: PlainCall<'_> = serde_json::from_slice(line).ok()?;
+    if call.jsonrpc != "2.0" || call.method != "tools/call" {
+        return None;
     }
+    let mut parameters = CallToolRequestParams::new(call.params.name);
+    parameters.arguments = call.params.arguments;
     let mut request = CallToolRequest::new(parameters);
-    if let Some(Value::Object(meta)) = meta {
+    if let Some(meta) = call.params.meta {
         request.extensions.insert(RequestMetaObject::from(meta));
     }
-    ClientRequest::CallToolRequest(request)
+    Some((request_id(&call.id)?, ClientRequest::CallToolRequest(request)))
 }
 
 fn refused(id: Option<RequestId>, code: ErrorCode, message: impl Into<String>) -> Inbound {
@@ -331,12 +340,11 @@ mod tests {
             format!(r#"{{"name":"t"{meta}}}"#),
         ] {
             let line = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{parameters}}}"#);
-            let value: Value = serde_json::from_str(&line).unwrap();
-            assert!(is_plain_call(&value["params"]), "{line}");
-            let Ok(JsonRpcMessage::Request(expected)) = ClientJsonRpcMessage::deserialize(&value) else {
+            let Ok(JsonRpcMessage::Request(expected)) = serde_json::from_str::<ClientJsonRpcMessage>(&line) else {
                 panic!("{line}")
             };
-            let found = plain_call(value);
+            let Some((id, found)) = plain_call(line.as_bytes()) else { panic!("{line} is not plain") };
+            assert_eq!(id, NumberOrString::Number(1));
             assert_eq!(format!("{found:?}"), format!("{:?}", expected.request));
             let meta = |request: &ClientRequest| rmcp::model::GetMeta::get_meta(request).clone();
             assert_eq!(meta(&found), meta(&expected.request));
@@ -344,7 +352,8 @@ mod tests {
         for parameters in
             [r#"{"name":1}"#, r#"{"name":"t","arguments":null}"#, r#"{"name":"t","requestState":"x"}"#, "[]"]
         {
-            assert!(!is_plain_call(&serde_json::from_str(parameters).unwrap()), "{parameters}");
+            let line = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{parameters}}}"#);
+            assert!(plain_call(line.as_bytes()).is_none(), "{line}");
         }
     }
 
