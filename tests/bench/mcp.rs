@@ -14,6 +14,7 @@ mod calls;
 mod change;
 mod load;
 mod memory;
+mod placement;
 mod relay;
 mod start;
 
@@ -67,7 +68,7 @@ pub fn measure(program: &Path, effort: &Effort, report: &mut Report) -> Result<(
     start::measure(&daemon, effort.starts, report)?;
 
     eprintln!("calls one at a time …");
-    calls::measure(&mut ours, &stub, effort.calls, report)?;
+    calls::measure(&mut ours, &daemon, &stub, effort.calls, report)?;
     calls::measure_fastmcp(&mut ours, program, &stub, effort.slow_calls, report)?;
 
     eprintln!("a relay that looks at nothing …");

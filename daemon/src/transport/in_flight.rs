@@ -3,7 +3,7 @@
 //! Inside, every request has a number of its own. So a client's id that comes back after a cancellation can never get the
 //! answer of the request that had it before, and an answer to a cancelled request is known by having no entry.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rmcp::model::{NumberOrString, RequestId};
@@ -23,8 +23,8 @@ pub struct InFlight {
 
 #[derive(Default)]
 struct Table {
-    requests: HashMap<i64, Request>,
-    numbers: HashMap<RequestId, i64>,
+    /// By number; so few that whoever knows the id looks at each.
+    requests: BTreeMap<i64, Request>,
     calls: usize,
     last_number: i64,
 }
@@ -47,14 +47,13 @@ impl InFlight {
         let mut table = self.table();
         table.last_number += 1;
         let number = table.last_number;
-        table.numbers.insert(id.clone(), number);
         table.requests.insert(number, Request { id, is_call, watched });
         table.calls += usize::from(is_call);
         NumberOrString::Number(number)
     }
 
     pub fn contains(&self, id: &RequestId) -> bool {
-        self.table().numbers.contains_key(id)
+        self.table().number_of(id).is_some()
     }
 
     /// The client's id of a request that still wants its answer.
@@ -79,7 +78,7 @@ impl InFlight {
     /// Forgets the request and returns the id that stood for it inside.
     pub fn cancel(&self, id: &RequestId) -> Option<RequestId> {
         let mut table = self.table();
-        let number = *table.numbers.get(id)?;
+        let number = table.number_of(id)?;
         table.remove(number);
         drop(table);
         self.freed.notify_one();
@@ -111,13 +110,13 @@ impl InFlight {
 }
 
 impl Table {
+    fn number_of(&self, id: &RequestId) -> Option<i64> {
+        self.requests.iter().find(|(_, request)| request.id == *id).map(|(number, _)| *number)
+    }
+
     fn remove(&mut self, number: i64) {
         if let Some(request) = self.requests.remove(&number) {
             self.calls -= usize::from(request.is_call);
-            // The id may already stand for a later request.
-            if self.numbers.get(&request.id) == Some(&number) {
-                self.numbers.remove(&request.id);
-            }
         }
     }
 }

@@ -22,6 +22,8 @@ use super::watched::SUBSCRIPTION_ID;
 const QUEUED_MESSAGES: usize = 8;
 /// Messages that wait are written together up to this size.
 const MAX_JOINED_BYTES: usize = 64 * 1024;
+/// What most answers have room in.
+const USUAL_BYTES: usize = 1024;
 /// How long a closing session waits until the client has taken what was queued.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
 /// A result of this size is turned into JSON off the event loop, so that other clients need not wait for it.
@@ -89,7 +91,7 @@ impl Drop for Outbound {
 async fn write_all(socket: &Socket, in_flight: &InFlight, messages: &mut mpsc::Receiver<Outgoing>) -> io::Result<()> {
     while let Some(first) = messages.recv().await {
         // Made anew each time, so that an idle session holds no buffer.
-        let (mut lines, mut answered) = (Vec::new(), Vec::new());
+        let (mut lines, mut answered) = (Vec::with_capacity(USUAL_BYTES), Vec::new());
         // What waits already goes out in the same write.
         let mut next = Some(first);
         while let Some(outgoing) = next {

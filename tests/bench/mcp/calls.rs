@@ -1,13 +1,16 @@
 //! Calls one at a time: what the shim and the daemon add to the floor, and how far a server of FastMCP is from them.
 
 use std::path::Path;
+use std::process;
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::Client;
+use super::daemon::Daemon;
 use super::fastmcp;
 use super::floors::{Http, Pipe, Socket};
+use super::placement::OneProcessor;
 use super::stub::Stub;
 use crate::report::{Bounds, Report, at_least, at_most};
 use crate::rounds::{Rounds, interleave_turns};
@@ -18,7 +21,58 @@ const TURN: usize = 50;
 const SLOW_TURN: usize = 10;
 const FASTMCP: (&str, Bounds) = ("tool_vs_fastmcp_ratio", at_least(100.0, 100.0));
 
-pub fn measure(ours: &mut Client, stub: &Stub, rounds: Rounds, report: &mut Report) -> Result<()> {
+/// Medians in microseconds, but for one.
+struct Medians {
+    call: f64,
+    call_p99: f64,
+    pipe: f64,
+    socket: f64,
+    http: f64,
+    calls: usize,
+}
+
+impl Medians {
+    fn floor(&self) -> f64 {
+        self.pipe + self.socket + self.http
+    }
+
+    fn ratio(&self) -> f64 {
+        self.call / self.floor()
+    }
+
+    fn figures(&self) -> Value {
+        json!({
+            "p50_us": self.call, "p99_us": self.call_p99, "pipe_p50_us": self.pipe, "socket_p50_us": self.socket,
+            "http_p50_us": self.http, "calls": self.calls,
+        })
+    }
+}
+
+pub fn measure(ours: &mut Client, daemon: &Daemon, stub: &Stub, rounds: Rounds, report: &mut Report) -> Result<()> {
+    let rounds = Rounds { most: rounds.most / 2, time: rounds.time / 2 };
+    let spread = with_floors(ours, stub, rounds)?;
+    let one_processor = OneProcessor::of(&[process::id(), daemon.id(), ours.id()])?;
+    let one = with_floors(ours, stub, rounds)?;
+    drop(one_processor);
+    let detail = format!(
+        "p50 {:.0} (p99 {:.0}) ÷ {:.0} µs: pipe {:.0}, socket {:.0}, HTTP {:.0}, on one processor; as the kernel spreads them: \
+         {:.2}, {:.0} ÷ {:.0} µs",
+        one.call,
+        one.call_p99,
+        one.floor(),
+        one.pipe,
+        one.socket,
+        one.http,
+        spread.ratio(),
+        spread.call,
+        spread.floor()
+    );
+    let figures = json!({ "one_processor": one.figures(), "spread": spread.figures() });
+    report.add("tool_p50_ratio", Some(one.ratio()), at_most(4.0, 2.0), detail, figures);
+    Ok(())
+}
+
+fn with_floors(ours: &mut Client, stub: &Stub, rounds: Rounds) -> Result<Medians> {
     let [calls, pipe, socket, http] = as_user(|| {
         let (mut pipe, mut socket, mut http) = (Pipe::open()?, Socket::open()?, Http::open(stub)?);
         interleave_turns(
@@ -27,20 +81,10 @@ pub fn measure(ours: &mut Client, stub: &Stub, rounds: Rounds, report: &mut Repo
             [&mut || ours.call(), &mut || pipe.round_trip(), &mut || socket.round_trip(), &mut || http.round_trip()],
         )
     })?;
-    let microseconds = |share| [&calls, &pipe, &socket, &http].map(|samples| 1000.0 * samples.quantile(share));
-    let [call, pipe, socket, http] = microseconds(0.50);
-    let [call_p99, ..] = microseconds(0.99);
-    let floor = pipe + socket + http;
-    let detail = format!(
-        "p50 {call:.0} (p99 {call_p99:.0}) ÷ {floor:.0} µs: pipe {pipe:.0}, socket {socket:.0}, HTTP {http:.0}, {} calls",
-        calls.count()
-    );
-    let figures = json!({
-        "p50_us": call, "p99_us": call_p99, "pipe_p50_us": pipe, "socket_p50_us": socket, "http_p50_us": http,
-        "calls": calls.count(),
-    });
-    report.add("tool_p50_ratio", Some(call / floor), at_most(4.0, 2.0), detail, figures);
-    Ok(())
+    let [call, pipe, socket, http, call_p99] =
+        [(&calls, 0.50), (&pipe, 0.50), (&socket, 0.50), (&http, 0.50), (&calls, 0.99)]
+            .map(|(samples, share)| 1000.0 * samples.quantile(share));
+    Ok(Medians { call, call_p99, pipe, socket, http, calls: calls.count() })
 }
 
 pub fn measure_fastmcp(

@@ -76,7 +76,8 @@ pub fn result(execution: Execution, shown: Shown) -> CallToolResult {
         .map(|(path, id)| ContentBlock::resource_link(resources::link(path, id)))
         .collect();
     let structured = json!({"exit_code": exit_code, "files": files, "stderr": stderr, "stdout": stdout});
-    let mut content = vec![ContentBlock::text(structured.to_string())];
+    // What is made of texts and numbers is always JSON.
+    let mut content = vec![ContentBlock::text(serde_json::to_string(&structured).unwrap_or_default())];
     content.extend(shown.pictures.into_iter().map(|picture| ContentBlock::image(picture.base64, picture.mime_type)));
     content.extend(links);
     let mut result = CallToolResult::success(content);
