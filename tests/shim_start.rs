@@ -13,7 +13,7 @@ use std::{
 };
 
 use python_interpreter_mcp::endpoint::{self, EndpointError, Owner};
-use support::{Home, Running, SHIM, ScriptedDaemon, accept, until, within};
+use support::{Home, Running, SHIM, ScriptedDaemon, accept, until, within, write_program};
 
 /// Sends a line through a shim, waits for its echo, and leaves.
 fn converse(shim: &mut Running, line: &'static str) {
@@ -64,7 +64,7 @@ fn starts_the_daemon_that_lies_next_to_it() {
     let home = Home::new();
     let daemon = ScriptedDaemon::new(&home);
     let sibling = daemon.program().with_file_name("python-interpreter-mcp");
-    fs::copy(SHIM, &sibling).unwrap();
+    write_program(&sibling, &fs::read(SHIM).unwrap());
     let link = home.path().join("linked");
     std::os::unix::fs::symlink(&sibling, &link).unwrap();
     let mut command = Command::new(link);

@@ -89,8 +89,17 @@ impl FakeInterpreter {
 
     /// Listens at a certain address, where another one may have been a moment ago.
     pub fn start_at(address: SocketAddr) -> Self {
-        // The standard library sets SO_REUSEADDR, so connections in TIME_WAIT are no obstacle.
-        let listener = TcpListener::bind(address).unwrap();
+        // The standard library sets SO_REUSEADDR, so connections in TIME_WAIT are no obstacle. A process that another test has just
+        // forked is, until it becomes another program: it has the listener of the test before.
+        let deadline = Instant::now() + PATIENCE;
+        let listener = loop {
+            match TcpListener::bind(address) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                listener => break listener.unwrap(),
+            }
+        };
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let accepting = thread::spawn({

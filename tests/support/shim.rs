@@ -5,9 +5,9 @@
 
 use std::{
     fs,
-    io::{self, Read},
+    io::{self, Read, Write as _},
     os::unix::{
-        fs::{DirBuilderExt as _, PermissionsExt as _},
+        fs::DirBuilderExt as _,
         net::{UnixListener, UnixStream},
         process::ExitStatusExt as _,
     },
@@ -67,6 +67,16 @@ impl Home {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
+}
+
+/// Another process writes it: one that is forked meanwhile for another test would have it open for writing, and what is open for that
+/// cannot be started.
+pub fn write_program(path: &Path, content: &[u8]) {
+    let mut command = Command::new("/bin/sh");
+    let mut writer =
+        command.args(["-c", r#"cat >"$0" && chmod 755 "$0""#]).arg(path).stdin(Stdio::piped()).spawn().unwrap();
+    writer.stdin.take().unwrap().write_all(content).unwrap();
+    assert!(writer.wait().unwrap().success(), "{path:?} is written");
 }
 
 /// A child that does not outlive its test.
@@ -177,8 +187,7 @@ impl ScriptedDaemon {
         let python = String::from_utf8(found.stdout).unwrap();
         let script = SCRIPT.replace("PYTHON", python.trim()).replace("FOLDER", folder.to_str().unwrap());
         let program = folder.join("python-interpreter-mcpd");
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&program, script.as_bytes());
         Self { folder }
     }
 
