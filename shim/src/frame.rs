@@ -12,9 +12,11 @@ const KEY_BYTES: usize = "method".len();
 #[derive(Debug, Default)]
 pub struct Scanner {
     place: Place,
-    /// Open brackets below the top-level value that is being passed over.
+    /// Open brackets of the nested value that is being passed over.
     depth: usize,
+    /// Inside a string of that value.
     in_string: bool,
+    /// Inside whatever string, after a backslash.
     escaped: bool,
     member: Member,
     text: Text,
@@ -79,16 +81,16 @@ impl Scanner {
     pub fn push(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
-            rest = after;
-            self.step(byte);
-            if self.place == Place::Over {
-                return;
-            }
-            if self.passes_over_text() {
-                // Inside a string only its end and an escape matter: a source text of megabytes is skipped in runs.
-                let run = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
-                rest = &rest[run..];
-            }
+            rest = match self.place {
+                Place::Over => return,
+                // Nearly all bytes are there, where only a few of them matter.
+                Place::InNested => self.pass_over_nested(rest),
+                Place::InString if self.member == Member::Other => self.pass_over_string(rest),
+                _ => {
+                    self.step(byte);
+                    after
+                }
+            };
         }
     }
 
@@ -102,9 +104,39 @@ impl Scanner {
         self.method.as_deref()
     }
 
-    fn passes_over_text(&self) -> bool {
-        let skipped = self.place == Place::InNested || self.place == Place::InString && self.member == Member::Other;
-        skipped && self.in_string && !self.escaped
+    /// Returns what comes after the string.
+    fn pass_over_string<'bytes>(&mut self, bytes: &'bytes [u8]) -> &'bytes [u8] {
+        match string_end(bytes, &mut self.escaped) {
+            Some(end) => {
+                self.end_value();
+                &bytes[end..]
+            }
+            None => &[],
+        }
+    }
+
+    /// Returns what comes after the array or object.
+    fn pass_over_nested<'bytes>(&mut self, bytes: &'bytes [u8]) -> &'bytes [u8] {
+        let mut rest = bytes;
+        loop {
+            if self.in_string {
+                let Some(end) = string_end(rest, &mut self.escaped) else { return &[] };
+                self.in_string = false;
+                rest = &rest[end..];
+            }
+            let matters = |byte: &u8| matches!(byte, b'"' | b'{' | b'[' | b'}' | b']');
+            let Some(position) = rest.iter().position(matters) else { return &[] };
+            match rest[position] {
+                b'"' => self.in_string = true,
+                b'{' | b'[' => self.depth += 1,
+                _ => self.depth -= 1,
+            }
+            rest = &rest[position + 1..];
+            if self.depth == 0 {
+                self.place = Place::AfterValue;
+                return rest;
+            }
+        }
     }
 
     fn step(&mut self, byte: u8) {
@@ -118,14 +150,14 @@ impl Scanner {
             Place::AfterKey => self.place = if byte == b':' { Place::BeforeValue } else { Place::Over },
             Place::BeforeValue => self.begin_value(byte),
             Place::InString => self.step_string(byte),
-            Place::InNested => self.step_nested(byte),
             Place::InScalar if blank || matches!(byte, b',' | b'}') => {
                 self.end_value();
                 self.step(byte);
             }
             Place::InScalar => self.keep(byte),
             Place::AfterValue => self.place = if byte == b',' { Place::BeforeKey } else { Place::Over },
-            Place::Over => {}
+            // Passed over in runs.
+            Place::InNested | Place::Over => {}
         }
     }
 
@@ -158,7 +190,6 @@ impl Scanner {
         match byte {
             b'"' => {
                 self.place = Place::InString;
-                self.in_string = true;
                 self.keep(byte);
             }
             b'{' | b'[' => {
@@ -175,38 +206,9 @@ impl Scanner {
 
     fn step_string(&mut self, byte: u8) {
         self.keep(byte);
-        if self.ends_string(byte) {
+        if string_end(&[byte], &mut self.escaped).is_some() {
             self.end_value();
         }
-    }
-
-    fn step_nested(&mut self, byte: u8) {
-        if self.in_string {
-            self.ends_string(byte);
-            return;
-        }
-        match byte {
-            b'"' => self.in_string = true,
-            b'{' | b'[' => self.depth += 1,
-            b'}' | b']' => {
-                self.depth -= 1;
-                if self.depth == 0 {
-                    self.place = Place::AfterValue;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn ends_string(&mut self, byte: u8) -> bool {
-        if self.escaped {
-            self.escaped = false;
-        } else if byte == b'\\' {
-            self.escaped = true;
-        } else if byte == b'"' {
-            self.in_string = false;
-        }
-        !self.in_string
     }
 
     fn keep(&mut self, byte: u8) {
@@ -224,6 +226,19 @@ impl Scanner {
             Member::Id => self.id = self.text.take().filter(|text| is_integer(text) || is_string(text)),
             Member::Method => self.method = self.text.take().and_then(|text| plain_string(&text)),
         }
+    }
+}
+
+/// How many bytes there are up to and with the quote that ends the string that they are in; none if they do not have it.
+fn string_end(bytes: &[u8], escaped: &mut bool) -> Option<usize> {
+    let mut start = usize::from(mem::take(escaped));
+    loop {
+        let position = start + bytes.get(start..)?.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        if bytes[position] == b'"' {
+            return Some(position + 1);
+        }
+        start = position + 2;
+        *escaped = start > bytes.len();
     }
 }
 
