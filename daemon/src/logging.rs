@@ -2,18 +2,14 @@
 //! is kept within a bound. The program's answers (`exec`) are none of its business.
 
 use std::env;
-use std::fmt::{self, Debug};
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FileType;
-use tracing::field::Field;
-use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::{Layer, Registry};
@@ -59,30 +55,17 @@ pub fn start(settings: &Settings, owns_file: bool) -> Filter {
     };
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match journal {
         Some(journal) => Box::new(journal),
-        None => {
-            let is_coloured =
-                io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(Stderr::new(owns_file));
-            if is_coloured {
-                Box::new(layer.with_ansi(true))
-            } else {
-                // The usual way takes half the time of an event to colour nothing.
-                Box::new(layer.with_ansi(false).fmt_fields(debug_fn(write_field).delimited(" ")))
-            }
-        }
+        None => Box::new(
+            tracing_subscriber::fmt::layer()
+                .with_ansi(io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+                .with_target(false)
+                .with_writer(Stderr::new(owns_file)),
+        ),
     };
     // Only one subscriber can be set, and nobody else does.
     let _ = tracing::subscriber::set_global_default(Registry::default().with(layer.with_filter(filter)));
     complain(complaint);
     Filter(handle)
-}
-
-/// As the usual way writes it.
-fn write_field(line: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
-    match field.name() {
-        "message" => write!(line, "{value:?}"),
-        name => write!(line, "{name}={value:?}"),
-    }
 }
 
 fn complain(complaint: Option<String>) {
