@@ -1,15 +1,20 @@
 //! Where log lines go: to the journal with their fields where stderr is the journal, else to stderr for people. A log file
 //! is kept within a bound. The program's answers (`exec`) are none of its business.
 
+use std::borrow::Cow;
 use std::env;
+use std::fmt::{self, Debug};
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FileType;
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::{Layer, Registry};
@@ -55,17 +60,28 @@ pub fn start(settings: &Settings, owns_file: bool) -> Filter {
     };
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match journal {
         Some(journal) => Box::new(journal),
-        None => Box::new(
-            tracing_subscriber::fmt::layer()
-                .with_ansi(io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
-                .with_target(false)
-                .with_writer(Stderr::new(owns_file)),
-        ),
+        None => {
+            let layer = tracing_subscriber::fmt::layer().with_target(false);
+            if io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
+                Box::new(layer.with_ansi(true).with_writer(io::stderr))
+            } else {
+                // The usual way takes half the time of an event to colour nothing.
+                let layer = layer.with_ansi(false).with_ansi_sanitization(false);
+                Box::new(layer.fmt_fields(debug_fn(write_field).delimited(" ")).with_writer(Stderr::new(owns_file)))
+            }
+        }
     };
     // Only one subscriber can be set, and nobody else does.
     let _ = tracing::subscriber::set_global_default(Registry::default().with(layer.with_filter(filter)));
     complain(complaint);
     Filter(handle)
+}
+
+fn write_field(line: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+    match field.name() {
+        "message" => write!(line, "{value:?}"),
+        name => write!(line, "{name}={value:?}"),
+    }
 }
 
 fn complain(complaint: Option<String>) {
@@ -93,7 +109,8 @@ fn stderr_is_the_journal() -> bool {
     stream == format!("{}:{}", status.st_dev, status.st_ino)
 }
 
-/// Stderr, and if it is a file, the bound of its size.
+/// Stderr without colours, and if it is a file, the bound of its size. Each event is one line of it, and no value can forge another or
+/// speak to the terminal on which it is looked at later.
 struct Stderr {
     file: Option<BoundedFile>,
 }
@@ -123,11 +140,13 @@ impl<'writer> MakeWriter<'writer> for Stderr {
 }
 
 impl Write for &Stderr {
+    /// Takes an event's whole line, as the layer gives it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if let Some(file) = &self.file {
             file.bound(line.len() as u64);
         }
-        io::stderr().write(line)
+        io::stderr().write_all(&without_controls(line))?;
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -147,6 +166,25 @@ impl BoundedFile {
             let _ = self.file.set_len(0);
         }
     }
+}
+
+/// The line with its control characters, but for its end, written as Rust writes them.
+fn without_controls(line: &[u8]) -> Cow<'_, [u8]> {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    // Of several bytes are the control characters from U+0080 on. Looking at each byte is quicker than stopping at the first.
+    if text.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~')) {
+        return Cow::Borrowed(line);
+    }
+    let mut shown = String::with_capacity(line.len());
+    for character in String::from_utf8_lossy(text).chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown.push('\n');
+    Cow::Owned(shown.into_bytes())
 }
 
 #[cfg(test)]
@@ -176,5 +214,18 @@ mod tests {
         }
         let (filter, complaint) = filter(&Settings { log: "python_interpreter=loud".to_owned() });
         assert!(complaint.is_some() && filter.would_enable("python_interpreter", &Level::INFO));
+    }
+
+    #[test]
+    fn no_value_forges_a_line_or_speaks_to_a_terminal() {
+        for (line, shown) in [
+            ("an event file=\"\u{1f40d} a.py\"\n", "an event file=\"\u{1f40d} a.py\"\n"),
+            ("an event error=no\nINFO forged\r\n", "an event error=no\\nINFO forged\\r\n"),
+            ("\u{1b}]0;title\u{7}\u{9b}2J\n", "\\u{1b}]0;title\\u{7}\\u{9b}2J\n"),
+            ("without an end", "without an end"),
+            ("", ""),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&without_controls(line.as_bytes())), shown);
+        }
     }
 }
