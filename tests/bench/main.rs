@@ -103,8 +103,8 @@ impl Effort {
                     starts: rounds(60, 2),
                     calls: rounds(50, 3),
                     slow_calls: rounds(5, 2),
-                    slices: 4,
-                    slice: Duration::from_millis(400),
+                    slices: 12,
+                    slice: Duration::from_millis(200),
                 },
             },
             false => Effort {
@@ -118,8 +118,8 @@ impl Effort {
                     starts: rounds(400, 12),
                     calls: rounds(300, 20),
                     slow_calls: rounds(30, 15),
-                    slices: 12,
-                    slice: Duration::from_secs(1),
+                    slices: 60,
+                    slice: Duration::from_millis(200),
                 },
             },
         }
