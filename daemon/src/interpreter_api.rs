@@ -188,7 +188,7 @@ impl InterpreterApi {
     }
 
     /// Runs the code. Dropping the future closes the connection, which ends the run.
-    pub async fn execute(&self, request: ExecuteRequest, context: &CallContext) -> Execution {
+    pub async fn execute(&self, request: &mut ExecuteRequest, context: &CallContext) -> Execution {
         let (target, result) = self.execute_somewhere(request, context).await;
         let interpreter = self.name(target).to_owned();
         let has_files = target == Target::Embedded || self.service_files.is_some();
@@ -274,12 +274,12 @@ impl InterpreterApi {
 
     async fn execute_somewhere(
         &self,
-        mut request: ExecuteRequest,
+        request: &mut ExecuteRequest,
         context: &CallContext,
     ) -> (Target, Result<Answer, Failure>) {
         match self.choice.target().await {
-            Target::Configured => (Target::Configured, self.at_service(&mut request, context).await),
-            Target::Detected => match self.at_service(&mut request, context).await {
+            Target::Configured => (Target::Configured, self.at_service(request, context).await),
+            Target::Detected => match self.at_service(request, context).await {
                 // Nobody listened, so nothing was sent: the one case in which another interpreter may get the call.
                 Err(failure) if failure.was_never_sent() => {
                     self.choice.look_again().await;
@@ -305,17 +305,17 @@ impl InterpreterApi {
         Ok(answer)
     }
 
-    async fn at_embedded(&self, mut request: ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
+    async fn at_embedded(&self, request: &mut ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
         *self.embedded.needed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        let limit = self.limit(&request);
+        let limit = self.limit(request);
         request.timeout_seconds = Some(limit.as_secs_f64());
         let deadline = Instant::now() + longest_answer(limit) + EMBEDDED_MARGIN;
         let remaining = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-        match self.embedded.address.execute(&request, remaining(deadline), limit, context).await {
+        match self.embedded.address.execute(request, remaining(deadline), limit, context).await {
             // It is not there yet, or it left because nobody needed it: nothing was sent.
             Err(failure) if failure.was_never_sent() => {
                 self.embedded.start().await?;
-                self.embedded.address.execute(&request, remaining(deadline), limit, context).await
+                self.embedded.address.execute(request, remaining(deadline), limit, context).await
             }
             result => result,
         }

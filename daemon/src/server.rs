@@ -260,8 +260,8 @@ impl ServerHandler for Server {
             let message = format!("There is no tool of this name; there is {}.", execute_python_code::NAME);
             return Err(ErrorData::invalid_params(message, None));
         }
-        // rmcp moves each request's future several times, and this is by far the largest.
-        Box::pin(self.execute(call, context)).await
+        let begun = self.begin(call, &context)?;
+        self.end(begun, &context.ct).await
     }
 
     async fn list_resources(
@@ -338,7 +338,8 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        self.tell_subscriber(context).await;
+        // Boxed, as what is large and rare: rmcp makes and moves the room for it with every request.
+        Box::pin(self.tell_subscriber(context)).await;
         Ok(())
     }
 

@@ -158,22 +158,22 @@ impl Sessions {
         let client = self.client.clone();
         let (server, cancel, span) = self.new_session();
         let (gate, draining) = (self.socket_gate.clone(), self.draining.clone());
-        let session = async move {
+        // Each event names its session by itself: within a span every step of every call would enter and leave it.
+        self.tasks.spawn(async move {
             let counted = (server.count_client(), client);
             match first_byte(&stream, &cancel, &draining).await {
                 Ok(Some(first)) if first.is_ascii_uppercase() => {
                     // Boxed, as what is large and not there for long: the task of an idle client should not have the room for it.
-                    Box::pin(http::serve(stream, server, gate, draining, cancel)).await
+                    Box::pin(http::serve(stream, server, gate, draining, cancel).instrument(span)).await
                 }
-                Ok(_) => match SocketTransport::new(stream, cancel.clone(), draining) {
-                    Ok(transport) => serve(transport, server, cancel).await,
-                    Err(error) => tracing::error!(%error, "client cannot be waited for"),
+                Ok(_) => match SocketTransport::new(stream, cancel.clone(), draining, span.clone()) {
+                    Ok(transport) => serve(transport, server, cancel, &span).await,
+                    Err(error) => tracing::error!(parent: &span, %error, "client cannot be waited for"),
                 },
-                Err(error) => tracing::debug!(%error, "client cannot be read from"),
+                Err(error) => tracing::debug!(parent: &span, %error, "client cannot be read from"),
             }
             drop(counted);
-        };
-        self.tasks.spawn(session.instrument(span));
+        });
     }
 
     fn start_http(&mut self, stream: TcpStream, gate: Arc<Gate>) {
@@ -258,14 +258,14 @@ async fn first_byte(
     }
 }
 
-async fn serve(transport: SocketTransport, server: Server, cancel: CancellationToken) {
-    tracing::debug!("session begins");
+async fn serve(transport: SocketTransport, server: Server, cancel: CancellationToken, span: &Span) {
+    tracing::debug!(parent: span, "session begins");
     match Box::pin(serve_server_with_ct(server, transport, cancel)).await {
         Ok(session) => match session.waiting().await {
-            Ok(reason) => tracing::debug!(?reason, "session ended"),
-            Err(error) => report(Err(error)),
+            Ok(reason) => tracing::debug!(parent: span, ?reason, "session ended"),
+            Err(error) => span.in_scope(|| report(Err(error))),
         },
-        Err(error) => tracing::debug!(%error, "session ended before it was opened"),
+        Err(error) => tracing::debug!(parent: span, %error, "session ended before it was opened"),
     }
 }
 

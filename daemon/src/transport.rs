@@ -19,6 +19,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rmcp::RoleServer;
 use rmcp::model::{
     ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode, GetMeta as _, ProtocolVersion, RequestId,
@@ -29,6 +30,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use frames::{Frame, Frames, MAX_FRAME_BYTES};
 use hang_up::HangUp;
@@ -62,6 +64,8 @@ pub struct SocketTransport {
     opened: bool,
     session: CancellationToken,
     draining: CancellationToken,
+    /// Which session the log names.
+    span: Span,
 }
 
 enum Input {
@@ -86,7 +90,12 @@ enum Event {
 impl SocketTransport {
     /// `session` ends everything that runs for this client; it is cancelled here when the client is gone. `draining` stops
     /// the reading: what is in flight is answered, then the session ends.
-    pub fn new(stream: UnixStream, session: CancellationToken, draining: CancellationToken) -> io::Result<Self> {
+    pub fn new(
+        stream: UnixStream,
+        session: CancellationToken,
+        draining: CancellationToken,
+        span: Span,
+    ) -> io::Result<Self> {
         let socket = Arc::new(Socket::new(stream)?);
         let in_flight = Arc::new(InFlight::default());
         Ok(Self {
@@ -95,7 +104,7 @@ impl SocketTransport {
             held: VecDeque::new(),
             held_bytes: 0,
             refusal: None,
-            outbound: Outbound::start(socket.clone(), in_flight.clone(), session.clone()),
+            outbound: Outbound::start(socket.clone(), in_flight.clone(), session.clone(), span.clone()),
             in_flight,
             hang_up: HangUp::new(socket),
             input: Input::Open,
@@ -103,6 +112,7 @@ impl SocketTransport {
             opened: false,
             session,
             draining,
+            span,
         })
     }
 
@@ -166,14 +176,22 @@ impl SocketTransport {
     async fn next_event(&mut self) -> Event {
         let reads =
             matches!(self.input, Input::Open) && self.held.len() < MAX_HELD_FRAMES && self.held_bytes < MAX_HELD_BYTES;
+        // Most often something is there, and then nothing else need be waited for.
+        if reads
+            && !self.session.is_cancelled()
+            && (self.is_draining || !self.draining.is_cancelled())
+            && let Some(event) = read_one(&mut self.frames, &mut self.reading, &self.span).now_or_never()
+        {
+            return event;
+        }
         let deadline = match self.input {
             Input::Ended(Some(deadline)) => deadline,
             _ => Instant::now(),
         };
         tokio::select! {
-            event = read_one(&mut self.frames, &mut self.reading), if reads => event,
+            event = read_one(&mut self.frames, &mut self.reading, &self.span), if reads => event,
             () = self.in_flight.freed.notified() => Event::Freed,
-            () = self.hang_up.wait(), if !reads => Event::Gone,
+            () = self.hang_up.wait(&self.span), if !reads => Event::Gone,
             () = self.session.cancelled() => Event::Gone,
             () = self.draining.cancelled(), if matches!(self.input, Input::Open) && !self.is_draining => Event::Draining,
             () = tokio::time::sleep_until(deadline), if matches!(self.input, Input::Ended(Some(_))) => Event::Gone,
@@ -231,19 +249,20 @@ impl Transport<RoleServer> for SocketTransport {
         &mut self,
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        let (queue, in_flight) = (self.outbound.queue(), self.in_flight.clone());
-        let answered = outbound::request_of(&message).cloned();
-        async move {
-            let Some(queue) = queue else { return Ok(()) };
-            let place = tokio::select! {
-                place = queue.reserve() => place,
-                // Its answer must not wait for a client that does not read, and cancels one request after the other.
-                () = in_flight.until_cancelled(answered) => return Ok(()),
-            };
-            // Where the writer has ended the client is gone, and the session is ending too.
-            match place {
-                Ok(place) => place.send(Outgoing::Message(Box::new(message))),
-                Err(_) => tracing::debug!("answer dropped: the client is gone"),
+        let waiting = self.outbound.try_send(message).map(|(queue, message)| {
+            let (in_flight, answered) = (self.in_flight.clone(), outbound::request_of(&message).cloned());
+            Box::pin(async move {
+                tokio::select! {
+                    // Where the writer has ended the client is gone, and the session is ending too.
+                    place = queue.reserve() => place.map(|place| place.send(Outgoing::Message(message))).unwrap_or_default(),
+                    // Its answer must not wait for a client that does not read, and cancels one request after the other.
+                    () = in_flight.until_cancelled(answered) => {}
+                }
+            })
+        });
+        async {
+            if let Some(waiting) = waiting {
+                waiting.await;
             }
             Ok(())
         }
@@ -270,7 +289,7 @@ impl Held {
 }
 
 /// Reads one frame. Dropping the future loses nothing: what is half done stays in its arguments.
-async fn read_one(frames: &mut Frames, reading: &mut Option<JoinHandle<Held>>) -> Event {
+async fn read_one(frames: &mut Frames, reading: &mut Option<JoinHandle<Held>>, span: &Span) -> Event {
     if reading.is_none() {
         match frames.next().await {
             Ok(Some(Frame::Line(line))) if line.len() > LARGE_FRAME_BYTES => {
@@ -285,7 +304,7 @@ async fn read_one(frames: &mut Frames, reading: &mut Option<JoinHandle<Held>>) -
             }
             Ok(None) => return Event::EndOfInput,
             Err(error) => {
-                tracing::debug!(%error, "client cannot be read from");
+                tracing::debug!(parent: span, %error, "client cannot be read from");
                 return Event::Gone;
             }
         }
@@ -296,7 +315,7 @@ async fn read_one(frames: &mut Frames, reading: &mut Option<JoinHandle<Held>>) -
     match read {
         Ok(held) => Event::Read(held),
         Err(error) => {
-            tracing::error!(%error, "frame cannot be parsed");
+            tracing::error!(parent: span, %error, "frame cannot be parsed");
             Event::Gone
         }
     }

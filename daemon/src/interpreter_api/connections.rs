@@ -78,30 +78,34 @@ impl Connections {
     }
 
     /// Sends the request once. Only where nothing of it was written does it go to another connection.
-    pub async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Answering, SendError> {
-        let mut last: Cause = "every connection was closed at once".into();
-        for attempt in 0..TRIES {
-            // Where one that waited was closed, the others have been as well, by a service that has been started anew.
-            let waiting = if attempt == 0 { take(&self.idle) } else { None };
-            let mut connection = match waiting {
-                Some(connection) => connection,
-                None => self.connect().await.map_err(SendError::NotReached)?,
-            };
-            let sent = connection.sender.try_send_request(request);
-            match drive(&mut connection.driver, sent).await {
-                Ok(response) => {
-                    return Ok(Answering { response, connection: Some(connection), idle: self.idle.clone() });
-                }
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => {
-                        request = unsent;
-                        last = error.into_error().into();
+    pub fn send(&self, mut request: Request<Full<Bytes>>) -> impl Future<Output = Result<Answering, SendError>> {
+        let mut last = None;
+        // An async function would have room for its arguments twice.
+        async move {
+            for attempt in 0..TRIES {
+                // Where one that waited was closed, the others have been as well, by a service that has been started anew.
+                let waiting = if attempt == 0 { take(&self.idle) } else { None };
+                let mut connection = match waiting {
+                    Some(connection) => connection,
+                    // Boxed, as what is large and rare: every call has the room for it.
+                    None => Box::pin(self.connect()).await.map_err(SendError::NotReached)?,
+                };
+                let sent = connection.sender.try_send_request(request);
+                match drive(&mut connection.driver, sent).await {
+                    Ok(response) => {
+                        return Ok(Answering { response, connection: Some(connection), idle: self.idle.clone() });
                     }
-                    None => return Err(SendError::Dropped(error.into_error().into())),
-                },
+                    Err(mut error) => match error.take_message() {
+                        Some(unsent) => {
+                            request = unsent;
+                            last = Some(error.into_error());
+                        }
+                        None => return Err(SendError::Dropped(error.into_error().into())),
+                    },
+                }
             }
+            Err(SendError::NotReached(last.map_or_else(|| "every connection was closed at once".into(), Cause::from)))
         }
-        Err(SendError::NotReached(last))
     }
 
     async fn connect(&self) -> Result<Connection, Cause> {

@@ -1,7 +1,7 @@
 //! What goes along with a call besides the request itself: where its caller's trace continues, and who wants to know what the program
 //! prints meanwhile.
 
-use hyper::http::request::Builder;
+use hyper::header::{HeaderMap, HeaderValue};
 use python_interpreter::wire::Event;
 use tokio::sync::{mpsc, watch};
 
@@ -46,12 +46,13 @@ impl Trace {
         self.parent.as_deref()?.split('-').nth(1)
     }
 
-    pub fn continue_in(&self, request: Builder) -> Builder {
-        let headers = [("traceparent", &self.parent), ("tracestate", &self.state)];
-        headers.into_iter().fold(request, |request, (name, value)| match value {
-            Some(value) => request.header(name, value),
-            None => request,
-        })
+    pub fn continue_in(&self, headers: &mut HeaderMap) {
+        for (name, value) in [("traceparent", &self.parent), ("tracestate", &self.state)] {
+            // What is no header was not taken.
+            if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
+                headers.insert(name, value);
+            }
+        }
     }
 }
 

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use http_body_util::Full;
-use hyper::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderValue, RANGE, USER_AGENT};
+use hyper::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RANGE, USER_AGENT};
 use hyper::http::uri::Authority;
-use hyper::{Request, StatusCode, Uri};
+use hyper::{Method, Request, StatusCode, Uri};
 use python_interpreter::wire::{EVENTS, ExecuteRequest, ExecuteResponse, OUTCOME_HEADER, Outcome};
 use reqwest::{Client, ClientBuilder, Response, Url};
 
@@ -43,8 +43,8 @@ pub struct Address {
     /// For calls.
     connections: Connections,
     /// What every call's request begins with.
-    host: HeaderValue,
     path: Uri,
+    headers: HeaderMap,
     /// For what is rare.
     client: Client,
     /// Without a slash at its end.
@@ -85,7 +85,10 @@ impl Address {
         let host = execute.authority().map(Authority::as_str).unwrap_or_default();
         let host = HeaderValue::from_str(host).map_err(|error| wrong(error.to_string()))?;
         let path = execute.path().parse().map_err(|error| wrong(format!("{error}")))?;
-        Ok(Self { connections: Connections::new(place), host, path, client, base: base.to_owned(), name })
+        let [own_name, json] = [OWN_NAME, JSON].map(HeaderValue::from_static);
+        let headers = [(HOST, host), (USER_AGENT, own_name), (CONTENT_TYPE, json.clone()), (ACCEPT, json)];
+        let headers = headers.into_iter().collect();
+        Ok(Self { connections: Connections::new(place), path, headers, client, base: base.to_owned(), name })
     }
 
     /// Sends the request and waits for the answer until `deadline` is over; `limit` is what the message then names.
@@ -104,15 +107,15 @@ impl Address {
 
     async fn exchange(&self, request: &ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
         let body = serde_json::to_vec(request).map_err(|error| self.not_the_api(error.to_string(), Vec::new()))?;
+        let mut request = Request::new(Full::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.path.clone();
+        *request.headers_mut() = self.headers.clone();
         // As it happens only where somebody wants to know: it costs both sides.
-        let accepted = if context.wants_events() { ACCEPTS_EVENTS } else { JSON };
-        let request = Request::post(self.path.clone())
-            .header(HOST, self.host.clone())
-            .header(USER_AGENT, HeaderValue::from_static(OWN_NAME))
-            .header(CONTENT_TYPE, HeaderValue::from_static(JSON))
-            .header(ACCEPT, HeaderValue::from_static(accepted));
-        let request = context.trace.continue_in(request).body(Full::from(body));
-        let request = request.map_err(|error| self.not_the_api(error.to_string(), Vec::new()))?;
+        if context.wants_events() {
+            request.headers_mut().insert(ACCEPT, HeaderValue::from_static(ACCEPTS_EVENTS));
+        }
+        context.trace.continue_in(request.headers_mut());
         let response = self.connections.send(request).await.map_err(|error| match error {
             SendError::NotReached(source) => Failure::NotReached { url: self.name.clone(), source },
             SendError::Dropped(source) => self.dropped(source),
@@ -125,7 +128,8 @@ impl Address {
         }
         // A service that does not know events answers as always.
         if head.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(EVENTS.as_bytes())) {
-            return events::read(response, &self.name, context).await;
+            // Boxed, as what is large and rare: every call has the room for it.
+            return Box::pin(events::read(response, &self.name, context)).await;
         }
         let timed_out = head.headers().get(OUTCOME_HEADER).is_some_and(|outcome| outcome == Outcome::TimedOut.as_str());
         let (mut answer, complete) = self.read_answer(response, MAX_ANSWER_BYTES).await?;

@@ -8,30 +8,44 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::executions::Call;
-use super::waiting::{Progress, Waited, wait};
+use super::waiting::{Progress, Running, Waited, wait};
 use super::{Server, Shared, internal, is_modern, live, stamp};
 use crate::interpreter_api::{CallContext, Trace};
 use crate::tools::execute_python_code;
 
+/// A call that has begun.
+pub(super) struct Begun {
+    running: Running,
+    progress: Option<Progress>,
+    /// Tells a client that wants all of the output; ends when it has.
+    telling: Option<AbortOnDropHandle<()>>,
+    last_line: watch::Receiver<String>,
+    /// After how long it becomes a task, where the client knows tasks.
+    patience: Option<Duration>,
+}
+
 impl Server {
-    pub(super) async fn execute(
+    pub(super) fn begin(
         &self,
         call: CallToolRequestParams,
-        context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        let Shared { executions, tasks, task_after, .. } = &*self.shared;
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Begun, ErrorData> {
+        let Shared { executions, task_after, .. } = &*self.shared;
         let mut request = execute_python_code::request(call.arguments, executions.api().timeout)?;
         let wanted = context.meta.get(execute_python_code::OUTPUT_KEY).and_then(serde_json::Value::as_u64);
         let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
         request.output_characters = Some(wanted.unwrap_or(execute_python_code::OUTPUT_CHARACTERS));
         let knows_tasks =
-            is_modern(&context) && context.client_capabilities().is_some_and(|known| known.supports_tasks());
+            is_modern(context) && context.client_capabilities().is_some_and(|known| known.supports_tasks());
         let progress = context.meta.get_progress_token().map(|token| Progress {
             token,
             peer: context.peer.clone(),
             since: Instant::now(),
+            session: self.client.session.clone(),
         });
         let live = match &progress {
             Some(progress) if context.meta.contains_key(execute_python_code::LIVE_KEY) => {
@@ -55,18 +69,23 @@ impl Server {
         };
         let running = executions.clone().start(call);
         let patience = knows_tasks.then(|| Duration::from_secs(task_after.load(Ordering::Relaxed)));
-        let waited = match wait(running, progress.as_ref(), &last_line, patience, &context.ct).await {
-            Waited::Outlasted(_) if context.ct.is_cancelled() => Waited::Cancelled,
-            Waited::Outlasted(running) => match tasks.adopt(running, last_line.clone()) {
+        Ok(Begun { running, progress, telling, last_line, patience })
+    }
+
+    pub(super) async fn end(&self, begun: Begun, cancelled: &CancellationToken) -> Result<CallToolResponse, ErrorData> {
+        let Begun { running, progress, telling, last_line, patience } = begun;
+        let waited = match wait(running, progress.as_ref(), &last_line, patience, cancelled).await {
+            Waited::Outlasted(_) if cancelled.is_cancelled() => Waited::Cancelled,
+            Waited::Outlasted(running) => match self.shared.tasks.adopt(running, last_line.clone()) {
                 Ok(task) => return Ok(CallToolResponse::Task(CreateTaskResult::new(task).with_meta(stamp(None)))),
-                Err(running) => wait(running, progress.as_ref(), &last_line, None, &context.ct).await,
+                Err(running) => wait(running, progress.as_ref(), &last_line, None, cancelled).await,
             },
             waited => waited,
         };
         let has_ended = matches!(waited, Waited::Ended(_));
         if let Some(telling) = telling.filter(|_| has_ended) {
             // What was printed comes before the answer.
-            context.ct.run_until_cancelled(telling).await;
+            cancelled.run_until_cancelled(telling).await;
         }
         match waited {
             Waited::Ended(mut result) => {

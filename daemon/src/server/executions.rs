@@ -72,27 +72,28 @@ impl Executions {
 
     /// Runs a call to its end, come what may: none if that failed inside. Dropping the future ends the program, because it closes the
     /// connection to the interpreter.
-    pub fn start(self: Arc<Self>, call: Call) -> Running {
+    pub fn start(self: Arc<Self>, mut call: Call) -> Running {
         Box::pin(async move {
-            let run = AssertUnwindSafe(self.run(call)).catch_unwind();
+            let run = AssertUnwindSafe(self.run(&mut call)).catch_unwind();
             run.await.inspect_err(|_| tracing::error!("an execution panicked")).ok()
         })
     }
 
-    async fn run(&self, call: Call) -> CallToolResult {
+    async fn run(&self, call: &mut Call) -> CallToolResult {
         let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let id = format!("{}-{number}", self.prefix);
         let Call { request, context, client, session } = call;
-        let mut unfinished = Unfinished { metrics: Some(&self.metrics), id: &id, session: &session };
+        let (client, context, session) = (*client, &*context, &*session);
+        let mut unfinished = Unfinished { metrics: Some(&self.metrics), id: &id, session };
         let started = Instant::now();
         let source_bytes = request.source_code.len();
-        tracing::debug!(parent: &session, execution_id = id, source_bytes, "execution begins");
+        tracing::debug!(parent: session, execution_id = id, source_bytes, "execution begins");
         self.metrics.changed.notify_one();
         let api = self.api();
-        let execution = match self.turns.take(client, api.limit(&request)).await {
+        let execution = match self.turns.take(client, api.limit(request)).await {
             Ok(_turn) => {
                 let _running = self.metrics.running();
-                api.execute(request, &context).await
+                api.execute(request, context).await
             }
             Err(busy) => {
                 self.metrics.refused();
@@ -105,7 +106,7 @@ impl Executions {
         self.board.ended(client, &id, execution.outcome, execution.response.exit_code, duration);
         // One event and no span: both would be made for every call.
         tracing::info!(
-            parent: &session,
+            parent: session,
             execution_id = id,
             trace_id = context.trace.id(),
             outcome = field::debug(execution.outcome),

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Span;
 
 /// Clients give up after 60 s without a sign, some earlier.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -20,6 +21,8 @@ pub struct Progress {
     pub peer: Peer<RoleServer>,
     /// When the call came.
     pub since: Instant,
+    /// Whose call it is, for the log.
+    pub session: Span,
 }
 
 /// An execution; none if it failed inside, and the log says more. Dropping it ends the run.
@@ -41,8 +44,11 @@ pub async fn wait(
     patience: Option<Duration>,
     cancelled: &CancellationToken,
 ) -> Waited {
-    let mut ticks = interval_at(Instant::now() + PROGRESS_EVERY, PROGRESS_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = progress.map(|_| {
+        let mut ticks = interval_at(Instant::now() + PROGRESS_EVERY, PROGRESS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    });
     let out_of_patience = async {
         match patience {
             Some(patience) => sleep(patience).await,
@@ -59,7 +65,7 @@ pub async fn wait(
             ended = &mut running => break ended.map_or(Waited::Failed, Waited::Ended),
             () = &mut out_of_patience => break Waited::Outlasted(spawned(running)),
             () = async { if let Some(telling) = &mut telling { telling.await } }, if telling.is_some() => telling = None,
-            _ = ticks.tick(), if progress.is_some() && telling.is_none() => {
+            () = async { if let Some(ticks) = &mut ticks { ticks.tick().await; } }, if ticks.is_some() && telling.is_none() => {
                 telling = progress.map(|progress| progress.tell(last_line));
             }
         }
@@ -88,10 +94,10 @@ impl Progress {
             line => line.to_owned(),
         };
         let progress = ProgressNotificationParam::new(self.token.clone(), elapsed.as_secs_f64()).with_message(message);
-        let peer = self.peer.clone();
+        let (peer, session) = (self.peer.clone(), self.session.clone());
         Box::pin(async move {
             if let Err(error) = peer.notify_progress(progress).await {
-                tracing::debug!(%error, "progress cannot be told");
+                tracing::debug!(parent: &session, %error, "progress cannot be told");
             }
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tracing::Span;
 
 use super::socket::Socket;
 
@@ -18,14 +19,14 @@ impl HangUp {
         Self { socket, watch: None }
     }
 
-    /// Returns once both directions are closed by the client.
-    pub async fn wait(&mut self) {
+    /// Returns once both directions are closed by the client. `span` is the session.
+    pub async fn wait(&mut self, span: &Span) {
         if self.watch.is_none() {
             // The registration for reading also reports the end of input, for good. This one asks for nothing that a Unix socket has;
             // epoll adds the hang-up by itself.
             match self.socket.watch(Interest::PRIORITY) {
                 Ok(watch) => self.watch = Some(watch),
-                Err(error) => tracing::warn!(%error, "a hang-up of this client will be noticed late"),
+                Err(error) => tracing::warn!(parent: span, %error, "a hang-up of this client will be noticed late"),
             }
         }
         match &self.watch {

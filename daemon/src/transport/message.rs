@@ -180,7 +180,8 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<JsonObject>, D:
 
 /// None if it is another message, or anything is wrong with it, which is found out by those who can say so.
 fn plain_call(line: &[u8]) -> Option<(RequestId, ClientRequest)> {
-    let call: PlainCall<'_> = serde_json::from_slice(line).ok()?;
+    // Of a text, unlike of bytes, it need not look at each string once more.
+    let call: PlainCall<'_> = serde_json::from_str(std::str::from_utf8(line).ok()?).ok()?;
     if call.jsonrpc != "2.0" || call.method != "tools/call" {
         return None;
     }

@@ -9,9 +9,10 @@ use rmcp::model::{
     ContentBlock, JsonRpcMessage, NumberOrString, RequestId, ResourceContents, ServerJsonRpcMessage, ServerResult,
     TaskPayload,
 };
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::in_flight::InFlight;
 use super::message::Refusal;
@@ -56,12 +57,12 @@ pub struct Outbound {
 
 impl Outbound {
     /// Starts the writer. It ends the session when the client cannot be written to any more.
-    pub fn start(socket: Arc<Socket>, in_flight: Arc<InFlight>, session: CancellationToken) -> Self {
+    pub fn start(socket: Arc<Socket>, in_flight: Arc<InFlight>, session: CancellationToken, span: Span) -> Self {
         let (queue, mut messages) = mpsc::channel(QUEUED_MESSAGES);
         let writer = tokio::spawn(async move {
             let written = session.run_until_cancelled(write_all(&socket, &in_flight, &mut messages)).await;
             if let Some(Err(error)) = written {
-                tracing::debug!(%error, "client cannot be written to");
+                tracing::debug!(parent: &span, %error, "client cannot be written to");
                 session.cancel();
             }
         });
@@ -70,6 +71,19 @@ impl Outbound {
 
     pub fn queue(&self) -> Option<mpsc::Sender<Outgoing>> {
         self.queue.clone()
+    }
+
+    /// Queues a message where there is room; else returns it, with the queue in which it is to wait.
+    pub fn try_send(
+        &self,
+        message: ServerJsonRpcMessage,
+    ) -> Option<(mpsc::Sender<Outgoing>, Box<ServerJsonRpcMessage>)> {
+        let queue = self.queue.as_ref()?;
+        match queue.try_send(Outgoing::Message(Box::new(message))) {
+            Err(TrySendError::Full(Outgoing::Message(message))) => Some((queue.clone(), message)),
+            // Sent, or the client is gone: why, the writer has said.
+            _ => None,
+        }
     }
 
     pub async fn close(&mut self) {
@@ -91,7 +105,7 @@ impl Drop for Outbound {
 async fn write_all(socket: &Socket, in_flight: &InFlight, messages: &mut mpsc::Receiver<Outgoing>) -> io::Result<()> {
     while let Some(first) = messages.recv().await {
         // Made anew each time, so that an idle session holds no buffer.
-        let (mut lines, mut answered) = (Vec::with_capacity(USUAL_BYTES), Vec::new());
+        let (mut lines, mut answered) = (Vec::with_capacity(USUAL_BYTES * (1 + messages.len())), Vec::new());
         // What waits already goes out in the same write.
         let mut next = Some(first);
         while let Some(outgoing) = next {

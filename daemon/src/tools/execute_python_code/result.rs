@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use python_interpreter::wire::ExecuteResponse;
-use rmcp::model::{CallToolResult, ContentBlock, MetaObject};
-use serde_json::{Value, json};
+use rmcp::model::{CallToolResult, ContentBlock, JsonObject, MetaObject};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::INTERPRETER_KEY;
@@ -75,7 +75,15 @@ pub fn result(execution: Execution, shown: Shown) -> CallToolResult {
         .take(MAX_LINKS)
         .map(|(path, id)| ContentBlock::resource_link(resources::link(path, id)))
         .collect();
-    let structured = json!({"exit_code": exit_code, "files": files, "stderr": stderr, "stdout": stdout});
+    let files: JsonObject = files.into_iter().map(|(path, id)| (path, id.into())).collect();
+    // Not `json!`, which would copy what was printed.
+    let mut structured = JsonObject::new();
+    for (name, value) in
+        [("exit_code", exit_code.into()), ("files", files.into()), ("stderr", stderr.into()), ("stdout", stdout.into())]
+    {
+        structured.insert(name.to_owned(), value);
+    }
+    let structured = Value::Object(structured);
     // What is made of texts and numbers is always JSON.
     let mut content = vec![ContentBlock::text(serde_json::to_string(&structured).unwrap_or_default())];
     content.extend(shown.pictures.into_iter().map(|picture| ContentBlock::image(picture.base64, picture.mime_type)));
@@ -91,6 +99,8 @@ pub fn result(execution: Execution, shown: Shown) -> CallToolResult {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn execution(response: ExecuteResponse, has_files: bool) -> Execution {
