@@ -1,7 +1,7 @@
 //! Runs the real daemon in a private home and runtime directory, speaks to it in raw lines, and ends whatever it started.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
@@ -96,7 +96,13 @@ impl Daemon {
         let stderr = fs::File::create(home.path().join("stderr")).unwrap();
         let child = command.stderr(stderr).spawn().unwrap();
         let mut message = [0; 64];
-        let length = notify.recv(&mut message).expect("the daemon never became ready");
+        // A receive with a deadline is not begun again after a signal, such as another test's terminal gets.
+        let length = loop {
+            match notify.recv(&mut message) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                received => break received.expect("the daemon never became ready"),
+            }
+        };
         assert_eq!(&message[..length], b"READY=1\n");
         Self { child, home }
     }
