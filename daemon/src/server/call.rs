@@ -29,6 +29,7 @@ pub(super) struct Begun {
 }
 
 impl Server {
+    /// Begins a call, or says what is wrong with its arguments.
     pub(super) fn begin(
         &self,
         call: CallToolRequestParams,
@@ -72,6 +73,7 @@ impl Server {
         Ok(Begun { running, progress, telling, last_line, patience })
     }
 
+    /// Waits for a call's end, unless it is `cancelled` before or becomes a task.
     pub(super) async fn end(&self, begun: Begun, cancelled: &CancellationToken) -> Result<CallToolResponse, ErrorData> {
         let Begun { running, progress, telling, last_line, patience } = begun;
         let waited = match wait(running, progress.as_ref(), &last_line, patience, cancelled).await {
