@@ -291,6 +291,30 @@ fn fifty_clients_that_call_cancel_and_leave_get_exactly_one_answer_for_each_live
 }
 
 #[test]
+fn the_memory_of_large_answers_is_given_back() {
+    let (interpreter, daemon) = world();
+    daemon.connect().call("warm up");
+    let before = daemon.resident_kilobytes();
+    daemon.reset_peak();
+    let text = "x".repeat(16_000_000);
+    let mut sessions: Vec<_> = (0..4).map(|_| daemon.connect()).collect();
+    for id in 1..=4 {
+        for session in &mut sessions {
+            interpreter.answer_next(Answer::stdout(&text));
+            session.send_call(id, "1");
+        }
+    }
+    for session in &mut sessions {
+        for _ in 0..4 {
+            assert_eq!(session.read()["result"]["structuredContent"]["exit_code"], 0);
+        }
+    }
+    let peak = daemon.peak_kilobytes().saturating_sub(before);
+    assert!(peak > 4 * FLAT_KILOBYTES, "the answers took only {peak} kB");
+    eventually("memory that is given back", || daemon.resident_kilobytes().saturating_sub(before) < FLAT_KILOBYTES);
+}
+
+#[test]
 fn a_client_that_cancels_and_never_reads_does_not_fill_the_memory() {
     let (interpreter, daemon) = world();
     let text = "x".repeat(20_000);

@@ -16,6 +16,7 @@ pub fn start_up(settings: &logging::Settings, background: bool) -> anyhow::Resul
         let _ = rustix::process::setsid();
     }
     raise_descriptor_limit();
+    give_back_large_memory();
     let runtime = Builder::new_current_thread().enable_all().build().context("the event loop could not be started")?;
     Ok((runtime, filter))
 }
@@ -36,6 +37,23 @@ impl HangUp {
         self.in_terminal && !io::stderr().is_terminal()
     }
 }
+
+/// From this size on, a piece of memory is the kernel's again as soon as it is free.
+#[cfg(target_env = "gnu")]
+const LARGE_BYTES: libc::c_int = 256 * 1024;
+
+/// By itself the GNU C library has larger and larger pieces beside small ones, and after a few large answers keeps what they took for good.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "the C library's setting has no safe interface")]
+fn give_back_large_memory() {
+    // SAFETY: it sets one number, and there is one thread yet.
+    if unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) } != 1 {
+        tracing::debug!("the C library gives memory back as it likes");
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn give_back_large_memory() {}
 
 /// Many systems allow 1,024 descriptors at first, for programs that call select(2). This one does not, and needs one or two
 /// for each client and one for each call.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -158,6 +158,11 @@ async fn connect_to_any(host: &str, port: u16) -> io::Result<TcpStream> {
 impl Answering {
     pub fn head(&self) -> &Response<Incoming> {
         &self.response
+    }
+
+    /// How many bytes the body has at least: all of them, where the head says how many.
+    pub fn least_length(&self) -> usize {
+        usize::try_from(self.response.body().size_hint().lower()).unwrap_or(usize::MAX)
     }
 
     /// The next piece of the body; none at its end, and then the connection waits for the next call.

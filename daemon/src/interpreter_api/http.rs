@@ -202,11 +202,13 @@ impl Address {
         tokio::time::timeout(FILE_DEADLINE, asked).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// Reads an answer's body, and no more than `limit` and one chunk of it; also says whether that was all.
+    /// Reads an answer's body, and no more than `limit` and one byte of it; also says whether that was within the limit.
     async fn read_answer(&self, mut response: Answering, limit: usize) -> Result<(Vec<u8>, bool), Failure> {
-        let mut body = Vec::new();
+        // Where its length is known, in room that is made once.
+        let mut body = Vec::with_capacity(response.least_length().min(limit + 1));
         while let Some(chunk) = response.chunk().await.map_err(|source| self.dropped(source))? {
-            body.extend_from_slice(&chunk);
+            let room = limit + 1 - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if body.len() > limit {
                 return Ok((body, false));
             }

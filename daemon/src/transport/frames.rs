@@ -120,6 +120,12 @@ impl Frames {
         if self.buffer.is_empty() && self.buffer.capacity() > MAX_READ_BYTES {
             self.buffer = Vec::new();
         }
-        self.buffer.reserve(self.buffer.len().clamp(FIRST_READ_BYTES, MAX_READ_BYTES));
+        let length = self.buffer.len();
+        let room = length.clamp(FIRST_READ_BYTES, MAX_READ_BYTES);
+        if self.buffer.capacity() - length < room {
+            // Doubled, but not for more than the longest line can need.
+            let doubled = (2 * length).min(MAX_FRAME_BYTES + MAX_READ_BYTES);
+            self.buffer.reserve_exact(doubled.saturating_sub(length).max(room));
+        }
     }
 }
