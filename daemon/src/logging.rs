@@ -1,19 +1,17 @@
 //! Where log lines go: to the journal with their fields where stderr is the journal, else to stderr for people. A log file
 //! is kept within a bound. The program's answers (`exec`) are none of its business.
 
-use std::borrow::Cow;
+mod lines;
+
 use std::env;
 use std::fmt::{self, Debug};
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Write};
-use std::os::fd::AsFd as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::{self, IsTerminal as _};
 
-use rustix::fs::FileType;
+use lines::Lines;
+pub use lines::{hold, write_held};
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::{self, Handle};
@@ -31,10 +29,6 @@ pub struct Settings {
 
 /// rmcp tells at its own levels what is told here better, and repeats messages of clients: only whoever names it hears more of it.
 const RMCP: &str = "rmcp=error";
-/// A log file that grows past this starts anew.
-const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
-/// How many bytes pass between two looks at the file's size.
-const LOOK_EVERY_BYTES: u64 = 64 * 1024;
 
 /// Changes what is logged while the process runs.
 #[derive(Clone)]
@@ -67,7 +61,7 @@ pub fn start(settings: &Settings, owns_file: bool) -> Filter {
             } else {
                 // The usual way takes half the time of an event to colour nothing.
                 let layer = layer.with_ansi(false).with_ansi_sanitization(false);
-                Box::new(layer.fmt_fields(debug_fn(write_field).delimited(" ")).with_writer(Stderr::new(owns_file)))
+                Box::new(layer.fmt_fields(debug_fn(write_field).delimited(" ")).with_writer(Lines::new(owns_file)))
             }
         }
     };
@@ -109,84 +103,6 @@ fn stderr_is_the_journal() -> bool {
     stream == format!("{}:{}", status.st_dev, status.st_ino)
 }
 
-/// Stderr without colours, and if it is a file, the bound of its size. Each event is one line of it, and no value can forge another or
-/// speak to the terminal on which it is looked at later.
-struct Stderr {
-    file: Option<BoundedFile>,
-}
-
-struct BoundedFile {
-    file: File,
-    written: AtomicU64,
-}
-
-impl Stderr {
-    fn new(owns_file: bool) -> Self {
-        let is_file = owns_file
-            && rustix::fs::fstat(io::stderr())
-                .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::RegularFile);
-        let file = if is_file { io::stderr().as_fd().try_clone_to_owned().ok() } else { None };
-        let file = file.map(|file| BoundedFile { file: file.into(), written: AtomicU64::new(LOOK_EVERY_BYTES) });
-        Self { file }
-    }
-}
-
-impl<'writer> MakeWriter<'writer> for Stderr {
-    type Writer = &'writer Self;
-
-    fn make_writer(&'writer self) -> Self::Writer {
-        self
-    }
-}
-
-impl Write for &Stderr {
-    /// Takes an event's whole line, as the layer gives it.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Some(file) = &self.file {
-            file.bound(line.len() as u64);
-        }
-        io::stderr().write_all(&without_controls(line))?;
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
-    }
-}
-
-impl BoundedFile {
-    /// The file was opened for appending, so that after truncation it goes on at its beginning.
-    fn bound(&self, bytes: u64) {
-        if self.written.fetch_add(bytes, Ordering::Relaxed) < LOOK_EVERY_BYTES {
-            return;
-        }
-        self.written.store(0, Ordering::Relaxed);
-        if self.file.metadata().is_ok_and(|metadata| metadata.len() > MAX_FILE_BYTES) {
-            // A log that cannot be shortened is no reason to lose the line.
-            let _ = self.file.set_len(0);
-        }
-    }
-}
-
-/// The line with its control characters, but for its end, written as Rust writes them.
-fn without_controls(line: &[u8]) -> Cow<'_, [u8]> {
-    let text = line.strip_suffix(b"\n").unwrap_or(line);
-    // Of several bytes are the control characters from U+0080 on. Looking at each byte is quicker than stopping at the first.
-    if text.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~')) {
-        return Cow::Borrowed(line);
-    }
-    let mut shown = String::with_capacity(line.len());
-    for character in String::from_utf8_lossy(text).chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown.push('\n');
-    Cow::Owned(shown.into_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use tracing::Level;
@@ -214,18 +130,5 @@ mod tests {
         }
         let (filter, complaint) = filter(&Settings { log: "python_interpreter=loud".to_owned() });
         assert!(complaint.is_some() && filter.would_enable("python_interpreter", &Level::INFO));
-    }
-
-    #[test]
-    fn no_value_forges_a_line_or_speaks_to_a_terminal() {
-        for (line, shown) in [
-            ("an event file=\"\u{1f40d} a.py\"\n", "an event file=\"\u{1f40d} a.py\"\n"),
-            ("an event error=no\nINFO forged\r\n", "an event error=no\\nINFO forged\\r\n"),
-            ("\u{1b}]0;title\u{7}\u{9b}2J\n", "\\u{1b}]0;title\\u{7}\\u{9b}2J\n"),
-            ("without an end", "without an end"),
-            ("", ""),
-        ] {
-            assert_eq!(String::from_utf8_lossy(&without_controls(line.as_bytes())), shown);
-        }
     }
 }

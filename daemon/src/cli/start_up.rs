@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::logging;
 
 /// `background` says that a client or the daemon started this process: then it leaves their terminal, and its log is its own.
-pub fn start_up(settings: &logging::Settings, background: bool) -> anyhow::Result<(Runtime, logging::Filter)> {
+pub fn start_up(settings: &logging::Settings, background: bool) -> anyhow::Result<(EventLoop, logging::Filter)> {
     let filter = logging::start(settings, background);
     if background {
         // It fails for the leader of a process group, who then is no client's child that a terminal could end.
@@ -17,8 +17,18 @@ pub fn start_up(settings: &logging::Settings, background: bool) -> anyhow::Resul
     }
     raise_descriptor_limit();
     give_back_large_memory();
-    let runtime = Builder::new_current_thread().enable_all().build().context("the event loop could not be started")?;
-    Ok((runtime, filter))
+    let runtime = Builder::new_current_thread().enable_all().on_thread_park(logging::write_held).build();
+    Ok((EventLoop(runtime.context("the event loop could not be started")?), filter))
+}
+
+/// One thread, which writes its log when it has nothing else to do.
+pub struct EventLoop(Runtime);
+
+impl EventLoop {
+    pub fn block_on<F: Future>(&self, serving: F) -> F::Output {
+        let _holding = logging::hold();
+        self.0.block_on(serving)
+    }
 }
 
 /// What SIGHUP means to a process that was started in a terminal or not: the terminal's end, or that settings are to be read again.
