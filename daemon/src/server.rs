@@ -139,7 +139,7 @@ impl Server {
             self.client.session.record("client_name", name.as_str());
             self.client.session.record("client_version", version.as_str());
             self.shared.executions.board.client(self.client.key, name, version);
-            tracing::debug!(parent: &self.client.session, "client named itself");
+            self.client.session.in_scope(|| tracing::debug!("client named itself"));
         }
     }
 }

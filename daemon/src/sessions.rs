@@ -158,7 +158,7 @@ impl Sessions {
         let client = self.client.clone();
         let (server, cancel, span) = self.new_session();
         let (gate, draining) = (self.socket_gate.clone(), self.draining.clone());
-        // Each event names its session by itself: within a span every step of every call would enter and leave it.
+        // Each event enters the session by itself: else every step of every call would enter and leave it.
         self.tasks.spawn(async move {
             let counted = (server.count_client(), client);
             match first_byte(&stream, &cancel, &draining).await {
@@ -168,9 +168,9 @@ impl Sessions {
                 }
                 Ok(_) => match SocketTransport::new(stream, cancel.clone(), draining, span.clone()) {
                     Ok(transport) => serve(transport, server, cancel, &span).await,
-                    Err(error) => tracing::error!(parent: &span, %error, "client cannot be waited for"),
+                    Err(error) => span.in_scope(|| tracing::error!(%error, "client cannot be waited for")),
                 },
-                Err(error) => tracing::debug!(parent: &span, %error, "client cannot be read from"),
+                Err(error) => span.in_scope(|| tracing::debug!(%error, "client cannot be read from")),
             }
             drop(counted);
         });
@@ -259,13 +259,13 @@ async fn first_byte(
 }
 
 async fn serve(transport: SocketTransport, server: Server, cancel: CancellationToken, span: &Span) {
-    tracing::debug!(parent: span, "session begins");
+    span.in_scope(|| tracing::debug!("session begins"));
     match Box::pin(serve_server_with_ct(server, transport, cancel)).await {
         Ok(session) => match session.waiting().await {
-            Ok(reason) => tracing::debug!(parent: span, ?reason, "session ended"),
+            Ok(reason) => span.in_scope(|| tracing::debug!(?reason, "session ended")),
             Err(error) => span.in_scope(|| report(Err(error))),
         },
-        Err(error) => tracing::debug!(parent: span, %error, "session ended before it was opened"),
+        Err(error) => span.in_scope(|| tracing::debug!(%error, "session ended before it was opened")),
     }
 }
 

@@ -304,7 +304,7 @@ async fn read_one(frames: &mut Frames, reading: &mut Option<JoinHandle<Held>>, s
             }
             Ok(None) => return Event::EndOfInput,
             Err(error) => {
-                tracing::debug!(parent: span, %error, "client cannot be read from");
+                span.in_scope(|| tracing::debug!(%error, "client cannot be read from"));
                 return Event::Gone;
             }
         }
@@ -315,7 +315,7 @@ async fn read_one(frames: &mut Frames, reading: &mut Option<JoinHandle<Held>>, s
     match read {
         Ok(held) => Event::Read(held),
         Err(error) => {
-            tracing::error!(parent: span, %error, "frame cannot be parsed");
+            span.in_scope(|| tracing::error!(%error, "frame cannot be parsed"));
             Event::Gone
         }
     }

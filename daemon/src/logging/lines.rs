@@ -1,5 +1,5 @@
 //! The log as plain lines on stderr, each made safe to look at. What the event loop logs while it works is written at once when it has
-//! nothing to do, or before a client is answered: a write for each line would be a good part of what a call costs.
+//! nothing to do, or before a client of the socket is answered: a write for each line would be a good part of what a call costs.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};

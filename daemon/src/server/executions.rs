@@ -74,8 +74,9 @@ impl Executions {
     /// connection to the interpreter.
     pub fn start(self: Arc<Self>, mut call: Call) -> Running {
         Box::pin(async move {
+            let call_session = call.session.clone();
             let run = AssertUnwindSafe(self.run(&mut call)).catch_unwind();
-            run.await.inspect_err(|_| tracing::error!("an execution panicked")).ok()
+            run.await.inspect_err(|_| call_session.in_scope(|| tracing::error!("an execution panicked"))).ok()
         })
     }
 
@@ -87,7 +88,7 @@ impl Executions {
         let mut unfinished = Unfinished { metrics: Some(&self.metrics), id: &id, session };
         let started = Instant::now();
         let source_bytes = request.source_code.len();
-        tracing::debug!(parent: session, execution_id = id, source_bytes, "execution begins");
+        session.in_scope(|| tracing::debug!(execution_id = id, source_bytes, "execution begins"));
         self.metrics.changed.notify_one();
         let api = self.api();
         let execution = match self.turns.take(client, api.limit(request)).await {
@@ -105,21 +106,22 @@ impl Executions {
         self.metrics.ended(execution.outcome, duration);
         self.board.ended(client, &id, execution.outcome, execution.response.exit_code, duration);
         // One event and no span: both would be made for every call.
-        tracing::info!(
-            parent: session,
-            execution_id = id,
-            trace_id = context.trace.id(),
-            outcome = field::debug(execution.outcome),
-            exit_code = execution.response.exit_code,
-            duration_milliseconds = duration.as_millis(),
-            source_bytes,
-            stdout_bytes = execution.response.stdout.len(),
-            stderr_bytes = execution.response.stderr.len(),
-            files = execution.response.files.len(),
-            interpreter = execution.interpreter,
-            error = execution.error,
-            "execution ended"
-        );
+        session.in_scope(|| {
+            tracing::info!(
+                execution_id = id,
+                trace_id = context.trace.id(),
+                outcome = field::debug(execution.outcome),
+                exit_code = execution.response.exit_code,
+                duration_milliseconds = duration.as_millis(),
+                source_bytes,
+                stdout_bytes = execution.response.stdout.len(),
+                stderr_bytes = execution.response.stderr.len(),
+                files = execution.response.files.len(),
+                interpreter = execution.interpreter,
+                error = execution.error,
+                "execution ended"
+            );
+        });
         if execution.has_files {
             self.recent.add(execution.response.files.iter());
         }
@@ -129,7 +131,7 @@ impl Executions {
         }
         let made = tokio::task::spawn_blocking(move || execute_python_code::result(execution, shown)).await;
         made.unwrap_or_else(|error| {
-            tracing::error!(%error, "result cannot be made");
+            session.in_scope(|| tracing::error!(%error, "result cannot be made"));
             let failure = failure("The result could not be shown; the daemon's log says more.".to_owned());
             execute_python_code::result(failure, Shown::default())
         })
@@ -157,7 +159,7 @@ impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if let Some(metrics) = self.metrics {
             metrics.cancelled();
-            tracing::info!(parent: self.session, execution_id = self.id, "execution cancelled");
+            self.session.in_scope(|| tracing::info!(execution_id = self.id, "execution cancelled"));
         }
     }
 }

@@ -65,7 +65,7 @@ impl Server {
                 Some(task) = tasks.recv() => tell_of_task(task, &context).await,
             };
             if let Err(error) = told {
-                tracing::debug!(parent: &self.client.session, error, "subscription ended");
+                self.client.session.in_scope(|| tracing::debug!(error, "subscription ended"));
                 return;
             }
         }

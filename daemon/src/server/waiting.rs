@@ -97,7 +97,7 @@ impl Progress {
         let (peer, session) = (self.peer.clone(), self.session.clone());
         Box::pin(async move {
             if let Err(error) = peer.notify_progress(progress).await {
-                tracing::debug!(parent: &session, %error, "progress cannot be told");
+                session.in_scope(|| tracing::debug!(%error, "progress cannot be told"));
             }
         })
     }

@@ -122,7 +122,9 @@ impl Frames {
         }
         let length = self.buffer.len();
         let room = length.clamp(FIRST_READ_BYTES, MAX_READ_BYTES);
-        if self.buffer.capacity() - length < room {
+        if length < MAX_READ_BYTES {
+            self.buffer.reserve(room);
+        } else if self.buffer.capacity() - length < room {
             // Doubled, but not for more than the longest line can need.
             let doubled = (2 * length).min(MAX_FRAME_BYTES + MAX_READ_BYTES);
             self.buffer.reserve_exact(doubled.saturating_sub(length).max(room));

@@ -26,7 +26,7 @@ impl HangUp {
             // epoll adds the hang-up by itself.
             match self.socket.watch(Interest::PRIORITY) {
                 Ok(watch) => self.watch = Some(watch),
-                Err(error) => tracing::warn!(parent: span, %error, "a hang-up of this client will be noticed late"),
+                Err(error) => span.in_scope(|| tracing::warn!(%error, "a hang-up of this client will be noticed late")),
             }
         }
         match &self.watch {

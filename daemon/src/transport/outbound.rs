@@ -22,7 +22,7 @@ use crate::logging;
 
 /// Messages that wait for the writer, which writes them together. More wait where they were made, and there are only as many as
 /// requests in flight.
-const QUEUED_MESSAGES: usize = 32;
+const QUEUED_MESSAGES: usize = 8;
 /// Messages that wait are written together up to this size.
 const MAX_JOINED_BYTES: usize = 64 * 1024;
 /// What most answers have room in.
@@ -64,7 +64,7 @@ impl Outbound {
         let writer = tokio::spawn(async move {
             let written = session.run_until_cancelled(write_all(&socket, &in_flight, &mut messages)).await;
             if let Some(Err(error)) = written {
-                tracing::debug!(parent: &span, %error, "client cannot be written to");
+                span.in_scope(|| tracing::debug!(%error, "client cannot be written to"));
                 session.cancel();
             }
         });
