@@ -48,7 +48,7 @@ impl HangUp {
     }
 }
 
-/// From this size on, a piece of memory is the kernel's again as soon as it is free.
+/// From this size on, a piece of memory usually is the kernel's again as soon as it is free.
 #[cfg(target_env = "gnu")]
 const LARGE_BYTES: libc::c_int = 256 * 1024;
 

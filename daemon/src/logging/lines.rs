@@ -9,6 +9,7 @@ use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FileType;
+use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// A log file that grows past this starts anew.
@@ -75,24 +76,35 @@ impl Lines {
 }
 
 impl<'writer> MakeWriter<'writer> for Lines {
-    type Writer = &'writer Self;
+    type Writer = Line<'writer>;
 
     fn make_writer(&'writer self) -> Self::Writer {
-        self
+        Line { lines: self, may_wait: true }
+    }
+
+    fn make_writer_for(&'writer self, event: &Metadata<'_>) -> Self::Writer {
+        // Whatever may be the reason of an end that comes too soon is written before it.
+        Line { lines: self, may_wait: *event.level() > Level::WARN }
     }
 }
 
-impl Write for &Lines {
+/// One event's.
+pub struct Line<'lines> {
+    lines: &'lines Lines,
+    may_wait: bool,
+}
+
+impl Write for Line<'_> {
     /// Takes an event's whole line, as the layer gives it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Some(file) = &self.file {
+        if let Some(file) = &self.lines.file {
             file.bound(line.len() as u64);
         }
         let shown = without_controls(line);
         if HOLDS.get() {
             HELD.with_borrow_mut(|held| {
                 held.extend_from_slice(&shown);
-                if held.len() > MAX_HELD_BYTES {
+                if !self.may_wait || held.len() > MAX_HELD_BYTES {
                     write(held);
                 }
             });
