@@ -6,13 +6,6 @@
 #[path = "conformance/fixture/mod.rs"]
 #[allow(deprecated, reason = "the legacy era has what is deprecated since")]
 mod fixture;
-#[path = "../daemon/src/http"]
-#[allow(dead_code, reason = "the token is not needed, nor are the settings")]
-mod http {
-    pub mod connection;
-    pub mod gate;
-    mod token;
-}
 #[path = "conformance/loopback.rs"]
 mod loopback;
 #[path = "conformance/proxy.rs"]

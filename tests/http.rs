@@ -209,22 +209,25 @@ fn a_hang_up_ends_the_run() {
     daemon.connect().call("1");
 }
 
-#[test]
-fn tcp_is_for_those_who_know_the_token() {
-    let interpreter = FakeInterpreter::start();
+/// A daemon that serves TCP as well, at which address, and the file of its token.
+fn with_tcp(interpreter: &FakeInterpreter, more: &[&str]) -> (Daemon, String, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{TOKEN}\n")).unwrap();
-    let (url, path) = (interpreter.url(), file.path().to_str().unwrap());
-    let daemon = Daemon::start_with(
-        &[("PYTHON_INTERPRETER_MCP_URL", &url)],
-        &["--http", "127.0.0.1:0", "--http-token-file", path],
-    );
+    let mut arguments = vec!["--http", "127.0.0.1:0", "--http-token-file", file.path().to_str().unwrap()];
+    arguments.extend(more);
+    let daemon = Daemon::start_with(&[("PYTHON_INTERPRETER_MCP_URL", &interpreter.url())], &arguments);
     let mut address = None;
     eventually("it says where it listens", || {
         address = daemon.stderr().lines().find_map(|line| Some(line.split_once("address=")?.1.trim().to_owned()));
         address.is_some()
     });
-    let address = address.unwrap();
+    (daemon, address.unwrap(), file)
+}
+
+#[test]
+fn tcp_is_for_those_who_know_the_token() {
+    let interpreter = FakeInterpreter::start();
+    let (_daemon, address, _token) = with_tcp(&interpreter, &[]);
     let tcp = || {
         let stream = TcpStream::connect(&address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -255,6 +258,41 @@ fn tcp_is_for_those_who_know_the_token() {
 }
 
 #[test]
+fn whoever_knows_no_token_locks_nobody_out_who_does() {
+    let interpreter = FakeInterpreter::start();
+    let (daemon, address, _token) = with_tcp(&interpreter, &[]);
+    let silent: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    let bearer = format!("Bearer {TOKEN}");
+    let stream = TcpStream::connect(&address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(exchange(stream, "GET", "/healthz", &[("Authorization", &bearer)], "").status, 200);
+    // Those without a token are closed within seconds, without a word.
+    for mut stream in silent {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+    }
+    drop(daemon);
+}
+
+#[test]
+fn whoever_only_looks_is_no_client() {
+    let interpreter = FakeInterpreter::start();
+    let daemon = Daemon::start(&interpreter);
+    let clients = || {
+        let metrics = exchange(unix(&daemon), "GET", "/metrics", &[], "").body;
+        let line =
+            metrics.lines().find_map(|line| line.strip_prefix("python_interpreter_mcp_clients ").map(str::to_owned));
+        line.unwrap()
+    };
+    assert_eq!(clients(), "0");
+    interpreter.answer_next(Answer::Hold);
+    let mut stream = unix(&daemon);
+    send(&mut stream, "POST", "/mcp", &MODERN, &call("1"));
+    interpreter.wait_for_requests(1);
+    assert_eq!(clients(), "1", "who sends MCP over HTTP is one");
+}
+
+#[test]
 fn without_a_token_there_is_no_tcp() {
     let home = support::daemon::Home::new();
     let output = home.command().args(["serve", "--http", "127.0.0.1:0"]).output().unwrap();
@@ -282,13 +320,7 @@ fn what_is_asked_is_answered_before_the_daemon_stops() {
 #[test]
 fn a_body_that_does_not_come_and_connections_without_a_word_cost_the_client_s_nothing() {
     let interpreter = FakeInterpreter::start();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), TOKEN).unwrap();
-    let (url, path) = (interpreter.url(), file.path().to_str().unwrap());
-    let arguments = ["--http", "127.0.0.1:0", "--http-token-file", path, "--max-sessions", "8"];
-    let daemon = Daemon::start_with(&[("PYTHON_INTERPRETER_MCP_URL", &url)], &arguments);
-    let address =
-        daemon.stderr().lines().find_map(|line| Some(line.split_once("address=")?.1.trim().to_owned())).unwrap();
+    let (daemon, address, _token) = with_tcp(&interpreter, &["--max-sessions", "8"]);
     let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(&address).unwrap()).collect();
     assert_eq!(
         daemon.connect().call("1")["structuredContent"]["exit_code"],

@@ -6,7 +6,6 @@
 mod support;
 
 use std::{
-    fs,
     io::{Read as _, Write as _},
     net::Shutdown,
     os::unix::net::UnixStream,
@@ -15,7 +14,7 @@ use std::{
 };
 
 use rustix::fs::OFlags;
-use support::{Home, Running, accept, noise, read_slowly, until, within};
+use support::{Home, Running, accept, noise, read_slowly, within};
 
 const LARGE: usize = 20 * 1024 * 1024;
 
@@ -42,30 +41,6 @@ fn passes_bytes_both_ways_unchanged() {
         });
         output = arrived.1;
         assert_eq!(arrived.0[..], sent);
-    }
-}
-
-#[test]
-fn holds_less_while_it_rests_and_goes_on_afterwards() {
-    let home = Home::new();
-    let listener = home.listen();
-    let mut shim = Running::start(&mut home.shim());
-    let mut daemon = accept(&listener);
-    let status = format!("/proc/{}/status", shim.0.id());
-    let of_files = || -> u64 {
-        let status = fs::read_to_string(&status).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssFile:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    };
-    let mut input = shim.0.stdin.take().unwrap();
-    let mut first = None;
-    for _ in 0..2 {
-        input.write_all(b"request\n").unwrap();
-        let mut arrived = [0; 8];
-        daemon.read_exact(&mut arrived).unwrap();
-        assert_eq!(&arrived, b"request\n");
-        let awake = *first.get_or_insert_with(of_files);
-        until("it holds less", || of_files() < awake - awake / 4);
     }
 }
 

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::{layered, read};
-use crate::listener::Waiting;
+use crate::waiting::Waiting;
 
 const NAME: &str = "python-interpreter-mcpd";
 
@@ -83,7 +83,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
             Ok(command) => command.try_get_matches().unwrap_or_else(refuse),
             Err(error) => {
                 complain(&error);
-                Waiting::inherited().turn_away();
+                Waiting::inherited().turn_away(&cannot_start(&format!("{error:#}")));
                 return Ok(ExitCode::FAILURE);
             }
         },
@@ -111,9 +111,17 @@ fn refuse(error: clap::Error) -> ArgMatches {
     // Said first: whoever is turned away looks for the reason.
     let _ = error.print();
     if error.use_stderr() {
-        Waiting::inherited().turn_away();
+        // Without what to try on a command line, which nobody there has written.
+        let text = error.to_string();
+        let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        Waiting::inherited().turn_away(&cannot_start(reason));
     }
     std::process::exit(error.exit_code())
+}
+
+/// What those are told who wait for a process that cannot start.
+fn cannot_start(reason: &str) -> String {
+    format!("The {NAME} process cannot start: {reason}. Nothing was run.")
 }
 
 /// Not as `main` would return it, which adds a stack trace where RUST_BACKTRACE is set. A closed stderr is nobody's loss.

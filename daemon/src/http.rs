@@ -1,11 +1,13 @@
 //! HTTP beside the lines of MCP: `/mcp` (Streamable HTTP, without sessions in both protocol eras), `/healthz`, `/status` and `/metrics`. On the
 //! user's own socket to look inside with curl; on TCP when asked for, and then for those who know the token.
 
-mod connection;
+pub mod connection;
 mod gate;
+mod tcp;
 mod token;
+mod visitor;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderValue};
@@ -14,27 +16,54 @@ use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 use crate::server::Server;
 use connection::{Body, answer, mcp_config, problem, whole};
 pub use gate::{Gate, Settings};
-pub use token::TokenError;
+pub use tcp::Tcp;
+use token::TokenError;
+pub use visitor::{Visitor, Visitors};
+
+const MCP_PATH: &str = "/mcp";
 
 type Mcp = StreamableHttpService<Server, NeverSessionManager>;
 
 /// Serves one connection until it closes, or `draining` and its requests are answered; `gone` ends what its requests have started.
+/// Returns whether it was a client's, who has sent MCP, and nobody's who only looks.
 pub async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     server: Server,
     gate: Arc<Gate>,
+    visitor: Visitor,
     draining: CancellationToken,
     gone: CancellationToken,
-) {
+) -> bool {
     let mcp = mcp(server.clone(), &gate, gone.clone());
-    let respond = |request| respond(request, &server, &mcp);
-    connection::serve(stream, gate, respond, draining, gone).await;
+    let counted = OnceLock::new();
+    let respond = |request: Request<Incoming>| {
+        if request.uri().path() == MCP_PATH {
+            counted.get_or_init(|| server.count_client());
+        }
+        respond(request, &server, &mcp)
+    };
+    connection::serve(stream, gate, visitor, respond, draining, gone).await;
+    counted.get().is_some()
+}
+
+/// Answers each request with `reason` and the status 503, until `draining`.
+pub async fn refuse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    reason: &str,
+    draining: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(1));
+    let Ok(place) = places.try_acquire_owned() else { return };
+    let respond = |_| async { problem(StatusCode::SERVICE_UNAVAILABLE, reason) };
+    let gate = Arc::new(Gate::of_socket());
+    connection::serve(stream, gate, Visitor::known(place), respond, draining, CancellationToken::new()).await;
 }
 
 fn mcp(server: Server, gate: &Gate, gone: CancellationToken) -> Mcp {
@@ -44,7 +73,7 @@ fn mcp(server: Server, gate: &Gate, gone: CancellationToken) -> Mcp {
 
 async fn respond(request: Request<Incoming>, server: &Server, mcp: &Mcp) -> Response<Body> {
     match (request.method(), request.uri().path()) {
-        (_, "/mcp") => match whole(request).await {
+        (_, MCP_PATH) => match whole(request).await {
             Ok(request) => mcp.handle(request).await,
             Err(refused) => refused,
         },

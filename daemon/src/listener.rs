@@ -2,18 +2,16 @@
 //! only this user's processes. What they say is not its concern.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::os::unix::uds_local_socket::tokio::Listener as SocketListener;
 use python_interpreter_mcp::endpoint::{self, EndpointError, OwnedPath, Socket};
 use rustix::net::{AddressFamily, SocketType, sockopt};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::UnixStream;
 
-use crate::http::{self, Gate, TokenError};
+use crate::waiting::Waiting;
 
 /// How long accepting pauses when the process is out of descriptors or memory, so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -36,6 +34,7 @@ pub enum ListenerError {
 pub struct Bound {
     socket: OwnedFd,
     path: Option<OwnedPath>,
+    is_inherited: bool,
     is_kept: bool,
 }
 
@@ -43,16 +42,13 @@ impl Bound {
     /// Takes over the socket that was passed on, else binds the user's own. Call it before any thread is started.
     /// `background` says that a client started this process: then the path of the socket is ours to remove.
     pub fn inherit_or_bind(which: Socket, background: bool) -> Result<Self, ListenerError> {
-        if let Some(socket) = inherited()? {
-            // systemd keeps its sockets: what it passed on stays where it is. Only it gives them names. INVOCATION_ID would
-            // not tell, because whatever is started from a unit, such as a terminal, inherits it.
-            let is_kept = std::env::var_os("LISTEN_FDNAMES").is_some();
+        if let Some(Inherited { socket, is_kept }) = inherited()? {
             let path = if background && !is_kept { OwnedPath::of(&socket) } else { None };
-            return Ok(Self { socket, path, is_kept });
+            return Ok(Self { socket, path, is_inherited: true, is_kept });
         }
         let path = endpoint::socket_path(which)?;
         let socket = endpoint::bind(&path)?;
-        Ok(Self { socket, path: OwnedPath::at(path), is_kept: false })
+        Ok(Self { socket, path: OwnedPath::at(path), is_inherited: false, is_kept: false })
     }
 
     /// Whether systemd goes on listening when this process has left, and starts it again.
@@ -60,9 +56,12 @@ impl Bound {
         self.is_kept
     }
 
-    /// Remembers whom to turn away should serving fail.
+    /// Whom to turn away should serving fail: those for whom this process was started.
     pub fn waiting(&self) -> Waiting {
-        Waiting(if self.is_kept { self.socket.try_clone().ok() } else { None })
+        match self.socket.try_clone() {
+            Ok(socket) if self.is_inherited => Waiting::on(socket, self.is_kept),
+            _ => Waiting::nobody(),
+        }
     }
 
     /// The listening socket, and its path if that is ours to remove.
@@ -71,7 +70,16 @@ impl Bound {
     }
 }
 
-fn inherited() -> Result<Option<OwnedFd>, ListenerError> {
+pub(crate) struct Inherited {
+    pub socket: OwnedFd,
+    /// systemd keeps its sockets: what it passed on stays where it is.
+    pub is_kept: bool,
+}
+
+/// The listening socket that was passed on, if one was. Call it before any thread is started.
+pub(crate) fn inherited() -> Result<Option<Inherited>, ListenerError> {
+    // Only systemd gives names. INVOCATION_ID would not tell, because whatever is started from a unit, such as a terminal, inherits it.
+    let is_kept = std::env::var_os("LISTEN_FDNAMES").is_some();
     #[allow(
         unsafe_code,
         reason = "removing variables from the environment, so that children don't take them for theirs"
@@ -90,73 +98,7 @@ fn inherited() -> Result<Option<OwnedFd>, ListenerError> {
     let is_listener = sockopt::socket_domain(&socket) == Ok(AddressFamily::UNIX)
         && sockopt::socket_type(&socket) == Ok(SocketType::STREAM)
         && sockopt::socket_acceptconn(&socket) == Ok(true);
-    if is_listener { Ok(Some(socket)) } else { Err(ListenerError::NotAListener) }
-}
-
-/// Those who have connected to a socket that systemd keeps, and whom nobody has accepted. A process that cannot serve ends their
-/// connections before it leaves: they would wait for ever, and have it started again and again.
-pub struct Waiting(Option<OwnedFd>);
-
-impl Waiting {
-    /// Before anything was taken over. Call it before any thread is started.
-    pub fn inherited() -> Self {
-        Self(inherited().ok().flatten())
-    }
-
-    pub fn turn_away(self) {
-        let Some(socket) = self.0 else { return };
-        // For whoever passes it on as a blocking one.
-        if rustix::io::ioctl_fionbio(&socket, true).is_err() {
-            return;
-        }
-        while rustix::net::accept(&socket).is_ok() {}
-    }
-}
-
-/// A TCP address on which HTTP is served, with what a request there needs.
-pub struct Tcp {
-    listener: TcpListener,
-    gate: Arc<Gate>,
-}
-
-impl Tcp {
-    pub async fn bind(settings: &http::Settings) -> Result<Option<Self>, TcpError> {
-        let Some(address) = settings.http else { return Ok(None) };
-        let gate = Arc::new(Gate::of_tcp(settings, address.ip())?);
-        let listener = TcpListener::bind(address).await.map_err(|source| TcpError::Listen { address, source })?;
-        let address = listener.local_addr().unwrap_or(address);
-        tracing::info!(%address, "listening");
-        if !address.ip().is_loopback() {
-            tracing::warn!(%address, "other machines can connect, and the token is sent in the clear: put TLS in front of it");
-        }
-        Ok(Some(Self { listener, gate }))
-    }
-
-    /// Nothing is lost when the future is dropped before it is done.
-    pub async fn accept(&self) -> (TcpStream, Arc<Gate>) {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    // Answers are whole; waiting for more to send would only delay them.
-                    let _ = stream.set_nodelay(true);
-                    return (stream, self.gate.clone());
-                }
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    tracing::error!(%error, "connection cannot be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum TcpError {
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    #[error("{address} cannot be listened on: {source}")]
-    Listen { address: SocketAddr, source: io::Error },
+    if is_listener { Ok(Some(Inherited { socket, is_kept })) } else { Err(ListenerError::NotAListener) }
 }
 
 pub struct Listener {

@@ -1,28 +1,31 @@
 //! Serves every client that arrives, each in a task and a tracing span of its own, until there is a reason to stop; then
 //! lets running calls end, within a deadline. What a session says is `transport`'s and `server`'s.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rmcp::service::serve_server_with_ct;
-use rustix::net::{RecvFlags, recv};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field};
 
-use crate::http::{self, Gate};
-use crate::listener::{Listener, Tcp};
+use crate::first_byte::{Protocol, protocol};
+use crate::http::{self, Gate, Tcp, Visitor};
+use crate::listener::Listener;
+use crate::newcomers::Newcomers;
 use crate::server::Server;
-use crate::transport::SocketTransport;
+use crate::transport::{self, SocketTransport};
 
 /// How long cancelled sessions may take to end before they are aborted.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Connections over TCP at the same time, which do not count among the clients: whoever knows no token can make them.
-const MAX_TCP: usize = 64;
+/// Connections of HTTP on the user's own socket at the same time. They do not count among the clients: looking inside works however many
+/// clients there are.
+const MAX_HTTP: usize = 64;
+/// Clients beyond the limit that are told so at the same time; further ones are closed.
+const MAX_REFUSED: usize = 64;
 
 /// A year: what is longer is a mistake.
 const MAX_SECONDS: u64 = 365 * 24 * 60 * 60;
@@ -75,13 +78,22 @@ pub enum End {
 struct Sessions {
     server: Server,
     socket_gate: Arc<Gate>,
-    /// One more for each client that is served.
-    client: Arc<()>,
-    tcp_places: Arc<Semaphore>,
-    tasks: JoinSet<()>,
+    places: Arc<Places>,
+    /// Each says whether it was a client's.
+    tasks: JoinSet<bool>,
     started: u64,
     cancel: CancellationToken,
     draining: CancellationToken,
+}
+
+/// Who is connected, each kind with its own bound.
+struct Places {
+    /// One more for each client that is served.
+    client: Arc<()>,
+    http: Arc<Semaphore>,
+    refused: Semaphore,
+    /// Those that have not said a word.
+    silent: Arc<Newcomers>,
 }
 
 /// Serves, with the settings as they are at each moment, until `shutdown`, or, with `leaves_when_idle`, until nobody has been there for as long as the settings say.
@@ -106,10 +118,12 @@ pub async fn run(
             // What waits below waits anew.
             Ok(()) = settings.changed() => {}
             stream = listener.accept() => sessions.start(stream, settings.borrow().max_sessions),
-            (stream, gate) = accept(tcp.as_ref()) => sessions.start_http(stream, gate),
+            (stream, gate, visitor) = accept(tcp.as_ref()) => sessions.start_http(stream, gate, visitor),
             Some(result) = sessions.tasks.join_next(), if !sessions.tasks.is_empty() => {
-                report(result);
-                idle_since = tokio::time::Instant::now();
+                // Somebody who only looks does not keep the daemon.
+                if report(result) {
+                    idle_since = tokio::time::Instant::now();
+                }
             }
             () = tokio::time::sleep_until(idle_since + idle_exit), if idle => {
                 if sessions.server.is_busy() {
@@ -137,12 +151,10 @@ pub async fn run(
 impl Sessions {
     fn new(server: Server) -> Self {
         let (cancel, draining) = (CancellationToken::new(), CancellationToken::new());
-        let (socket_gate, tcp_places) = (Arc::new(Gate::of_socket()), Arc::new(Semaphore::new(MAX_TCP)));
         Self {
             server,
-            socket_gate,
-            client: Arc::new(()),
-            tcp_places,
+            socket_gate: Arc::new(Gate::of_socket()),
+            places: Arc::new(Places::new()),
             tasks: JoinSet::new(),
             started: 0,
             cancel,
@@ -151,45 +163,61 @@ impl Sessions {
     }
 
     fn start(&mut self, stream: UnixStream, most: u32) {
-        // Tasks would be another number: one whose session has ended may still wait to be joined.
-        if Arc::strong_count(&self.client) > most as usize {
-            return tracing::warn!("client refused: as many are served as the settings allow");
-        }
-        let client = self.client.clone();
-        let (server, cancel, span) = self.new_session();
-        let (gate, draining) = (self.socket_gate.clone(), self.draining.clone());
+        let (server, cancel, draining, span) = self.new_session();
+        let (gate, places, most) = (self.socket_gate.clone(), self.places.clone(), most as usize);
+        // One that is closed for another connects again when its client says something: it is a shim's.
+        let silent = places.silent.enter(most);
         // Each event enters the session by itself: else every step of every call would enter and leave it.
         self.tasks.spawn(async move {
-            let counted = (server.count_client(), client);
-            match first_byte(&stream, &cancel, &draining).await {
-                Ok(Some(first)) if first.is_ascii_uppercase() => {
+            let closed = silent.closed();
+            let protocol = tokio::select! {
+                protocol = protocol(&stream) => protocol,
+                () = closed.cancelled() => Ok(None),
+                () = cancel.cancelled() => Ok(None),
+                () = draining.cancelled() => Ok(None),
+            };
+            drop(silent);
+            match protocol {
+                Ok(Some(Protocol::Http)) => {
+                    let Ok(place) = places.http.clone().try_acquire_owned() else {
+                        span.in_scope(|| {
+                            tracing::warn!(most = MAX_HTTP, "connection refused: too many of HTTP are open")
+                        });
+                        return false;
+                    };
                     // Boxed, as what is large and not there for long: the task of an idle client should not have the room for it.
-                    Box::pin(http::serve(stream, server, gate, draining, cancel).instrument(span)).await
+                    let visitor = Visitor::known(place);
+                    Box::pin(http::serve(stream, server, gate, visitor, draining, cancel).instrument(span)).await
                 }
-                Ok(_) => match SocketTransport::new(stream, cancel.clone(), draining, span.clone()) {
-                    Ok(transport) => serve(transport, server, cancel, &span).await,
-                    Err(error) => span.in_scope(|| tracing::error!(%error, "client cannot be waited for")),
-                },
-                Err(error) => span.in_scope(|| tracing::debug!(%error, "client cannot be read from")),
+                Ok(Some(Protocol::Mcp)) => {
+                    let Some(_place) = places.admit(most) else {
+                        places.refuse(stream, most, &span).await;
+                        return false;
+                    };
+                    let _counted = server.count_client();
+                    match SocketTransport::new(stream, cancel.clone(), draining, span.clone()) {
+                        Ok(transport) => serve(transport, server, cancel, &span).await,
+                        Err(error) => span.in_scope(|| tracing::error!(%error, "client cannot be waited for")),
+                    }
+                    true
+                }
+                Ok(None) => false,
+                Err(error) => {
+                    span.in_scope(|| tracing::debug!(%error, "client cannot be read from"));
+                    false
+                }
             }
-            drop(counted);
         });
     }
 
-    fn start_http(&mut self, stream: TcpStream, gate: Arc<Gate>) {
-        let Ok(place) = self.tcp_places.clone().try_acquire_owned() else {
-            return tracing::warn!(connections = MAX_TCP, "connection over TCP refused: there are as many as may be");
-        };
-        let (server, cancel, span) = self.new_session();
-        let draining = self.draining.clone();
-        let session = async move {
-            let _counted = (server.count_client(), place);
-            http::serve(stream, server, gate, draining, cancel).await;
-        };
+    fn start_http(&mut self, stream: TcpStream, gate: Arc<Gate>, visitor: Visitor) {
+        let (server, cancel, draining, span) = self.new_session();
+        let session = async move { http::serve(stream, server, gate, visitor, draining, cancel).await };
         self.tasks.spawn(session.instrument(span));
     }
 
-    fn new_session(&mut self) -> (Server, CancellationToken, Span) {
+    /// What is one client's own: the server, and the tokens that end its session at once or once its requests are answered.
+    fn new_session(&mut self) -> (Server, CancellationToken, CancellationToken, Span) {
         self.started += 1;
         let span = tracing::info_span!(
             "session",
@@ -197,8 +225,8 @@ impl Sessions {
             client_name = field::Empty,
             client_version = field::Empty
         );
-        let cancel = self.cancel.child_token();
-        (self.server.for_client(span.clone(), cancel.clone(), self.draining.clone()), cancel, span)
+        let (cancel, draining) = (self.cancel.child_token(), self.draining.child_token());
+        (self.server.for_client(span.clone(), cancel.clone(), draining.clone()), cancel, draining, span)
     }
 
     async fn drain(mut self, deadline: Duration) -> End {
@@ -226,35 +254,41 @@ impl Sessions {
     }
 }
 
-async fn accept(tcp: Option<&Tcp>) -> (TcpStream, Arc<Gate>) {
-    match tcp {
-        Some(tcp) => tcp.accept().await,
-        None => std::future::pending().await,
+impl Places {
+    fn new() -> Self {
+        Self {
+            client: Arc::new(()),
+            http: Arc::new(Semaphore::new(MAX_HTTP)),
+            refused: Semaphore::new(MAX_REFUSED),
+            silent: Arc::default(),
+        }
+    }
+
+    /// A place among the clients, if one of as many as `most` is free. Tasks would be another number: one whose session has ended may
+    /// still wait to be joined.
+    fn admit(&self, most: usize) -> Option<Arc<()>> {
+        let place = self.client.clone();
+        (Arc::strong_count(&self.client) - 1 <= most).then_some(place)
+    }
+
+    /// Tells a client that there is no place for it.
+    async fn refuse(&self, stream: UnixStream, most: usize, span: &Span) {
+        span.in_scope(|| tracing::warn!(most, "client refused: as many are served as the setting max_sessions allows"));
+        let Ok(_permit) = self.refused.try_acquire() else { return };
+        let reason = format!(
+            "The interpreter daemon serves {most} clients already, as many as the setting max_sessions allows. Close one, or raise it \
+             (PYTHON_INTERPRETER_MCP_MAX_SESSIONS). Nothing was run."
+        );
+        if let Err(error) = Box::pin(transport::refuse(stream, &reason)).await {
+            span.in_scope(|| tracing::debug!(%error, "client cannot be told that it is refused"));
+        }
     }
 }
 
-/// The first byte that the client sends, which stays to be read; none if it says nothing before it leaves, or before there is a reason
-/// to stop. A capital letter begins the name of an HTTP method; MCP begins with a brace.
-async fn first_byte(
-    stream: &UnixStream,
-    cancel: &CancellationToken,
-    draining: &CancellationToken,
-) -> io::Result<Option<u8>> {
-    let mut first = [0];
-    loop {
-        tokio::select! {
-            () = cancel.cancelled() => return Ok(None),
-            () = draining.cancelled() => return Ok(None),
-            ready = stream.readable() => ready?,
-        }
-        let peeked = stream.try_io(tokio::io::Interest::READABLE, || {
-            Ok(recv(stream, &mut first[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.1)
-        });
-        match peeked {
-            Ok(length) => return Ok((length > 0).then_some(first[0])),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(error) => return Err(error),
-        }
+async fn accept(tcp: Option<&Tcp>) -> (TcpStream, Arc<Gate>, Visitor) {
+    match tcp {
+        Some(tcp) => tcp.accept().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -263,14 +297,16 @@ async fn serve(transport: SocketTransport, server: Server, cancel: CancellationT
     match Box::pin(serve_server_with_ct(server, transport, cancel)).await {
         Ok(session) => match session.waiting().await {
             Ok(reason) => span.in_scope(|| tracing::debug!(?reason, "session ended")),
-            Err(error) => span.in_scope(|| report(Err(error))),
+            Err(error) => span.in_scope(|| tracing::error!(%error, "session failed")),
         },
         Err(error) => span.in_scope(|| tracing::debug!(%error, "session ended before it was opened")),
     }
 }
 
-fn report(result: Result<(), JoinError>) {
-    if let Err(error) = result {
+/// Whether it was a client's.
+fn report(result: Result<bool, JoinError>) -> bool {
+    result.unwrap_or_else(|error| {
         tracing::error!(%error, "session failed");
-    }
+        true
+    })
 }

@@ -1,5 +1,5 @@
 //! MCP over one client's socket, with a bound on everything: how long a line is, how many requests are in flight, how many
-//! wait, and how long a client that has gone is waited for. rmcp sees only what is in order; the rest is answered here.
+//! wait. rmcp sees only what is in order; the rest is answered here.
 //!
 //! Reading goes on while the allowed number of requests is in flight, up to [`MAX_HELD_FRAMES`] and [`MAX_HELD_BYTES`], so
 //! that cancellations and pings get past calls that wait. Beyond that nothing is read, and the client's own writes wait.
@@ -9,6 +9,7 @@ mod hang_up;
 mod in_flight;
 mod message;
 mod outbound;
+mod refusing;
 mod socket;
 mod watched;
 
@@ -17,7 +18,6 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rmcp::RoleServer;
@@ -28,23 +28,21 @@ use rmcp::model::{
 use rmcp::transport::Transport;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use frames::{Frame, Frames, MAX_FRAME_BYTES};
 use hang_up::HangUp;
-use in_flight::InFlight;
+use in_flight::{InFlight, Kind, MAX_SUBSCRIPTIONS};
 use message::{Inbound, Refusal};
 use outbound::{Outbound, Outgoing};
+pub use refusing::refuse;
 use socket::Socket;
 pub use watched::task_ids;
 
 /// Requests that were read but may not begin yet.
 const MAX_HELD_FRAMES: usize = 64;
 const MAX_HELD_BYTES: usize = 1024 * 1024;
-/// How long the answers may take once the client has shut down its side. It may still read them.
-const GRACE: Duration = Duration::from_secs(1);
 /// A line of this size is parsed off the event loop, so that other clients need not wait for it.
 const LARGE_FRAME_BYTES: usize = 256 * 1024;
 
@@ -58,7 +56,8 @@ pub struct SocketTransport {
     in_flight: Arc<InFlight>,
     outbound: Outbound,
     hang_up: HangUp,
-    input: Input,
+    /// The client has shut down its side. It still reads the answers to what it asked.
+    input_ended: bool,
     is_draining: bool,
     /// Whether a request has opened the session. Before that rmcp takes a notification for a reason to give up.
     opened: bool,
@@ -66,12 +65,6 @@ pub struct SocketTransport {
     draining: CancellationToken,
     /// Which session the log names.
     span: Span,
-}
-
-enum Input {
-    Open,
-    /// Nothing more is read; the answers have until then, if there is a limit.
-    Ended(Option<Instant>),
 }
 
 struct Held {
@@ -89,7 +82,8 @@ enum Event {
 
 impl SocketTransport {
     /// `session` ends everything that runs for this client; it is cancelled here when the client is gone. `draining` stops
-    /// the reading: what is in flight is answered, then the session ends.
+    /// the reading: what is in flight is answered, then the session ends. It is this session's own, and cancelled here when the client
+    /// says no more: its subscriptions end then.
     pub fn new(
         stream: UnixStream,
         session: CancellationToken,
@@ -107,7 +101,7 @@ impl SocketTransport {
             outbound: Outbound::start(socket.clone(), in_flight.clone(), session.clone(), span.clone()),
             in_flight,
             hang_up: HangUp::new(socket),
-            input: Input::Open,
+            input_ended: false,
             is_draining: false,
             opened: false,
             session,
@@ -126,6 +120,15 @@ impl SocketTransport {
             }
             Inbound::Request(id, _) if self.is_known(&id) => {
                 let message = "Another request with this id has not been answered yet.";
+                self.refusal = Some(Refusal::new(Some(id), ErrorCode::INVALID_REQUEST, message));
+                None
+            }
+            Inbound::Request(id, request)
+                if Kind::of(&request) == Kind::Subscription && self.subscriptions() >= MAX_SUBSCRIPTIONS =>
+            {
+                let message = format!(
+                    "This connection has {MAX_SUBSCRIPTIONS} open subscriptions, as many as it may: cancel one first."
+                );
                 self.refusal = Some(Refusal::new(Some(id), ErrorCode::INVALID_REQUEST, message));
                 None
             }
@@ -154,6 +157,12 @@ impl SocketTransport {
         self.in_flight.contains(id) || self.held.iter().any(|held| held.is_request(id))
     }
 
+    /// Those that are open, and those that wait to begin.
+    fn subscriptions(&self) -> usize {
+        let held = self.held.iter().filter(|held| held.kind() == Some(Kind::Subscription)).count();
+        self.in_flight.count(Kind::Subscription) + held
+    }
+
     fn release(&mut self, position: usize) -> Option<Held> {
         let held = self.held.remove(position)?;
         self.held_bytes -= held.bytes;
@@ -162,20 +171,19 @@ impl SocketTransport {
 
     /// The first held request that may begin.
     fn begin_next(&mut self) -> Option<ClientJsonRpcMessage> {
-        let position = self.held.iter().position(|held| self.in_flight.admits(held.is_call()))?;
+        let position = self.held.iter().position(|held| held.kind().is_some_and(|kind| self.in_flight.admits(kind)))?;
         let Inbound::Request(id, request) = self.release(position)?.inbound else { return None };
         self.opened |= opens_the_session(&request);
-        let is_call = matches!(*request, ClientRequest::CallToolRequest(_));
+        let kind = Kind::of(&request);
         let watched = match &*request {
             request @ ClientRequest::SubscriptionsListenRequest(_) => watched::task_ids(request.get_meta()),
             _ => Vec::new(),
         };
-        Some(ClientJsonRpcMessage::request(*request, self.in_flight.begin(id, is_call, watched)))
+        Some(ClientJsonRpcMessage::request(*request, self.in_flight.begin(id, kind, watched)))
     }
 
     async fn next_event(&mut self) -> Event {
-        let reads =
-            matches!(self.input, Input::Open) && self.held.len() < MAX_HELD_FRAMES && self.held_bytes < MAX_HELD_BYTES;
+        let reads = !self.input_ended && self.held.len() < MAX_HELD_FRAMES && self.held_bytes < MAX_HELD_BYTES;
         // Most often something is there, and then nothing else need be waited for.
         if reads
             && !self.session.is_cancelled()
@@ -184,17 +192,12 @@ impl SocketTransport {
         {
             return event;
         }
-        let deadline = match self.input {
-            Input::Ended(Some(deadline)) => deadline,
-            _ => Instant::now(),
-        };
         tokio::select! {
             event = read_one(&mut self.frames, &mut self.reading, &self.span), if reads => event,
             () = self.in_flight.freed.notified() => Event::Freed,
             () = self.hang_up.wait(&self.span), if !reads => Event::Gone,
             () = self.session.cancelled() => Event::Gone,
-            () = self.draining.cancelled(), if matches!(self.input, Input::Open) && !self.is_draining => Event::Draining,
-            () = tokio::time::sleep_until(deadline), if matches!(self.input, Input::Ended(Some(_))) => Event::Gone,
+            () = self.draining.cancelled(), if !self.input_ended && !self.is_draining => Event::Draining,
         }
     }
 
@@ -210,7 +213,7 @@ impl SocketTransport {
             if let Some(request) = self.begin_next() {
                 return Some(request);
             }
-            if matches!(self.input, Input::Ended(_)) && self.held.is_empty() && self.in_flight.is_empty() {
+            if self.input_ended && self.held.is_empty() && self.in_flight.is_empty() {
                 return None;
             }
             match self.next_event().await {
@@ -220,8 +223,10 @@ impl SocketTransport {
                     }
                 }
                 Event::Freed => {}
-                Event::EndOfInput if self.is_draining => self.input = Input::Ended(None),
-                Event::EndOfInput => self.input = Input::Ended(Some(Instant::now() + GRACE)),
+                Event::EndOfInput => {
+                    self.input_ended = true;
+                    self.draining.cancel();
+                }
                 Event::Draining => {
                     // What has been accepted is worked on to its end, and nothing more is: whoever writes learns of it at once, and
                     // says it to the next daemon.
@@ -283,8 +288,11 @@ impl Held {
         matches!(&self.inbound, Inbound::Request(held, _) if held == id)
     }
 
-    fn is_call(&self) -> bool {
-        matches!(&self.inbound, Inbound::Request(_, request) if matches!(**request, ClientRequest::CallToolRequest(_)))
+    fn kind(&self) -> Option<Kind> {
+        match &self.inbound {
+            Inbound::Request(_, request) => Some(Kind::of(request)),
+            _ => None,
+        }
     }
 }
 
@@ -298,7 +306,7 @@ async fn read_one(frames: &mut Frames, reading: &mut Option<JoinHandle<Held>>, s
             Ok(Some(Frame::Line(line))) => return Event::Read(read_line(&line)),
             Ok(Some(Frame::TooLong { id })) => {
                 let message = format!("The message is longer than the limit of {} MiB.", MAX_FRAME_BYTES >> 20);
-                let id = id.as_deref().and_then(message::read_id);
+                let id = id.map(message::rmcp_id);
                 let inbound = Inbound::Refused(Refusal::new(id, ErrorCode::INVALID_REQUEST, message));
                 return Event::Read(Held { inbound, bytes: 0 });
             }

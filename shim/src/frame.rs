@@ -1,9 +1,12 @@
 //! Finds the top-level `id` and `method` of one JSON frame as its bytes pass, wherever they stand and however long the
 //! rest is. Leaves out checking the rest: it is for frames too long to hold, or not parseable, that still want an answer.
 
+mod id;
+
 use std::{mem, str};
 
-const ID_BYTES: usize = 256;
+pub use id::{Id, quoted};
+
 const METHOD_BYTES: usize = 128;
 /// The longer of the two keys; a key that exceeds it is neither.
 const KEY_BYTES: usize = "method".len();
@@ -20,8 +23,9 @@ pub struct Scanner {
     escaped: bool,
     member: Member,
     text: Text,
-    id: Option<Vec<u8>>,
+    id: Option<Id>,
     method: Option<String>,
+    has_method: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -94,14 +98,19 @@ impl Scanner {
         }
     }
 
-    /// The id's JSON text (a string with its quotes, or an integer), if it was complete and at most 256 bytes.
-    pub fn id(&self) -> Option<&[u8]> {
-        self.id.as_deref()
+    /// The id, if it was complete and one that a request may have.
+    pub fn id(&self) -> Option<&Id> {
+        self.id.as_ref()
     }
 
     /// The method, if it was a complete string of at most 128 bytes without `\u` or control escapes.
     pub fn method(&self) -> Option<&str> {
         self.method.as_deref()
+    }
+
+    /// Whether there is a method, even one that [`Self::method`] does not tell. An answer has none.
+    pub fn has_method(&self) -> bool {
+        self.has_method
     }
 
     /// Returns what comes after the string.
@@ -183,7 +192,7 @@ impl Scanner {
     fn begin_value(&mut self, byte: u8) {
         match self.member {
             Member::Id => self.id = None,
-            Member::Method => self.method = None,
+            Member::Method => (self.method, self.has_method) = (None, true),
             Member::Other => {}
         }
         self.text.clear();
@@ -214,7 +223,7 @@ impl Scanner {
     fn keep(&mut self, byte: u8) {
         match self.member {
             Member::Other => {}
-            Member::Id => self.text.push(byte, ID_BYTES),
+            Member::Id => self.text.push(byte, Id::MAX_JSON_BYTES),
             Member::Method => self.text.push(byte, METHOD_BYTES + "\"\"".len()),
         }
     }
@@ -223,7 +232,7 @@ impl Scanner {
         self.place = Place::AfterValue;
         match self.member {
             Member::Other => {}
-            Member::Id => self.id = self.text.take().filter(|text| is_integer(text) || is_string(text)),
+            Member::Id => self.id = self.text.take().and_then(|text| Id::from_json(&text)),
             Member::Method => self.method = self.text.take().and_then(|text| plain_string(&text)),
         }
     }
@@ -240,37 +249,6 @@ fn string_end(bytes: &[u8], escaped: &mut bool) -> Option<usize> {
         start = position + 2;
         *escaped = start > bytes.len();
     }
-}
-
-/// `-0` is left out: it is a float to most parsers.
-fn is_integer(text: &[u8]) -> bool {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    match digits {
-        [b'0'] => digits.len() == text.len(),
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
-        _ => false,
-    }
-}
-
-/// Whether the text can be put into an answer as it is: quoted UTF-8 with known escapes and no bare control characters.
-fn is_string(text: &[u8]) -> bool {
-    let Some(inner) = unquoted(text) else { return false };
-    let mut rest = inner.bytes();
-    while let Some(byte) = rest.next() {
-        let sound = match byte {
-            0..0x20 => false,
-            b'\\' => match rest.next() {
-                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => true,
-                Some(b'u') => (0..4).all(|_| rest.next().is_some_and(|digit| digit.is_ascii_hexdigit())),
-                _ => false,
-            },
-            _ => true,
-        };
-        if !sound {
-            return false;
-        }
-    }
-    true
 }
 
 /// Some writers escape every slash, and methods have slashes; escapes that no method needs are not undone.

@@ -8,13 +8,12 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
-
-mod resident;
 
 use python_interpreter_mcp::{
     endpoint::{self, EndpointError, Socket},
-    relay::{self, Ended, RelayError},
+    relay::{self, Daemons, Ended, Patience, RelayError},
 };
 
 const USAGE: &str = "usage: python-interpreter-mcp [--help | --version], launched by an MCP client without arguments";
@@ -46,20 +45,37 @@ fn main() -> ExitCode {
 fn serve() -> Result<(), ShimError> {
     let parent = relay::parent();
     let path = endpoint::socket_path(Socket::Mcp)?;
-    let daemon = reach(&path)?;
-    let again =
-        || reach(&path).map_err(|error| format!("The interpreter daemon is gone: {error}. The code was not run."));
-    let why = || endpoint::why_daemon_ended(&path);
+    let first = reach(&path)?;
     match relay::run(
         rustix::stdio::stdin(),
         rustix::stdio::stdout(),
-        daemon,
+        first,
         parent,
-        again,
-        why,
-        resident::give_back_code,
+        UserDaemons { path },
+        Patience::default(),
     )? {
         Ended::ClientFinished | Ended::ClientGone | Ended::ParentGone => Ok(()),
+    }
+}
+
+/// The daemons that serve this user's socket, one after the other.
+struct UserDaemons {
+    path: PathBuf,
+}
+
+impl Daemons for UserDaemons {
+    fn reach(&self) -> Result<UnixStream, String> {
+        reach(&self.path).map_err(|error| format!("The interpreter daemon is gone: {error}. The code was not run."))
+    }
+
+    fn why_ended(&self) -> String {
+        let why = endpoint::why_daemon_ended(&self.path);
+        format!("The interpreter daemon ended without a word, {why}. The code may or may not have run.")
+    }
+
+    fn why_silent(&self, waited: Duration) -> Option<String> {
+        let why = endpoint::why_daemon_does_not_answer(&self.path, waited)?;
+        Some(format!("The interpreter daemon does not answer: {why}. The code was not run."))
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::{
     io::{self, Write as _},
-    net::Shutdown,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -11,31 +10,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec},
-    fs::{FileType, OFlags},
-    io::Errno,
-    process::PidfdFlags,
-};
+use rustix::{event::PollFlags, process::PidfdFlags};
 
 mod direction;
+mod link;
 mod session;
+mod wait_set;
 
 use crate::frame::Scanner;
-use direction::{Direction, Frame, Verdict};
+use direction::{Direction, Frame, Passed, Verdict};
+use link::Link;
 use session::{Session, error};
+use wait_set::{NonBlocking, WaitSet};
 
-/// How long the rest may stand still once one side has ended. The daemon closes within about a second of our end of
-/// input; what is then left is a reader that no longer reads.
-const STANDSTILL: Duration = Duration::from_secs(5);
-/// How long a daemon that takes nothing more may go on to answer: longer than it has for that when it is stopped.
-const LAST_ANSWERS: Duration = Duration::from_secs(60);
 /// After a daemon could not be reached, requests are refused for so long before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A daemon that was about to leave when it was reached has said nothing; so many one after the other are a fault that stays.
+/// A daemon that was about to leave when it was reached has said nothing. More of them in a row are a fault that stays.
 const SILENT_DAEMONS: u32 = 5;
-/// After so long without a word from either side the shim rests.
-const REST_AFTER: Duration = Duration::from_secs(1);
 const GONE: &str = "The interpreter daemon went away before it answered. The code may or may not have run, and it was not sent again; \
     the next call starts the daemon anew.";
 const CUT: &str =
@@ -44,7 +35,7 @@ const CUT: &str =
 /// Which event ended a relay that ended as it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// The client closed our input, and the daemon's last answers are delivered (or stood still for 5 s).
+    /// The client closed our input, and has the answers to all that it asked (or did not read them for 5 s).
     ClientFinished,
     /// The client closed our output: nothing can be delivered any more.
     ClientGone,
@@ -64,6 +55,33 @@ pub enum RelayError {
     Wait(#[source] io::Error),
 }
 
+/// How long the relay waits for what may never come.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// How long the client's next frame waits for a daemon that takes nothing more and still answers what it has taken.
+    pub last_answers: Duration,
+    /// How long nothing may move after the client's last word, where nothing is owed to it. The daemon then closes at once; what is
+    /// left is a reader that no longer reads.
+    pub standstill: Duration,
+}
+
+impl Default for Patience {
+    /// Clients give up a request after 60 s: they are told before.
+    fn default() -> Self {
+        Self { last_answers: Duration::from_secs(45), standstill: Duration::from_secs(5) }
+    }
+}
+
+/// Where daemons come from, and what is known of one that does not answer. Each reason is a sentence for the client.
+pub trait Daemons {
+    /// Connects to the daemon, which is started if need be.
+    fn reach(&self) -> Result<UnixStream, String>;
+    /// Why one daemon after the other has ended without a word.
+    fn why_ended(&self) -> String;
+    /// Why a daemon that was reached and has said nothing for as long as it `waited` will not answer; none where it may.
+    fn why_silent(&self, waited: Duration) -> Option<String>;
+}
+
 /// The process that launched us, as a descriptor that becomes readable when it ends; `None` where the kernel has none.
 ///
 /// `PR_SET_PDEATHSIG` would be no substitute: it fires when the *thread* that launched us ends, and clients launch
@@ -72,227 +90,277 @@ pub fn parent() -> Option<OwnedFd> {
     rustix::process::pidfd_open(rustix::process::getppid()?, PidfdFlags::empty()).ok()
 }
 
-/// Relays until one of the [`Ended`] events. `input` and `output` do not block meanwhile where they are pipes or sockets. When the daemon
-/// is gone and the client has something to say, `reach` is asked for another one, or for the reason why there is none. `why` tells where the
-/// reason is for the end of a daemon. `rest` is called when nothing has happened for a while.
+/// Relays until one of the [`Ended`] events, beginning with the daemon `first`. `input` and `output` do not block meanwhile where they
+/// are pipes or sockets.
 pub fn run(
     input: impl AsFd,
     output: impl AsFd,
-    daemon: UnixStream,
+    first: UnixStream,
     parent: Option<OwnedFd>,
-    mut reach: impl FnMut() -> Result<UnixStream, String>,
-    why: impl Fn() -> String,
-    rest: impl Fn(),
+    daemons: impl Daemons,
+    patience: Patience,
 ) -> Result<Ended, RelayError> {
     let (input, output) = (input.as_fd(), output.as_fd());
-    daemon.set_nonblocking(true).map_err(RelayError::Daemon)?;
     // Dropped in reverse, which matters where both are the same socket: the second one saved the first one's change.
     let _input_flags = NonBlocking::set(input).map_err(RelayError::Input)?;
     let _output_flags = NonBlocking::set(output).map_err(RelayError::Output)?;
-
-    let mut daemon = Some(daemon);
-    let mut requests = Direction::new();
-    let mut answers = Direction::new();
-    let mut session = Session::default();
-    let mut unreachable: Option<(Instant, String)> = None;
-    // Daemons in a row that have ended without a word.
-    let mut silent = 0;
-    let mut said_finished = false;
-    let mut standing_since: Option<Instant> = None;
-    let mut rests = false;
+    let mut relay = Relay {
+        input,
+        output,
+        parent,
+        daemons,
+        patience,
+        link: Link::up(first).map_err(RelayError::Daemon)?,
+        requests: Direction::new(),
+        answers: Direction::new(),
+        session: Session::default(),
+        unreachable: None,
+        silent: 0,
+        moved: Instant::now(),
+    };
     loop {
-        let patience = if requests.source_ended() { STANDSTILL } else { LAST_ANSWERS };
-        let timeout = standing_since.map(|since| patience.saturating_sub(since.elapsed()));
-        if timeout == Some(Duration::ZERO) {
-            if requests.source_ended() {
-                return Ok(Ended::ClientFinished);
-            }
-            daemon = None;
+        let ready = relay.wait()?;
+        if let Some(ended) = ready.ended {
+            return Ok(ended);
         }
+        if ready.input {
+            relay.read_from_client()?;
+        }
+        if ready.daemon {
+            relay.read_from_daemon()?;
+        }
+        relay.give_up_on_the_daemon();
+        if relay.wants_a_daemon() {
+            relay.reach_a_daemon()?;
+        }
+        if let Some(ended) = relay.write()? {
+            return Ok(ended);
+        }
+    }
+}
 
-        // What cannot be used now is left out: a hang-up is always reported and would make the loop spin.
+struct Relay<'io, D> {
+    input: BorrowedFd<'io>,
+    output: BorrowedFd<'io>,
+    parent: Option<OwnedFd>,
+    daemons: D,
+    patience: Patience,
+    link: Link,
+    requests: Direction,
+    answers: Direction,
+    session: Session,
+    /// When no daemon could be reached, and why.
+    unreachable: Option<(Instant, String)>,
+    /// Daemons in a row that have ended without a word.
+    silent: u32,
+    /// When something last moved.
+    moved: Instant,
+}
+
+/// What one wait has brought.
+struct Ready {
+    input: bool,
+    daemon: bool,
+    ended: Option<Ended>,
+}
+
+impl<D: Daemons> Relay<'_, D> {
+    fn wait(&mut self) -> Result<Ready, RelayError> {
+        let timeout = self.timeout(Instant::now());
         let mut waits = WaitSet::default();
-        let output_at = waits.add(output, if answers.has_bytes() { PollFlags::OUT } else { PollFlags::empty() });
-        let input_at = requests.wants_bytes().then(|| waits.add(input, PollFlags::IN));
+        // What cannot be used now is left out: a hang-up is always reported and would make the loop spin.
+        let output_events = if self.answers.has_bytes() { PollFlags::OUT } else { PollFlags::empty() };
+        let output_at = waits.add(self.output, output_events);
+        let input_at = self.requests.wants_bytes().then(|| waits.add(self.input, PollFlags::IN));
         let mut daemon_events = PollFlags::empty();
-        daemon_events.set(PollFlags::IN, answers.wants_bytes());
-        daemon_events.set(PollFlags::OUT, requests.has_bytes() && !requests.is_broken());
-        let daemon_at = daemon
-            .as_ref()
-            .filter(|_| !daemon_events.is_empty())
-            .map(|daemon| waits.add(daemon.as_fd(), daemon_events));
-        let parent_at = parent.as_ref().map(|process| waits.add(process.as_fd(), PollFlags::IN));
-        // Without a daemon, and with something for the next one to do, nothing needs to happen before it is reached.
-        let is_wanted = daemon.is_none() && (requests.has_bytes() || session.is_waiting());
-        let timeout_now = match (is_wanted, timeout) {
-            (true, _) => Some(Duration::ZERO),
-            (false, None) if !rests => Some(REST_AFTER),
-            (false, timeout) => timeout,
+        daemon_events.set(PollFlags::IN, self.answers.wants_bytes());
+        daemon_events.set(PollFlags::OUT, self.requests.has_bytes() && self.link.is_up());
+        let daemon = self.link.daemon().filter(|_| !daemon_events.is_empty());
+        let daemon_at = daemon.map(|daemon| waits.add(daemon.stream.as_fd(), daemon_events));
+        let parent_at = self.parent.as_ref().map(|process| waits.add(process.as_fd(), PollFlags::IN));
+        waits.wait(timeout).map_err(RelayError::Wait)?;
+        let ended = if waits.is_ready(parent_at) {
+            Some(Ended::ParentGone)
+        } else if waits.events(output_at).intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
+            Some(Ended::ClientGone)
+        } else {
+            None
         };
-        let nothing_happened = !waits.wait(timeout_now).map_err(RelayError::Wait)?;
-        if nothing_happened && timeout_now == Some(REST_AFTER) {
-            rest();
-        }
-        rests = nothing_happened;
-        let (parent_is_gone, output_events) = (waits.is_ready(parent_at), waits.events(output_at));
-        let (input_is_ready, daemon_is_ready) = (waits.is_ready(input_at), waits.is_ready(daemon_at));
+        let daemon = waits.is_ready(daemon_at) && self.answers.wants_bytes();
+        Ok(Ready { input: waits.is_ready(input_at), daemon, ended })
+    }
 
-        if parent_is_gone {
-            return Ok(Ended::ParentGone);
+    /// How long nothing needs to happen by itself.
+    fn timeout(&mut self, now: Instant) -> Option<Duration> {
+        if self.wants_a_daemon() {
+            return Some(Duration::ZERO);
         }
-        if output_events.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
-            return Ok(Ended::ClientGone);
+        let waits = self.session.is_waiting();
+        let asking = self.link.daemon_mut().and_then(|daemon| daemon.until_asking(waits, now));
+        let left = |deadline: Option<Instant>| deadline.map(|deadline| deadline.saturating_duration_since(now));
+        [asking, left(self.last_answers_deadline()), left(self.standstill_deadline())].into_iter().flatten().min()
+    }
+
+    /// Until when a daemon that takes nothing more is waited for.
+    fn last_answers_deadline(&self) -> Option<Instant> {
+        match &self.link {
+            Link::Finishing { since, .. } => since.map(|since| since + self.patience.last_answers),
+            Link::Up(_) | Link::Gone => None,
         }
-        if input_is_ready {
-            let mut cut = Vec::new();
-            let ended = |scanner: &Scanner, frame: Frame<'_>| {
-                match (&frame, scanner.id(), scanner.method()) {
-                    (Frame::Cut, Some(id), Some(_)) => cut.extend(error(id, CUT)),
-                    (Frame::Cut, ..) => {}
-                    _ => session.sent(scanner, &frame),
-                }
-                Verdict::PassOn
-            };
-            requests.fill(input, ended).map_err(RelayError::Input)?;
-            answers.insert(&cut);
-            if requests.source_ended() {
-                requests.pass_on_rest();
+    }
+
+    /// Until when something has to move once the client has said its last word.
+    fn standstill_deadline(&self) -> Option<Instant> {
+        let is_owed = self.session.is_waiting() && !self.answers.has_bytes();
+        (self.requests.source_ended() && !is_owed).then(|| self.moved + self.patience.standstill)
+    }
+
+    fn read_from_client(&mut self) -> Result<(), RelayError> {
+        let daemon_listens = !matches!(self.link, Link::Finishing { .. });
+        let session = &mut self.session;
+        let mut cut = Vec::new();
+        let ended = |scanner: &Scanner, frame: Frame<'_>| {
+            match (&frame, scanner.id()) {
+                (Frame::Cut, Some(id)) if scanner.has_method() => cut.extend(error(id, CUT)),
+                (Frame::Cut, _) => {}
+                _ => session.sent(scanner, &frame, daemon_listens),
+            }
+            Verdict::PassOn
+        };
+        self.requests.fill(self.input, ended).map_err(RelayError::Input)?;
+        self.answers.insert(&cut);
+        if self.requests.source_ended() {
+            self.requests.pass_on_rest();
+            self.moved = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn read_from_daemon(&mut self) -> Result<(), RelayError> {
+        let Some(daemon) = self.link.daemon_mut() else { return Ok(()) };
+        let session = &mut self.session;
+        let ended = |scanner: &Scanner, _: Frame<'_>| match session.received(scanner) {
+            true => Verdict::PassOn,
+            false => Verdict::Drop,
+        };
+        if self.answers.fill(&daemon.stream, ended).map_err(RelayError::Daemon)? > 0 {
+            daemon.heard = true;
+            self.silent = 0;
+        }
+        if self.answers.source_ended() {
+            self.lose_daemon(GONE);
+        }
+        Ok(())
+    }
+
+    /// Ends the wait for a daemon that will not answer, or need not.
+    fn give_up_on_the_daemon(&mut self) {
+        let now = Instant::now();
+        if let Link::Finishing { since, .. } = &mut self.link {
+            if self.requests.has_bytes() {
+                since.get_or_insert(now);
+            }
+            let is_late = self.last_answers_deadline().is_some_and(|deadline| deadline <= now);
+            if is_late || !self.session.is_owed_an_answer(self.requests.waiting()) {
+                self.lose_daemon(GONE);
             }
         }
-        if let Some(stream) = daemon.as_ref().filter(|_| daemon_is_ready && answers.wants_bytes()) {
-            let ended = |scanner: &_, _: Frame<'_>| match session.received(scanner) {
-                true => Verdict::PassOn,
-                false => Verdict::Drop,
-            };
-            if answers.fill(stream, ended).map_err(RelayError::Daemon)? > 0 {
-                silent = 0;
+        let waited = self.link.daemon_mut().and_then(|daemon| daemon.asks(now));
+        if let Some(reason) = waited.and_then(|waited| self.daemons.why_silent(waited)) {
+            self.lose_daemon(&reason);
+            self.refuse(reason);
+        }
+    }
+
+    /// The one way from a daemon to none: what it took and did not answer is answered with `reason`, and what it did not take waits.
+    fn lose_daemon(&mut self, reason: &str) {
+        let Some(daemon) = self.link.daemon() else { return };
+        let was_silent = !daemon.heard;
+        self.link = Link::Gone;
+        self.requests.change_sink();
+        let lost = self.session.lost(self.requests.waiting());
+        match self.requests.source_ended() && lost.is_empty() {
+            // The client gets all that was said, whatever it is.
+            true => self.answers.pass_on_rest(),
+            false => self.answers.change_source(),
+        }
+        for id in lost {
+            self.answers.insert(&error(&id, reason));
+        }
+        self.moved = Instant::now();
+        if was_silent {
+            self.silent += 1;
+            if self.silent > SILENT_DAEMONS {
+                self.unreachable = Some((Instant::now(), self.daemons.why_ended()));
             }
         }
+    }
 
-        if daemon.is_none() && (requests.has_bytes() || session.is_waiting()) {
-            let tried = unreachable.take().filter(|(when, _)| when.elapsed() < PAUSE);
-            let reached = match tried {
-                Some((when, reason)) => Err((when, reason)),
-                None => reach().map_err(|reason| (Instant::now(), reason)),
-            };
-            match reached {
-                Ok(stream) => {
-                    stream.set_nonblocking(true).map_err(RelayError::Daemon)?;
-                    let waiting: Vec<Vec<u8>> = requests.waiting().map(<[u8]>::to_vec).collect();
-                    let (again, news) = session.renewed(|text| waiting.iter().any(|waiting| waiting == text));
-                    requests.precede(&again);
-                    answers.insert(news);
-                    (daemon, said_finished) = (Some(stream), false);
-                }
-                Err((when, reason)) => {
-                    for id in session.given_up() {
-                        answers.insert(&error(&id, &reason));
-                    }
-                    requests.clear();
-                    unreachable = Some((when, reason));
-                }
-            }
+    /// Without a daemon, whether there is something for the next one to do.
+    fn wants_a_daemon(&self) -> bool {
+        self.link.is_gone() && (self.requests.has_bytes() || self.session.is_waiting())
+    }
+
+    fn reach_a_daemon(&mut self) -> Result<(), RelayError> {
+        if let Some((when, reason)) = self.unreachable.take()
+            && when.elapsed() < PAUSE
+        {
+            self.refuse_since(when, reason);
+            return Ok(());
         }
+        match self.daemons.reach() {
+            Ok(stream) => {
+                self.link = Link::up(stream).map_err(RelayError::Daemon)?;
+                self.answers.begin_source();
+                let waiting: Vec<Vec<u8>> = self.requests.waiting().map(<[u8]>::to_vec).collect();
+                let (again, news) = self.session.renewed(|text| waiting.iter().any(|waiting| waiting == text));
+                self.requests.precede(&again);
+                self.answers.insert(news);
+            }
+            Err(reason) => self.refuse(reason),
+        }
+        Ok(())
+    }
 
-        // Tried without asking `poll` first: usually there is room, and a round is saved.
+    /// Answers everything that the client waits for with `reason`, and for a while what comes.
+    fn refuse(&mut self, reason: String) {
+        self.refuse_since(Instant::now(), reason);
+    }
+
+    fn refuse_since(&mut self, when: Instant, reason: String) {
+        for id in self.session.given_up() {
+            self.answers.insert(&error(&id, &reason));
+        }
+        self.requests.clear();
+        self.unreachable = Some((when, reason));
+    }
+
+    /// Tried without asking `poll` first: usually there is room, and a round is saved.
+    fn write(&mut self) -> Result<Option<Ended>, RelayError> {
         let mut passed = 0;
-        if let Some(mut daemon) = daemon.as_ref().filter(|_| !requests.is_broken()) {
-            passed += requests.drain(|bytes| daemon.write(bytes)).map_err(RelayError::Daemon)?;
-        }
-        passed += answers
-            .drain(|bytes| rustix::io::write(output, bytes).map_err(io::Error::from))
-            .map_err(RelayError::Output)?;
-        if answers.is_broken() {
-            return Ok(Ended::ClientGone);
-        }
-        if requests.is_finished() && !said_finished {
-            said_finished = true;
-            // Fails only when the daemon has gone, which the next read reports.
-            let _ = daemon.as_ref().map(|daemon| daemon.shutdown(Shutdown::Write));
-        }
-        if answers.source_ended() || daemon.is_none() {
-            if requests.source_ended() {
-                answers.pass_on_rest();
-                if answers.is_finished() || daemon.is_none() && !answers.has_bytes() {
-                    return Ok(Ended::ClientFinished);
-                }
-            } else if daemon.take().is_some() || timeout == Some(Duration::ZERO) {
-                silent += 1;
-                if silent > SILENT_DAEMONS {
-                    let reason = format!(
-                        "The interpreter daemon ended without a word, {}. The code may or may not have run.",
-                        why()
-                    );
-                    unreachable = Some((Instant::now(), reason));
-                }
-                requests.change_sink();
-                answers.change_source();
-                for id in session.lost(requests.waiting()) {
-                    answers.insert(&error(&id, GONE));
-                }
-                standing_since = None;
+        if let Link::Up(daemon) = &mut self.link {
+            let written = self.requests.drain(|bytes| daemon.stream.write(bytes)).map_err(RelayError::Daemon)?;
+            if self.requests.is_finished() {
+                daemon.tell_end();
+            }
+            match written {
+                Passed::Bytes(count) => passed += count,
+                Passed::SinkClosed => self.link.finish(),
             }
         }
-        let ending = requests.source_ended() || requests.is_broken();
-        if ending && (standing_since.is_none() || passed > 0) {
-            standing_since = Some(Instant::now());
+        let output = self.output;
+        let written = self.answers.drain(|bytes| rustix::io::write(output, bytes).map_err(io::Error::from));
+        match written.map_err(RelayError::Output)? {
+            Passed::Bytes(count) => passed += count,
+            Passed::SinkClosed => return Ok(Some(Ended::ClientGone)),
         }
-    }
-}
-
-/// The descriptors of one round of `poll`.
-#[derive(Default)]
-struct WaitSet<'fd>(Vec<PollFd<'fd>>);
-
-impl<'fd> WaitSet<'fd> {
-    fn add(&mut self, descriptor: BorrowedFd<'fd>, events: PollFlags) -> usize {
-        self.0.push(PollFd::from_borrowed_fd(descriptor, events));
-        self.0.len() - 1
-    }
-
-    /// Whether there is an event.
-    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-        let timeout = timeout.and_then(|duration| Timespec::try_from(duration).ok());
-        match rustix::event::poll(&mut self.0, timeout.as_ref()) {
-            Ok(ready) => Ok(ready > 0),
-            // The round then has no events, and the next one waits on.
-            Err(Errno::INTR) => {
-                self.0.iter_mut().for_each(PollFd::clear_revents);
-                Ok(true)
-            }
-            Err(error) => Err(error.into()),
+        let now = Instant::now();
+        if passed > 0 {
+            self.moved = now;
         }
-    }
-
-    fn events(&self, at: usize) -> PollFlags {
-        self.0[at].revents()
-    }
-
-    fn is_ready(&self, at: Option<usize>) -> bool {
-        at.is_some_and(|at| !self.events(at).is_empty())
-    }
-}
-
-/// Makes a pipe or socket non-blocking, and puts it back at the end: the open file may be shared with a shell around us
-/// or with our own stderr. Files and terminals are left as they are.
-struct NonBlocking<'fd>(Option<(BorrowedFd<'fd>, OFlags)>);
-
-impl<'fd> NonBlocking<'fd> {
-    fn set(descriptor: BorrowedFd<'fd>) -> io::Result<Self> {
-        let kind = FileType::from_raw_mode(rustix::fs::fstat(descriptor)?.st_mode);
-        if !matches!(kind, FileType::Fifo | FileType::Socket) {
-            return Ok(Self(None));
-        }
-        let flags = rustix::fs::fcntl_getfl(descriptor)?;
-        rustix::fs::fcntl_setfl(descriptor, flags | OFlags::NONBLOCK)?;
-        Ok(Self(Some((descriptor, flags))))
-    }
-}
-
-impl Drop for NonBlocking<'_> {
-    fn drop(&mut self) {
-        if let Some((descriptor, flags)) = self.0 {
-            let _ = rustix::fs::fcntl_setfl(descriptor, flags);
-        }
+        let is_over =
+            self.requests.source_ended() && self.link.is_gone() && !self.wants_a_daemon() && !self.answers.has_bytes();
+        let stands_still = self.standstill_deadline().is_some_and(|deadline| deadline <= now);
+        Ok((is_over || stands_still).then_some(Ended::ClientFinished))
     }
 }

@@ -49,12 +49,21 @@ impl RawClient {
     }
 
     fn initialize(&mut self) {
+        self.try_initialize().unwrap_or_else(|error| panic!("initialize: {error}"));
+    }
+
+    /// The handshake, or the error that it got.
+    pub fn try_initialize(&mut self) -> Result<(), Value> {
         let client = json!({"name": "raw-client", "version": "1.0.0"});
         let version = "2025-11-25";
         let initialize = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": client});
-        let agreed = self.request("initialize", &initialize);
-        assert_eq!(agreed["protocolVersion"], version, "{agreed}");
+        let mut answer = self.answer_to("initialize", &initialize);
+        if answer["result"].is_null() {
+            return Err(answer["error"].take());
+        }
+        assert_eq!(answer["result"]["protocolVersion"], version, "{answer}");
         self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        Ok(())
     }
 
     pub fn close(&mut self) {

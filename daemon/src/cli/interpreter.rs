@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::cli::limits::LimitArguments;
 use crate::cli::start_up::{HangUp, start_up};
 use crate::interpreter_api::default_concurrency;
-use crate::listener::{Bound, Waiting, remove};
+use crate::listener::{Bound, remove};
 use crate::logging::{self, Filter};
 use crate::systemd;
 
@@ -93,7 +93,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let waiting = bound.as_ref().map(Bound::waiting);
     let served = start_up(&arguments.logging, arguments.background)
         .and_then(|(event_loop, filter)| event_loop.block_on(serve(arguments, bound, &filter)));
-    served.inspect_err(|_| waiting.into_iter().for_each(Waiting::turn_away))
+    served.inspect_err(|error| {
+        let reason = super::cannot_start(&format!("{error:#}"));
+        waiting.into_iter().for_each(|waiting| waiting.turn_away(&reason));
+    })
 }
 
 async fn serve(arguments: Arguments, bound: Option<Bound>, filter: &Filter) -> anyhow::Result<ExitCode> {

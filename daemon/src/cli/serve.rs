@@ -12,8 +12,9 @@ use tokio::sync::watch;
 
 use crate::cli::start_up::{HangUp, start_up};
 use crate::config::Settings;
+use crate::http::Tcp;
 use crate::interpreter_api::{InterpreterApi, ServiceUrl};
-use crate::listener::{Bound, Listener, Tcp};
+use crate::listener::{Bound, Listener};
 use crate::logging::Filter;
 use crate::server::Server;
 use crate::sessions::{self, End};
@@ -46,7 +47,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let waiting = bound.waiting();
     let served = start_up(&arguments.settings.logging, arguments.background)
         .and_then(|(event_loop, filter)| event_loop.block_on(serve(arguments, bound, &filter)));
-    served.inspect_err(|_| waiting.turn_away())
+    served.inspect_err(|error| waiting.turn_away(&super::cannot_start(&format!("{error:#}"))))
 }
 
 async fn serve(arguments: Arguments, bound: Bound, filter: &Filter) -> anyhow::Result<ExitCode> {

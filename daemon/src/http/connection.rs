@@ -20,6 +20,7 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use super::Visitor;
 use super::gate::{Gate, Refusal};
 
 /// Longest wait for a request's head, which is also how long an idle connection is kept.
@@ -38,6 +39,7 @@ pub type Body = BoxBody<Bytes, Infallible>;
 pub async fn serve<R>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     gate: Arc<Gate>,
+    visitor: Visitor,
     respond: impl Fn(Request<Incoming>) -> R,
     draining: CancellationToken,
     gone: CancellationToken,
@@ -45,7 +47,11 @@ pub async fn serve<R>(
     R: Future<Output = Response<Body>>,
 {
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = gate.admit(request.headers()).map(|()| respond(request));
+        let admitted = gate.admit(request.headers()).and_then(|()| match visitor.admit() {
+            true => Ok(()),
+            false => Err(Refusal::Full),
+        });
+        let answer = admitted.map(|()| respond(request));
         async {
             Ok::<_, Infallible>(match answer {
                 Ok(answer) => answer.await,
@@ -62,6 +68,7 @@ pub async fn serve<R>(
     let served = tokio::select! {
         served = connection.as_mut() => served,
         () = gone.cancelled() => return,
+        () = visitor.turned_away() => return,
         () = draining.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
@@ -111,6 +118,7 @@ impl From<Refusal> for Response<Body> {
                 refused
             }
             Refusal::Host => problem(StatusCode::FORBIDDEN, "the Host is none of this server's"),
+            Refusal::Full => problem(StatusCode::SERVICE_UNAVAILABLE, "too many connections are open: close one"),
             Refusal::Origin => problem(StatusCode::FORBIDDEN, "requests from web pages elsewhere are refused"),
         }
     }

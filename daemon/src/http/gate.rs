@@ -36,6 +36,8 @@ pub struct Gate {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
     NoToken,
+    /// As many connections are open as may be.
+    Full,
     Host,
     Origin,
 }

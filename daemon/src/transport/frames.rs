@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _};
 use std::mem;
 use std::sync::Arc;
 
-use python_interpreter_mcp::frame::Scanner;
+use python_interpreter_mcp::frame::{Id, Scanner};
 
 use super::socket::Socket;
 
@@ -19,8 +19,8 @@ const MAX_READ_BYTES: usize = 256 * 1024;
 pub enum Frame {
     /// A line without its end.
     Line(Vec<u8>),
-    /// A line over [`MAX_FRAME_BYTES`], thrown away; `id` is the JSON text of its request id where it has one.
-    TooLong { id: Option<Vec<u8>> },
+    /// A line over [`MAX_FRAME_BYTES`], thrown away; `id` is its request's, where it has one.
+    TooLong { id: Option<Id> },
 }
 
 pub struct Frames {
@@ -71,14 +71,13 @@ impl Frames {
         let mut rest = &self.buffer[self.searched..];
         self.searched += rest.skip_until(b'\n')?;
         let complete = self.searched > self.start && self.buffer[self.searched - 1] == b'\n';
+        if self.searched - self.start > MAX_FRAME_BYTES + 1 {
+            self.too_long.get_or_insert_default();
+        }
         if let Some(scanner) = &mut self.too_long {
             scanner.push(&self.buffer[self.start..self.searched]);
             self.start = self.searched;
             return Ok(if complete { self.rest() } else { None });
-        }
-        if self.searched - self.start > MAX_FRAME_BYTES + 1 {
-            self.too_long = Some(Scanner::default());
-            return self.cut();
         }
         Ok(complete.then(|| Frame::Line(self.take_line())))
     }
@@ -97,7 +96,7 @@ impl Frames {
     /// What is left when no more of the current line comes.
     fn rest(&mut self) -> Option<Frame> {
         if let Some(scanner) = self.too_long.take() {
-            return Some(Frame::TooLong { id: scanner.id().map(<[u8]>::to_vec) });
+            return Some(Frame::TooLong { id: scanner.id().cloned() });
         }
         self.searched = self.buffer.len();
         let line = self.take_line();

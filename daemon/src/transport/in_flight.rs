@@ -6,13 +6,41 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rmcp::model::{NumberOrString, RequestId};
+use rmcp::model::{ClientRequest, NumberOrString, RequestId};
 use tokio::sync::Notify;
 
 /// How many tool calls of one session run at once; 32 stopped a flood and cost no throughput.
 pub const MAX_CALLS: usize = 32;
-/// What may run beside them, so that a client whose calls are all busy still gets its ping answered.
-const MAX_REQUESTS: usize = MAX_CALLS + 8;
+/// How many subscriptions of one session are open at once. They end only when the client wants it.
+pub const MAX_SUBSCRIPTIONS: usize = 8;
+/// What may run beside both, so that a client whose calls are all busy still gets its ping answered.
+const MAX_OTHERS: usize = 8;
+
+/// What kind of request it is, each with a bound of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Call,
+    Subscription,
+    Other,
+}
+
+impl Kind {
+    pub fn of(request: &ClientRequest) -> Self {
+        match request {
+            ClientRequest::CallToolRequest(_) => Self::Call,
+            ClientRequest::SubscriptionsListenRequest(_) => Self::Subscription,
+            _ => Self::Other,
+        }
+    }
+
+    fn most(self) -> usize {
+        match self {
+            Self::Call => MAX_CALLS,
+            Self::Subscription => MAX_SUBSCRIPTIONS,
+            Self::Other => MAX_OTHERS,
+        }
+    }
+}
 
 #[derive(Default)]
 pub struct InFlight {
@@ -25,30 +53,31 @@ pub struct InFlight {
 struct Table {
     /// By number; so few that whoever knows the id looks at each.
     requests: BTreeMap<i64, Request>,
-    calls: usize,
     last_number: i64,
 }
 
 struct Request {
     id: RequestId,
-    is_call: bool,
+    kind: Kind,
     /// The tasks that a subscription watches.
     watched: Vec<String>,
 }
 
 impl InFlight {
-    pub fn admits(&self, is_call: bool) -> bool {
-        let table = self.table();
-        table.requests.len() < MAX_REQUESTS && !(is_call && table.calls >= MAX_CALLS)
+    pub fn admits(&self, kind: Kind) -> bool {
+        self.count(kind) < kind.most()
+    }
+
+    pub fn count(&self, kind: Kind) -> usize {
+        self.table().requests.values().filter(|request| request.kind == kind).count()
     }
 
     /// Enters a request and returns the id that stands for it inside.
-    pub fn begin(&self, id: RequestId, is_call: bool, watched: Vec<String>) -> RequestId {
+    pub fn begin(&self, id: RequestId, kind: Kind, watched: Vec<String>) -> RequestId {
         let mut table = self.table();
         table.last_number += 1;
         let number = table.last_number;
-        table.requests.insert(number, Request { id, is_call, watched });
-        table.calls += usize::from(is_call);
+        table.requests.insert(number, Request { id, kind, watched });
         NumberOrString::Number(number)
     }
 
@@ -115,9 +144,7 @@ impl Table {
     }
 
     fn remove(&mut self, number: i64) {
-        if let Some(request) = self.requests.remove(&number) {
-            self.calls -= usize::from(request.is_call);
-        }
+        self.requests.remove(&number);
     }
 }
 
@@ -132,9 +159,9 @@ mod tests {
     #[test]
     fn an_id_that_comes_back_after_a_cancellation_is_another_request() {
         let in_flight = InFlight::default();
-        let first = in_flight.begin(number(7), true, Vec::new());
+        let first = in_flight.begin(number(7), Kind::Call, Vec::new());
         assert_eq!(in_flight.cancel(&number(7)), Some(first.clone()));
-        let second = in_flight.begin(number(7), true, Vec::new());
+        let second = in_flight.begin(number(7), Kind::Call, Vec::new());
         assert_eq!(in_flight.id_of(&first), None, "the answer to the first has nowhere to go");
         in_flight.finish(&first);
         assert_eq!(in_flight.id_of(&second), Some(number(7)));
@@ -143,19 +170,17 @@ mod tests {
     }
 
     #[test]
-    fn calls_leave_room_for_other_requests_and_both_are_bounded() {
+    fn each_kind_of_request_has_its_bound_and_leaves_room_for_the_others() {
         let in_flight = InFlight::default();
         let mut begun = 0;
-        let mut fill = |is_call| {
-            while in_flight.admits(is_call) {
+        for (kind, most) in [(Kind::Call, 32), (Kind::Subscription, 8), (Kind::Other, 8)] {
+            while in_flight.admits(kind) {
                 begun += 1;
-                in_flight.begin(number(begun), is_call, Vec::new());
+                in_flight.begin(number(begun), kind, Vec::new());
             }
-            begun
-        };
-        assert_eq!(fill(true), 32);
-        assert_eq!(fill(false), 40);
+            assert_eq!(in_flight.count(kind), most);
+        }
         in_flight.cancel(&number(1));
-        assert!(in_flight.admits(true));
+        assert!(in_flight.admits(Kind::Call) && !in_flight.admits(Kind::Subscription));
     }
 }

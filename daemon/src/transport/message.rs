@@ -1,6 +1,7 @@
 //! Reads one frame as a JSON-RPC message of MCP, or says with which error it has to be refused. Pure: it keeps no state
 //! and sends nothing.
 
+use python_interpreter_mcp::frame::Id;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode,
     InitializeRequestParams, JsonObject, JsonRpcMessage, NumberOrString, RequestId, RequestMetaObject,
@@ -9,9 +10,6 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::watched;
-
-/// Longer ids are refused: each lives as long as its request, and they come back in each answer.
-const MAX_ID_BYTES: usize = 1024;
 
 const MAX_REASON_CHARACTERS: usize = 200;
 const MISSING_CLIENT_CAPABILITY: ErrorCode = ErrorCode(-32021);
@@ -74,9 +72,12 @@ impl Refusal {
     }
 }
 
-/// The id that a frame's raw JSON text holds, if it is one that a request may have.
-pub fn read_id(text: &[u8]) -> Option<RequestId> {
-    serde_json::from_slice::<Value>(text).ok().as_ref().and_then(request_id)
+/// An id as rmcp has it.
+pub fn rmcp_id(id: Id) -> RequestId {
+    match id {
+        Id::Number(number) => NumberOrString::Number(number),
+        Id::String(text) => NumberOrString::String(text.into()),
+    }
 }
 
 pub fn read(line: &[u8]) -> Inbound {
@@ -112,7 +113,7 @@ fn classify(value: Value) -> Inbound {
         Some(id) => match request_id(id) {
             Some(id) => Some(id),
             None if object.contains_key("method") => {
-                let message = format!("A request's id is an integer or a string of up to {MAX_ID_BYTES} bytes.");
+                let message = format!("A request's id is an integer or a string of up to {} bytes.", Id::MAX_BYTES);
                 return refused(None, ErrorCode::INVALID_REQUEST, message);
             }
             None => None,
@@ -202,7 +203,7 @@ fn refused(id: Option<RequestId>, code: ErrorCode, message: impl Into<String>) -
 fn request_id(value: &Value) -> Option<RequestId> {
     match value {
         Value::Number(number) => number.as_i64().map(NumberOrString::Number),
-        Value::String(text) if text.len() <= MAX_ID_BYTES => Some(NumberOrString::String(text.as_str().into())),
+        Value::String(text) if text.len() <= Id::MAX_BYTES => Some(NumberOrString::String(text.as_str().into())),
         _ => None,
     }
 }

@@ -5,6 +5,7 @@ use std::{
     env, io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use interprocess::{local_socket::traits::StreamCommon as _, os::unix::uds_local_socket::Stream};
@@ -75,6 +76,11 @@ pub fn why_daemon_ended(socket: &Path) -> String {
         Some(log) => format!("see `{log}`"),
         None => reason_in(daemon_log().as_deref()),
     }
+}
+
+/// Why the daemon at `socket` gives no answer to somebody who has `waited` for it, where systemd starts it and says so.
+pub fn why_daemon_does_not_answer(socket: &Path, waited: Duration) -> Option<String> {
+    unit::trouble(Socket::Mcp.unit(), socket, waited)
 }
 
 /// The effective user id: the one that the kernel gives to what we create, and shows to our peers.

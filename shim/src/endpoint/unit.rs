@@ -19,6 +19,8 @@ use super::{EndpointError, user};
 
 /// Starting a socket unit is binding a socket.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// A daemon starts within a tenth of a second. Clients learn within 5 s that it does not.
+const START_DEADLINE: Duration = Duration::from_secs(4);
 /// How much of what systemctl says is repeated.
 const SAID_BYTES: u64 = 400;
 const INSTALLED: &str = "loaded";
@@ -52,6 +54,27 @@ pub(super) fn property(unit: &str, name: &str, socket: &Path) -> Option<String> 
     let session = socket.parent().and_then(Path::parent).filter(|session| has_manager(session))?;
     let shown = systemctl(session, &["show", &format!("--property={name}"), "--value", unit]);
     shown.ok().flatten().filter(|(status, _)| status.success()).map(|(_, value)| value.trim().to_owned())
+}
+
+/// Why the service behind the socket unit `unit` will not answer somebody who has `waited`; none where it runs or may still start.
+pub(super) fn trouble(unit: &str, socket: &Path, waited: Duration) -> Option<String> {
+    let session = socket.parent().and_then(Path::parent).filter(|session| has_manager(session))?;
+    let service = unit.replace(".socket", ".service");
+    let shown = systemctl(session, &["show", "--property=ActiveState,SubState,Result,ExecMainStatus", &service]);
+    let (_, shown) = shown.ok().flatten().filter(|(status, _)| status.success())?;
+    let value = |name: &str| shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or("");
+    let what = match (value("ActiveState"), value("SubState")) {
+        ("failed", _) | ("activating", "auto-restart" | "auto-restart-queued") => {
+            format!("ended at its start (result {}, status {})", value("Result"), value("ExecMainStatus"))
+        }
+        // It may come to this between two attempts.
+        ("activating" | "inactive", _) if waited >= START_DEADLINE => {
+            format!("has not started within {} s", waited.as_secs())
+        }
+        _ => return None,
+    };
+    let name = service.trim_end_matches(".service");
+    Some(format!("{service} {what}; `systemctl --user status {name}` and `journalctl --user -u {name}` say more"))
 }
 
 fn is_installed(unit: &str, session: &Path) -> bool {

@@ -7,7 +7,7 @@ use super::*;
 fn scanned(frame: &[u8], piece: usize) -> (Option<String>, Option<String>) {
     let mut scanner = Scanner::default();
     frame.chunks(piece.max(1)).for_each(|bytes| scanner.push(bytes));
-    let id = scanner.id().map(|id| String::from_utf8(id.to_vec()).unwrap());
+    let id = scanner.id().map(Id::to_json);
     (id, scanner.method().map(str::to_owned))
 }
 
@@ -89,7 +89,7 @@ fn a_broken_frame_keeps_what_was_complete() {
 
 #[test]
 fn an_id_or_method_past_its_bound_is_not_kept() {
-    for (inner, kept) in [(254, true), (255, false)] {
+    for (inner, kept) in [(Id::MAX_BYTES, true), (Id::MAX_BYTES + 1, false)] {
         let frame = format!(r#"{{"id":"{}","method":"m"}}"#, "x".repeat(inner));
         let (id, method) = scanned(frame.as_bytes(), 5);
         assert_eq!((id.is_some(), method.as_deref()), (kept, Some("m")));
@@ -107,9 +107,9 @@ fn an_id_after_huge_parameters_is_found_without_keeping_them() {
     scanner.push(br#"{"method":"tools/call","params":{"code":""#);
     (0..64).for_each(|_| scanner.push(&[b'x'; 65536]));
     scanner.push(br#""},"jsonrpc":"2.0","id":99}"#);
-    assert_eq!(scanner.id(), Some(&b"99"[..]));
+    assert_eq!(scanner.id(), Some(&Id::Number(99)));
     assert_eq!(scanner.method(), Some("tools/call"));
-    assert!(scanner.text.bytes.capacity() <= 2 * ID_BYTES);
+    assert!(scanner.text.bytes.capacity() <= 2 * METHOD_BYTES);
 }
 
 #[test]

@@ -30,7 +30,13 @@ pub(super) struct Direction {
     /// What was passed on last is not the end of a frame.
     is_within_frame: bool,
     source_ended: bool,
-    broken: bool,
+}
+
+/// What became of one write.
+pub(super) enum Passed {
+    Bytes(usize),
+    /// The sink takes nothing more. What was buffered for it is still there.
+    SinkClosed,
 }
 
 /// A frame that has ended.
@@ -56,9 +62,9 @@ impl Direction {
         Self { buffer: Vec::with_capacity(CAPACITY), ..Self::default() }
     }
 
-    /// Whether to read: the source may have more, somebody takes it, and a worthwhile piece of the buffer is free.
+    /// Whether to read: the source may have more, and a worthwhile piece of the buffer is free.
     pub fn wants_bytes(&self) -> bool {
-        !self.source_ended && !self.broken && (self.buffer.len() < CAPACITY || self.start >= CAPACITY / 2)
+        !self.source_ended && (self.buffer.len() < CAPACITY || self.start >= CAPACITY / 2)
     }
 
     /// Whether something can be passed on.
@@ -68,11 +74,6 @@ impl Direction {
 
     pub fn source_ended(&self) -> bool {
         self.source_ended
-    }
-
-    /// The sink takes no more; what was buffered for it is gone.
-    pub fn is_broken(&self) -> bool {
-        self.broken
     }
 
     /// The source has ended and all that it sent has been passed on.
@@ -135,17 +136,16 @@ impl Direction {
         self.ready = self.buffer.len();
     }
 
-    /// One write of what may be passed on, if anything may. Returns how many bytes went.
-    pub fn drain(&mut self, write: impl FnOnce(&[u8]) -> io::Result<usize>) -> io::Result<usize> {
+    /// One write of what may be passed on, if anything may.
+    pub fn drain(&mut self, write: impl FnOnce(&[u8]) -> io::Result<usize>) -> io::Result<Passed> {
         if !self.has_bytes() {
-            return Ok(0);
+            return Ok(Passed::Bytes(0));
         }
         let count = match write(&self.buffer[self.start..self.ready]) {
             Ok(count) => count,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => 0,
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
-                self.broken = true;
-                0
+                return Ok(Passed::SinkClosed);
             }
             Err(error) => return Err(error),
         };
@@ -157,7 +157,7 @@ impl Direction {
             self.buffer.clear();
             (self.start, self.ready) = (0, 0);
         }
-        Ok(count)
+        Ok(Passed::Bytes(count))
     }
 
     /// Puts a frame of our own where the next one would begin, as soon as what may be passed on has been.
@@ -175,7 +175,6 @@ impl Direction {
             self.discards = end.is_none() && self.long.is_some();
             self.start += end.map_or(rest.len(), |end| end + 1);
         }
-        self.broken = false;
     }
 
     /// The source has gone, and another will take its place: what it had not finished is dropped, and a frame of which a part went ahead
@@ -185,6 +184,10 @@ impl Direction {
         if self.long.take().is_some() {
             self.insert(b"\n");
         }
+    }
+
+    /// Another source has taken the place of one that is gone.
+    pub fn begin_source(&mut self) {
         self.source_ended = false;
     }
 

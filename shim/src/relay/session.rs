@@ -1,67 +1,72 @@
-//! What a client still waits for, and what another daemon has to be told before it can go on for it: remembered while the frames pass.
+//! What the client still waits for, and what the next daemon has to be told before it can go on: remembered while the frames pass.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use super::direction::Frame;
-use crate::frame::Scanner;
+use crate::frame::{Id, Scanner, quoted};
 
 /// Requests that are remembered as unanswered: more than the relay, the socket and the daemon hold together, however short they are.
 const MAX_UNANSWERED: usize = 16 * 1024;
 const INITIALIZE: &str = "initialize";
 const INITIALIZED: &str = "notifications/initialized";
 const CANCELLED: &str = "notifications/cancelled";
-/// After a change of the daemon its lists may be others. A client of the newer era asks again by itself.
+/// The next daemon's lists may differ. A client of the newer era asks again by itself.
 const LISTS_CHANGED: &[u8] = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
-
-/// Ids are JSON texts: `1` and `"1"` are two.
-type Id = Vec<u8>;
 
 #[derive(Default)]
 pub(super) struct Session {
     unanswered: VecDeque<Id>,
+    /// Cancelled while the daemon took nothing more: it was not told, and its answers are dropped here.
+    untold_cancellations: Vec<Id>,
     /// The handshake of the legacy era, as the client sent it.
     initialize: Option<(Id, Vec<u8>)>,
     initialized: Option<Vec<u8>>,
-    /// Whether the client has had the handshake's answer.
+    /// Whether the client has the handshake's answer.
     is_open: bool,
-    /// The answer to a handshake that was repeated for a new daemon, which the client must not get twice.
+    /// A handshake that was repeated for a new daemon. The client must not get its second answer.
     repeated: Option<Id>,
 }
 
 impl Session {
-    /// A frame of the client is on its way to the daemon.
-    pub fn sent(&mut self, frame: &Scanner, form: &Frame<'_>) {
+    /// The client has sent a frame. `daemon_listens` is false for a daemon that takes nothing more.
+    pub fn sent(&mut self, frame: &Scanner, form: &Frame<'_>, daemon_listens: bool) {
         let text = match form {
             Frame::Whole(text) => Some(*text),
             Frame::Long | Frame::Cut => None,
         };
-        match (frame.id(), frame.method()) {
-            (Some(id), Some(method)) => {
+        match frame.id() {
+            Some(id) if frame.has_method() => {
                 if self.unanswered.len() == MAX_UNANSWERED {
                     self.unanswered.pop_front();
                 }
-                self.unanswered.push_back(id.to_vec());
-                if let (INITIALIZE, Some(text)) = (method, text) {
-                    self.initialize = Some((id.to_vec(), text.to_vec()));
+                self.unanswered.push_back(id.clone());
+                if let (Some(INITIALIZE), Some(text)) = (frame.method(), text) {
+                    self.initialize = Some((id.clone(), text.to_vec()));
                     (self.initialized, self.is_open) = (None, false);
                 }
             }
-            (None, Some(INITIALIZED)) => self.initialized = text.map(<[u8]>::to_vec),
-            // It gets no answer, or one that is on its way.
-            (None, Some(CANCELLED)) => {
-                if let Some(id) = text.and_then(cancelled) {
-                    self.forget(id);
+            Some(_) => {}
+            None if frame.method() == Some(INITIALIZED) => self.initialized = text.map(<[u8]>::to_vec),
+            None if frame.method() == Some(CANCELLED) => {
+                if let Some(id) = text.and_then(cancelled).filter(|id| self.forget(id))
+                    && !daemon_listens
+                {
+                    self.untold_cancellations.push(id);
                 }
             }
-            _ => {}
+            None => {}
         }
     }
 
-    /// A frame of the daemon has come. False if it is not for the client.
+    /// The daemon has sent a frame. False if it is not for the client.
     pub fn received(&mut self, frame: &Scanner) -> bool {
-        let (Some(id), None) = (frame.id(), frame.method()) else { return true };
-        if self.repeated.as_deref() == Some(id) {
+        let Some(id) = frame.id().filter(|_| !frame.has_method()) else { return true };
+        if self.repeated.as_ref() == Some(id) {
             self.repeated = None;
+            return false;
+        }
+        if let Some(place) = self.untold_cancellations.iter().position(|cancelled| cancelled == id) {
+            self.untold_cancellations.swap_remove(place);
             return false;
         }
         self.forget(id);
@@ -69,21 +74,28 @@ impl Session {
         true
     }
 
-    /// The daemon is gone: what the client waits for and will never get. `waiting` are frames that have not been sent yet.
+    /// The daemon is gone. Returns the requests that it took and will never answer. `waiting` are the frames that it did not take.
     pub fn lost<'a>(&mut self, waiting: impl Iterator<Item = &'a [u8]>) -> Vec<Id> {
         self.repeated = None;
-        let mut kept: Vec<Id> = waiting.filter_map(|text| Some(scanned(text).id()?.to_vec())).collect();
-        // A handshake that was not answered is simply made with the next daemon.
+        self.untold_cancellations.clear();
+        let mut kept: Vec<Id> = waiting.filter_map(|text| scanned(text).id().cloned()).collect();
+        // A handshake that was not answered is made with the next daemon.
         kept.extend(self.initialize.iter().filter(|_| !self.is_open).map(|(id, _)| id.clone()));
         let (kept, lost): (Vec<_>, _) = self.given_up().into_iter().partition(|id| kept.contains(id));
         self.unanswered = kept.into();
         lost
     }
 
+    /// Whether the daemon owes an answer to a request that it took. `waiting` are the frames that it did not take.
+    pub fn is_owed_an_answer<'a>(&self, waiting: impl Iterator<Item = &'a [u8]>) -> bool {
+        let untaken: Vec<Scanner> = waiting.map(scanned).collect();
+        self.unanswered.iter().any(|id| untaken.iter().all(|frame| frame.id() != Some(id)))
+    }
+
     /// What a new daemon is told first, and then the client. `is_waiting` says whether a frame has not been sent yet.
     pub fn renewed(&mut self, is_waiting: impl Fn(&[u8]) -> bool) -> (Vec<u8>, &'static [u8]) {
         let Some((id, initialize)) = &self.initialize else { return (Vec::new(), b"") };
-        // It is there already if the client has just sent it, or if a daemon before this one ended without taking it.
+        // It waits if the client has just sent it, or if a daemon before this one ended without taking it.
         let is_there = is_waiting(initialize);
         let mut frames = if is_there { Vec::new() } else { initialize.clone() };
         if !self.is_open {
@@ -94,20 +106,20 @@ impl Session {
         (frames, if is_there { b"" } else { LISTS_CHANGED })
     }
 
-    /// Whether the client waits for something that another daemon could still do.
+    /// Whether the client waits for an answer.
     pub fn is_waiting(&self) -> bool {
         !self.unanswered.is_empty()
     }
 
-    /// There is no other daemon: what the client waits for in vain.
+    /// No daemon can be reached. Returns what the client waits for in vain.
     pub fn given_up(&mut self) -> Vec<Id> {
-        std::mem::take(&mut self.unanswered).into()
+        mem::take(&mut self.unanswered).into()
     }
 
-    fn forget(&mut self, id: &[u8]) {
-        if let Some(place) = self.unanswered.iter().position(|known| known == id) {
-            self.unanswered.remove(place);
-        }
+    /// Whether it was waited for.
+    fn forget(&mut self, id: &Id) -> bool {
+        let place = self.unanswered.iter().position(|known| known == id);
+        place.and_then(|place| self.unanswered.remove(place)).is_some()
     }
 }
 
@@ -118,23 +130,18 @@ pub(super) fn scanned(text: &[u8]) -> Scanner {
 }
 
 /// A request's error, as a frame.
-pub(super) fn error(id: &[u8], message: &str) -> Vec<u8> {
-    let message: String = message.chars().filter(|character| !character.is_control()).collect();
-    let message = message.replace('\\', "\\\\").replace('"', "\\\"");
-    let rest = format!(",\"error\":{{\"code\":-32603,\"message\":\"{message}\"}}}}\n");
-    [br#"{"jsonrpc":"2.0","id":"#, id, rest.as_bytes()].concat()
+pub(super) fn error(id: &Id, message: &str) -> Vec<u8> {
+    let (id, message) = (id.to_json(), quoted(message));
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32603,\"message\":{message}}}}}\n").into_bytes()
 }
 
-/// The id in a `notifications/cancelled`. In a text of the client's the quotes of the key would be escaped.
-fn cancelled(text: &[u8]) -> Option<&[u8]> {
+/// The id in a `notifications/cancelled`. Within a string of the client's the quotes of the key would be escaped.
+fn cancelled(text: &[u8]) -> Option<Id> {
     const KEY: &[u8] = b"\"requestId\"";
     let place = text.windows(KEY.len()).position(|window| window == KEY)?;
     let value = text[place + KEY.len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-    let length = match value.strip_prefix(b"\"") {
-        Some(rest) => 2 + rest.iter().position(|byte| *byte == b'"')?,
-        None => value.iter().position(|byte| !matches!(byte, b'-' | b'0'..=b'9'))?,
-    };
-    Some(&value[..length])
+    // The scanner finds where a value ends.
+    scanned(&[b"{\"id\":", value].concat()).id().cloned()
 }
 
 #[cfg(test)]
@@ -142,7 +149,7 @@ mod tests {
     use super::*;
 
     fn sent(session: &mut Session, text: &str) {
-        session.sent(&scanned(text.as_bytes()), &Frame::Whole(text.as_bytes()));
+        session.sent(&scanned(text.as_bytes()), &Frame::Whole(text.as_bytes()), true);
     }
 
     fn received(session: &mut Session, text: &str) -> bool {
@@ -150,8 +157,7 @@ mod tests {
     }
 
     fn lost(session: &mut Session, waiting: &[&str]) -> Vec<String> {
-        let lost = session.lost(waiting.iter().map(|text| text.as_bytes()));
-        lost.into_iter().map(|id| String::from_utf8(id).unwrap()).collect()
+        session.lost(waiting.iter().map(|text| text.as_bytes())).iter().map(Id::to_json).collect()
     }
 
     #[test]
@@ -166,6 +172,49 @@ mod tests {
         assert_eq!(lost(&mut session, &["{\"id\":3,\"method\":\"ping\"}\n"]), ["\"1\"", "4"]);
         assert_eq!(lost(&mut session, &[]), ["3"]);
         assert!(lost(&mut session, &[]).is_empty());
+    }
+
+    #[test]
+    fn an_id_that_is_written_in_another_way_is_the_same() {
+        let mut session = Session::default();
+        sent(&mut session, "{\"id\":\"a\\/1\",\"method\":\"ping\"}\n");
+        sent(&mut session, "{\"id\":\"\\u00e9\",\"method\":\"ping\"}\n");
+        assert!(received(&mut session, "{\"id\":\"a/1\",\"result\":{}}\n"));
+        assert_eq!(lost(&mut session, &[]), ["\"é\""]);
+    }
+
+    #[test]
+    fn a_request_whose_method_is_strange_is_still_a_request() {
+        let mut session = Session::default();
+        sent(&mut session, &format!("{{\"id\":1,\"method\":\"{}\"}}\n", "x".repeat(1000)));
+        sent(&mut session, "{\"id\":2,\"method\":7}\n");
+        sent(&mut session, "{\"id\":3,\"result\":{}}\n");
+        assert_eq!(lost(&mut session, &[]), ["1", "2"]);
+    }
+
+    #[test]
+    fn an_answer_that_a_daemon_gives_although_the_client_has_cancelled_is_dropped_once() {
+        let mut session = Session::default();
+        let call = "{\"id\":1,\"method\":\"tools/call\"}\n";
+        let cancel = "{\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":1}}\n";
+        sent(&mut session, call);
+        session.sent(&scanned(cancel.as_bytes()), &Frame::Whole(cancel.as_bytes()), false);
+        assert!(!session.is_owed_an_answer([cancel.as_bytes()].into_iter()));
+        sent(&mut session, call);
+        assert!(!received(&mut session, "{\"id\":1,\"result\":{}}\n"), "it is the answer to the first");
+        assert!(received(&mut session, "{\"id\":1,\"result\":{}}\n"));
+    }
+
+    #[test]
+    fn what_waits_for_the_next_daemon_is_not_owed_by_this_one() {
+        let mut session = Session::default();
+        let (call, ping) = ("{\"id\":1,\"method\":\"tools/call\"}\n", "{\"id\":2,\"method\":\"ping\"}\n");
+        sent(&mut session, call);
+        sent(&mut session, ping);
+        assert!(session.is_owed_an_answer([ping.as_bytes()].into_iter()));
+        assert!(received(&mut session, "{\"id\":1,\"result\":{}}\n"));
+        assert!(!session.is_owed_an_answer([ping.as_bytes()].into_iter()));
+        assert!(session.is_owed_an_answer([].into_iter()));
     }
 
     #[test]
@@ -199,17 +248,18 @@ mod tests {
 
     #[test]
     fn the_id_of_a_cancellation_is_found() {
-        let id = |text: &str| cancelled(text.as_bytes()).map(|id| String::from_utf8(id.to_vec()).unwrap());
+        let id = |text: &str| cancelled(text.as_bytes()).map(|id| id.to_json());
         assert_eq!(id(r#"{"params":{"requestId":12,"reason":"x"}}"#).as_deref(), Some("12"));
         assert_eq!(id(r#"{"params":{"reason":"\"requestId\":5","requestId":"a"}}"#).as_deref(), Some("\"a\""));
+        assert_eq!(id(r#"{"params":{"requestId":"a\"b"}}"#).as_deref(), Some(r#""a\"b""#));
         assert_eq!(id(r#"{"params":{}}"#), None);
     }
 
     #[test]
     fn an_error_is_json_whatever_is_said() {
-        let text = error(b"\"a\"", "it said \"no\\\"\n");
+        let text = error(&Id::String("a".to_owned()), "it said \"no\\\"\n");
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
-        assert_eq!((value["id"].as_str(), value["error"]["message"].as_str()), (Some("a"), Some("it said \"no\\\"")));
-        assert_eq!(text.last(), Some(&b'\n'));
+        assert_eq!((value["id"].as_str(), value["error"]["message"].as_str()), (Some("a"), Some("it said \"no\\\"\n")));
+        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1);
     }
 }

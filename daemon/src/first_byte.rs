@@ -1,0 +1,39 @@
+//! Which protocol a connection on the user's socket speaks. Its first byte tells, and stays to be read.
+
+use std::io;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Http,
+    Mcp,
+}
+
+/// Waits for the first byte: a capital letter begins the name of an HTTP method, MCP begins with a brace. None if the other side has left.
+pub async fn protocol(stream: &UnixStream) -> io::Result<Option<Protocol>> {
+    let mut first = [0];
+    loop {
+        stream.readable().await?;
+        let peeked = stream
+            .try_io(Interest::READABLE, || Ok(recv(stream, &mut first[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.1));
+        match peeked {
+            // It waits for no answer. What it asked before this process came up is not done now.
+            Ok(_) if has_hung_up(stream)? => return Ok(None),
+            Ok(0) => return Ok(None),
+            Ok(_) => return Ok(Some(if first[0].is_ascii_uppercase() { Protocol::Http } else { Protocol::Mcp })),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether the other side has closed both ways.
+fn has_hung_up(stream: &UnixStream) -> io::Result<bool> {
+    let mut polled = [PollFd::new(stream, PollFlags::empty())];
+    poll(&mut polled, Some(&Timespec::default()))?;
+    Ok(polled[0].revents().contains(PollFlags::HUP))
+}

@@ -1,0 +1,28 @@
+//! The daemon that gives a user's AI clients isolated Python, and the commands around it. `main` only starts [`cli::run`].
+
+pub mod cli;
+mod config;
+
+mod first_byte;
+pub mod http;
+mod listener;
+mod newcomers;
+mod sessions;
+mod transport;
+mod waiting;
+
+mod server;
+mod tools;
+mod turns;
+
+mod pictures;
+mod resources;
+mod tasks;
+
+mod interpreter_api;
+
+mod metrics;
+mod status;
+
+mod logging;
+mod systemd;
