@@ -318,3 +318,42 @@ fn user_code_and_output_are_not_logged() {
     assert!(daemon.stderr().contains("execution ended"));
     assert!(!daemon.stderr().contains("SECRET"), "{}", daemon.stderr());
 }
+
+#[test]
+fn a_stderr_that_nobody_reads_keeps_no_client_waiting_and_no_stop() {
+    let interpreter = FakeInterpreter::start();
+    let home = Home::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    // The smallest that a pipe can be: full after some forty lines.
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    let mut command = home.command();
+    command.arg("serve").env("PYTHON_INTERPRETER_MCP_URL", interpreter.url()).stderr(writer);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    eventually("the socket", || home.socket().exists() && Session::try_open(home.socket()).is_ok());
+    let mut session = Session::open(home.socket());
+    for _ in 0..300 {
+        session.call("1");
+    }
+    signal(child.id().try_into().unwrap(), Signal::TERM);
+    let mut status = None;
+    eventually("the daemon's end", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(status.unwrap().success());
+    drop(reader);
+}
+
+#[test]
+fn a_lock_that_somebody_holds_delays_no_stop() {
+    let interpreter = FakeInterpreter::start();
+    let mut daemon = Daemon::start_with(&[("PYTHON_INTERPRETER_MCP_URL", &interpreter.url())], &["--drain", "1"]);
+    let lock = fs::File::open(daemon.home().socket().with_extension("lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let asked = Instant::now();
+    daemon.terminate();
+    assert!(daemon.wait().success());
+    // The lock's own deadline is 10 s.
+    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+}

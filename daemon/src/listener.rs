@@ -15,6 +15,9 @@ use crate::waiting::Waiting;
 
 /// How long accepting pauses when the process is out of descriptors or memory, so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the end of serving waits for the lock of the socket's path.
+const REMOVE_DEADLINE: Duration = Duration::from_millis(500);
+
 #[derive(Debug, thiserror::Error)]
 pub enum ListenerError {
     #[error("the socket that was passed on cannot be read from LISTEN_FDS and LISTEN_PID: {0}")]
@@ -144,10 +147,15 @@ impl Listener {
         }
     }
 
-    /// Removes the socket's path if this process is who it belongs to, so that the next client starts a new daemon.
-    pub fn remove_path(&mut self) {
+    /// Removes the socket's path if this process is who it belongs to, so that the next client starts a new daemon. Gives up where that
+    /// takes long: the next who binds the path finds it stale.
+    pub async fn remove_path(&mut self) {
         if let Some(path) = self.path.take() {
-            remove(path);
+            // It waits for a lock.
+            let removing = tokio::task::spawn_blocking(move || remove(path));
+            if tokio::time::timeout(REMOVE_DEADLINE, removing).await.is_err() {
+                tracing::warn!("the socket's path is left: its lock is held");
+            }
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Where log lines go: to the journal with their fields where stderr is the journal, else to stderr for people. A log file
-//! is kept within a bound. The program's answers (`exec`) are none of its business.
+//! Where log lines go: to the journal with their fields where stderr is the journal, else to stderr for people, by a thread of their own:
+//! a terminal or pipe that takes nothing stops nobody. A log file is kept within a bound.
 
 mod lines;
 
 use std::env;
 use std::fmt::{self, Debug};
-use std::io::{self, IsTerminal as _};
+use std::io;
 
-use lines::Lines;
-pub use lines::{hold, write_held};
+use lines::{Lines, Written};
+pub use lines::{Log, lost_lines};
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::Targets;
@@ -43,8 +43,20 @@ impl Filter {
     }
 }
 
-/// Sets up logging for the whole process. `owns_file` says that a file on stderr is this program's own log. What is wrong with the filter or the journal is logged, and no reason to fail.
-pub fn start(settings: &Settings, owns_file: bool) -> Filter {
+/// Sets up logging for the whole process, whose lines a thread writes as long as the returned [`Log`] lives. `owns_file` says that a file
+/// on stderr is this program's own log. What is wrong with the filter or the journal is logged, and no reason to fail.
+pub fn start(settings: &Settings, owns_file: bool) -> (Filter, Log) {
+    let lines = Lines::new(owns_file);
+    let (writer, log) = lines.aside();
+    (start_with(settings, writer), log)
+}
+
+/// The same for a process that must not have a second thread.
+pub fn start_in_one_thread(settings: &Settings) {
+    start_with(settings, Written::AtOnce);
+}
+
+fn start_with(settings: &Settings, written: Written) -> Filter {
     let (filter, complaint) = filter(settings);
     let (filter, handle) = reload::Layer::new(filter);
     let journal = if stderr_is_the_journal() {
@@ -55,19 +67,26 @@ pub fn start(settings: &Settings, owns_file: bool) -> Filter {
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match journal {
         Some(journal) => Box::new(journal),
         None => {
-            let layer = tracing_subscriber::fmt::layer().with_target(false);
-            if io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
-                Box::new(layer.with_ansi(true).with_writer(io::stderr))
+            let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(written);
+            if lines::has_colors() {
+                Box::new(layer.with_ansi(true))
             } else {
                 // The usual way takes half the time of an event to colour nothing.
                 let layer = layer.with_ansi(false).with_ansi_sanitization(false);
-                Box::new(layer.fmt_fields(debug_fn(write_field).delimited(" ")).with_writer(Lines::new(owns_file)))
+                Box::new(layer.fmt_fields(debug_fn(write_field).delimited(" ")))
             }
         }
     };
     // Only one subscriber can be set, and nobody else does.
     let _ = tracing::subscriber::set_global_default(Registry::default().with(layer.with_filter(filter)));
     complain(complaint);
+    // By itself a panic is written to stderr, which may take nothing.
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload().downcast_ref::<&str>().copied();
+        let message = message.or_else(|| panic.payload().downcast_ref::<String>().map(String::as_str));
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(location, message, "panic");
+    }));
     Filter(handle)
 }
 

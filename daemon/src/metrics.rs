@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 
 use crate::interpreter_api::{Outcome, Slots};
+use crate::logging::lost_lines;
 
 /// From a warm call to the longest ones, in seconds.
 const DURATIONS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0];
@@ -31,6 +32,7 @@ pub struct Metrics {
     waiting: Gauge<u64, AtomicU64>,
     clients: Gauge,
     tasks: Gauge<u64, AtomicU64>,
+    lost_lines: Gauge<u64, AtomicU64>,
     slots: Family<[(&'static str, &'static str); 1], Gauge<u64, AtomicU64>>,
     /// Told when somebody arrives, leaves, begins or ends.
     pub changed: Arc<Notify>,
@@ -49,8 +51,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix("python_interpreter_mcp");
         let (executions, durations) = (ByOutcome::default(), Histogram::new(DURATIONS));
         let (refused, cancelled, running) = (Counter::default(), Counter::default(), Gauge::default());
-        let (waiting, clients, tasks, slots) =
-            (Gauge::default(), Gauge::default(), Gauge::default(), Family::default());
+        let (waiting, clients, tasks, lost_lines, slots) =
+            (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default(), Family::default());
         registry.register("executions", "Executions by outcome", executions.clone());
         registry.register(
             "execution_seconds",
@@ -67,9 +69,23 @@ impl Metrics {
         registry.register("executions_waiting", "Calls that wait for their turn", waiting.clone());
         registry.register("clients", "Clients that are connected", clients.clone());
         registry.register("tasks_running", "Executions that have become tasks and run now", tasks.clone());
+        registry.register("log_lines_lost", "Lines of the log that nobody took", lost_lines.clone());
         registry.register("slots", "Slots of the embedded interpreter", slots.clone());
         let changed = Arc::default();
-        Self { registry, executions, durations, refused, cancelled, running, waiting, clients, tasks, slots, changed }
+        Self {
+            registry,
+            executions,
+            durations,
+            refused,
+            cancelled,
+            running,
+            waiting,
+            clients,
+            tasks,
+            lost_lines,
+            slots,
+            changed,
+        }
     }
 
     pub fn ended(&self, outcome: Outcome, duration: Duration) {
@@ -105,6 +121,7 @@ impl Metrics {
     pub fn text(&self, now: Now) -> String {
         self.waiting.set(now.waiting as u64);
         self.tasks.set(now.tasks as u64);
+        self.lost_lines.set(lost_lines());
         let slots = now.slots.unwrap_or_default();
         for (state, count) in [("waiting", slots.waiting), ("building", slots.building), ("in_use", slots.in_use)] {
             self.slots.get_or_create(&[("state", state)]).set(count);

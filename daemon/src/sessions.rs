@@ -132,7 +132,7 @@ pub async fn run(
                     continue;
                 }
                 // Without a path no new client can arrive. Whoever connected before that is still served, and then it is over.
-                listener.remove_path();
+                listener.remove_path().await;
                 is_leaving = true;
                 match listener.accept_waiting().await {
                     Some(stream) => sessions.start(stream, settings.borrow().max_sessions),
@@ -141,7 +141,7 @@ pub async fn run(
             }
         }
     }
-    listener.remove_path();
+    listener.remove_path().await;
     // The next daemon listens there.
     drop((listener, tcp));
     let drain = Duration::from_secs(settings.borrow().drain);

@@ -10,8 +10,6 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::logging;
-
 /// How much longer than its running calls the process may take to end, until the manager kills it.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 /// How often the event loop is heard of while the manager waits for one word.
@@ -58,8 +56,6 @@ pub async fn watchdog() {
 }
 
 fn notify(states: &[NotifyState<'_>]) {
-    // Whoever is told finds in the log what led to it.
-    logging::write_held();
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "the service manager cannot be told");
     }

@@ -107,7 +107,7 @@ async fn serve(arguments: Arguments, bound: Option<Bound>, filter: &Filter) -> a
     let listener = match (bound, arguments.listen) {
         (Some(bound), _) => {
             let (socket, path) = bound.into_parts();
-            leave.remove_path = path.map(|path| Box::new(move || remove(path)) as Box<dyn FnOnce()>);
+            leave.remove_path = path.map(|path| Box::new(move || remove(path)) as Box<dyn FnOnce() + Send>);
             let socket = std::os::unix::net::UnixListener::from(socket);
             socket.set_nonblocking(true)?;
             Listener::Unix(UnixListener::from_std(socket)?)

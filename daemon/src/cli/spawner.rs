@@ -11,6 +11,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    logging::start(&arguments.logging, false);
+    // It makes processes and namespaces, which takes a process of one thread.
+    logging::start_in_one_thread(&arguments.logging);
     Ok(python_interpreter::spawner::run())
 }

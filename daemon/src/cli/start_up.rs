@@ -1,33 +1,42 @@
 //! What every service of this program does before it serves: its log, its session, its limits, its event loop.
 
 use std::io::{self, IsTerminal as _};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::logging;
+use crate::logging::{self, Log};
+
+/// How long the process waits at its end for what a thread is still doing, such as a lock or a directory that does not answer.
+const END_DEADLINE: Duration = Duration::from_millis(500);
 
 /// `background` says that a client or the daemon started this process: then it leaves their terminal, and its log is its own.
 pub fn start_up(settings: &logging::Settings, background: bool) -> anyhow::Result<(EventLoop, logging::Filter)> {
-    let filter = logging::start(settings, background);
+    let (filter, log) = logging::start(settings, background);
     if background {
         // It fails for the leader of a process group, who then is no client's child that a terminal could end.
         let _ = rustix::process::setsid();
     }
     raise_descriptor_limit();
     give_back_large_memory();
-    let runtime = Builder::new_current_thread().enable_all().on_thread_park(logging::write_held).build();
-    Ok((EventLoop(runtime.context("the event loop could not be started")?), filter))
+    let runtime = Builder::new_current_thread().enable_all().build().context("the event loop could not be started")?;
+    Ok((EventLoop { runtime, _log: log }, filter))
 }
 
-/// One thread, which writes its log when it has nothing else to do.
-pub struct EventLoop(Runtime);
+/// One thread that serves, and one that writes its log.
+pub struct EventLoop {
+    runtime: Runtime,
+    _log: Log,
+}
 
 impl EventLoop {
-    pub fn block_on<F: Future>(&self, serving: F) -> F::Output {
-        let _holding = logging::hold();
-        self.0.block_on(serving)
+    /// Serves to the end, which waits for no thread that hangs.
+    pub fn block_on<F: Future>(self, serving: F) -> F::Output {
+        let served = self.runtime.block_on(serving);
+        self.runtime.shutdown_timeout(END_DEADLINE);
+        served
     }
 }
 
@@ -56,7 +65,7 @@ const LARGE_BYTES: libc::c_int = 256 * 1024;
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "the C library's setting has no safe interface")]
 fn give_back_large_memory() {
-    // SAFETY: it sets one number, and there is one thread yet.
+    // SAFETY: it sets one number, under the library's own lock.
     if unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) } != 1 {
         tracing::debug!("the C library gives memory back as it likes");
     }

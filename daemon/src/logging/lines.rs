@@ -1,67 +1,106 @@
-//! The log as plain lines on stderr, each made safe to look at. What the event loop logs while it works is written at once when it has
-//! nothing to do, or before a client of the socket is answered: a write for each line would be a good part of what a call costs.
+//! The log as lines on stderr. A thread writes them, so that nobody waits for a stderr that takes nothing; then lines are lost, and counted.
+//! Without colours no value in a line can forge another one or speak to the terminal on which it is looked at later.
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::env;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::FileType;
-use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// A log file that grows past this starts anew.
 const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 /// How many bytes pass between two looks at the file's size.
 const LOOK_EVERY_BYTES: u64 = 64 * 1024;
-/// Lines that are held are written at the latest when they are so many bytes.
-const MAX_HELD_BYTES: usize = 16 * 1024;
+/// Lines that wait to be written. With the bound of each that is 16 MiB at most.
+const MAX_WAITING_LINES: usize = 1024;
+const MAX_LINE_BYTES: usize = 16 * 1024;
+/// How long the end of the process waits until the last lines are written.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
 
-thread_local! {
-    static HOLDS: Cell<bool> = const { Cell::new(false) };
-    static HELD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+static LOST: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Lines that were lost, because stderr took nothing.
+pub fn lost_lines() -> u64 {
+    LOST.get().map_or(0, |lost| lost.dropped_lines() as u64)
 }
 
-/// As long as it lives, this thread's lines may be held until [`write_held`].
-#[must_use]
-pub struct Holding(());
-
-pub fn hold() -> Holding {
-    HOLDS.set(true);
-    Holding(())
+/// Whether lines are coloured: on a terminal, unless the user wants none.
+pub fn has_colors() -> bool {
+    io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-impl Drop for Holding {
+/// Where an event's line goes.
+pub enum Written {
+    /// To the thread.
+    Aside(NonBlocking),
+    /// To stderr, by whoever logs.
+    AtOnce,
+}
+
+/// Writes what is left of the log when it is dropped, within a deadline.
+pub struct Log(Option<WorkerGuard>);
+
+impl Drop for Log {
     fn drop(&mut self) {
-        HOLDS.set(false);
-        write_held();
+        let guard = self.0.take();
+        let (done, wait) = mpsc::channel();
+        // The guard's own drop has no deadline where stdout takes nothing either.
+        thread::spawn(move || {
+            drop(guard);
+            let _ = done.send(());
+        });
+        let _ = wait.recv_timeout(FLUSH_DEADLINE);
     }
 }
 
-/// Writes the lines that this thread holds.
-pub fn write_held() {
-    HELD.with_borrow_mut(write);
-}
+impl<'writer> MakeWriter<'writer> for Written {
+    type Writer = Box<dyn Write + 'writer>;
 
-fn write(held: &mut Vec<u8>) {
-    if !held.is_empty() {
-        // Without a place for it the log is lost.
-        let _ = io::stderr().write_all(held);
-        held.clear();
+    fn make_writer(&'writer self) -> Self::Writer {
+        match self {
+            Self::Aside(thread) => Box::new(Bounded(thread.clone())),
+            Self::AtOnce => Box::new(Lines::new(false)),
+        }
     }
 }
 
-/// Lines without colours, and if it is a file, the bound of its size. Each event is one line of it, and no value can forge another or
-/// speak to the terminal on which it is looked at later.
+/// Cuts what is longer than a line may be.
+struct Bounded(NonBlocking);
+
+impl Write for Bounded {
+    /// Takes an event's whole line, as the layer gives it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if line.len() > MAX_LINE_BYTES {
+            self.0.write_all(&[&line[..MAX_LINE_BYTES], b" ...\n"].concat())?;
+        } else {
+            self.0.write_all(line)?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Standard error, one line a write.
 pub struct Lines {
     file: Option<BoundedFile>,
+    is_plain: bool,
+    /// Of the lines that were lost, those that were told of.
+    told_lost: u64,
 }
 
 struct BoundedFile {
     file: File,
-    written: AtomicU64,
+    written: u64,
 }
 
 impl Lines {
@@ -70,47 +109,32 @@ impl Lines {
             && rustix::fs::fstat(io::stderr())
                 .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::RegularFile);
         let file = if is_file { io::stderr().as_fd().try_clone_to_owned().ok() } else { None };
-        let file = file.map(|file| BoundedFile { file: file.into(), written: AtomicU64::new(LOOK_EVERY_BYTES) });
-        Self { file }
+        let file = file.map(|file| BoundedFile { file: file.into(), written: LOOK_EVERY_BYTES });
+        Self { file, is_plain: !has_colors(), told_lost: 0 }
+    }
+
+    /// Has a thread write them.
+    pub fn aside(self) -> (Written, Log) {
+        let builder = NonBlockingBuilder::default().buffered_lines_limit(MAX_WAITING_LINES).lossy(true);
+        let (writer, guard) = builder.thread_name("log").finish(self);
+        // There is one log a process.
+        let _ = LOST.set(writer.error_counter());
+        (Written::Aside(writer), Log(Some(guard)))
     }
 }
 
-impl<'writer> MakeWriter<'writer> for Lines {
-    type Writer = Line<'writer>;
-
-    fn make_writer(&'writer self) -> Self::Writer {
-        Line { lines: self, may_wait: true }
-    }
-
-    fn make_writer_for(&'writer self, event: &Metadata<'_>) -> Self::Writer {
-        // Whatever may be the reason of an end that comes too soon is written before it.
-        Line { lines: self, may_wait: *event.level() > Level::WARN }
-    }
-}
-
-/// One event's.
-pub struct Line<'lines> {
-    lines: &'lines Lines,
-    may_wait: bool,
-}
-
-impl Write for Line<'_> {
-    /// Takes an event's whole line, as the layer gives it.
+impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Some(file) = &self.lines.file {
+        if let Some(file) = &mut self.file {
             file.bound(line.len() as u64);
         }
-        let shown = without_controls(line);
-        if HOLDS.get() {
-            HELD.with_borrow_mut(|held| {
-                held.extend_from_slice(&shown);
-                if !self.may_wait || held.len() > MAX_HELD_BYTES {
-                    write(held);
-                }
-            });
-        } else {
-            io::stderr().write_all(&shown)?;
+        let lost = lost_lines();
+        if lost > self.told_lost {
+            writeln!(io::stderr(), "{} lines of the log were lost: nobody took them", lost - self.told_lost)?;
+            self.told_lost = lost;
         }
+        let shown = if self.is_plain { without_controls(line) } else { Cow::Borrowed(line) };
+        io::stderr().write_all(&shown)?;
         Ok(line.len())
     }
 
@@ -121,11 +145,12 @@ impl Write for Line<'_> {
 
 impl BoundedFile {
     /// The file was opened for appending, so that after truncation it goes on at its beginning.
-    fn bound(&self, bytes: u64) {
-        if self.written.fetch_add(bytes, Ordering::Relaxed) < LOOK_EVERY_BYTES {
+    fn bound(&mut self, bytes: u64) {
+        self.written += bytes;
+        if self.written < LOOK_EVERY_BYTES {
             return;
         }
-        self.written.store(0, Ordering::Relaxed);
+        self.written = 0;
         if self.file.metadata().is_ok_and(|metadata| metadata.len() > MAX_FILE_BYTES) {
             // A log that cannot be shortened is no reason to lose the line.
             let _ = self.file.set_len(0);
@@ -136,8 +161,9 @@ impl BoundedFile {
 /// The line with its control characters, but for its end, written as Rust writes them.
 fn without_controls(line: &[u8]) -> Cow<'_, [u8]> {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
-    // Of several bytes are the control characters from U+0080 on. Looking at each byte is quicker than stopping at the first.
-    if text.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~')) {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
+    // Control characters from U+0080 on have several bytes.
+    if text.iter().all(is_plain) {
         return Cow::Borrowed(line);
     }
     let mut shown = String::with_capacity(line.len());

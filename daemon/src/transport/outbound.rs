@@ -18,7 +18,6 @@ use super::in_flight::InFlight;
 use super::message::Refusal;
 use super::socket::Socket;
 use super::watched::SUBSCRIPTION_ID;
-use crate::logging;
 
 /// Messages that wait for the writer, which writes them together. More wait where they were made, and there are only as many as
 /// requests in flight.
@@ -129,8 +128,6 @@ async fn flush(
     lines: &mut Vec<u8>,
     answered: &mut Vec<RequestId>,
 ) -> io::Result<()> {
-    // Whoever has an answer finds its call in the log.
-    logging::write_held();
     socket.write(lines).await?;
     // Only now: a client that does not read keeps its requests in flight and is read from no further.
     answered.drain(..).for_each(|number| in_flight.finish(&number));

@@ -43,9 +43,11 @@ pub struct Leave {
     /// After this long without a connection; otherwise never by itself.
     pub when_idle: Option<Duration>,
     /// Takes the socket's path away, so that nobody connects in vain. None where it is somebody else's.
-    pub remove_path: Option<Box<dyn FnOnce()>>,
+    pub remove_path: Option<Box<dyn FnOnce() + Send>>,
 }
 
+/// How long the end of serving waits for the socket's path to be removed.
+const REMOVE_DEADLINE: Duration = Duration::from_millis(500);
 /// Why serving ended, where nobody asked for it.
 const IDLE: &str = "idle";
 
@@ -93,7 +95,8 @@ pub async fn run(listener: Listener, executor: Current, leave: Leave, shutdown: 
         }
     };
     if let Some(remove_path) = leave.remove_path {
-        remove_path();
+        // It waits for a lock. Who binds the path next finds it stale, where this gives up.
+        let _ = timeout(REMOVE_DEADLINE, tokio::task::spawn_blocking(remove_path)).await;
     }
     // Whoever connected before the path was gone is served. The event loop is let turn once to learn of them.
     tokio::task::yield_now().await;
