@@ -176,7 +176,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_char_p]
 for fd in range(3):
     for command in (termios.TIOCSTI, 0x541C, 0x1_0000_5412, 0xffff_ffff_0000_5412): # TIOCSTI and TIOCLINUX, also with bits that the kernel ignores.
-        if libc.ioctl(fd, command, b'x') == 0 or ctypes.get_errno() != 38: print('REACHED', fd, hex(command), ctypes.get_errno())
+        if libc.ioctl(fd, command, b'x') == 0 or ctypes.get_errno() != 1: print('REACHED', fd, hex(command), ctypes.get_errno())
     if os.isatty(fd): print('REACHED a terminal')
 try: os.openpty(); print('REACHED a terminal of its own')
 except OSError: pass

@@ -43,9 +43,9 @@ if os.uname().machine == 'x86_64':
     call('syslog', 103, 3, value, 5); call('acct', 163, None); call('quotactl', 179, 0, 0, 0, 0); call('sethostname', 170, b'x', 1); call('settimeofday', 164, None, value)
     call('iopl', 172, 3); call('ioperm', 173, 0, 1, 1); call('modify_ldt', 154, 1, value, 5); call('reboot', 169, 0, 0, 0, 0); call('vhangup', 153); call('lookup_dcookie', 212, 0, 0, 0)
     call('ptrace', 101, 16, 0, 0, 0); call('process_vm_readv', 310, os.getpid(), 0, 0, 0, 0, 0); call('move_pages', 279, 0, 0, 0, 0, 0, 0)
-for name, family, kind in [('netlink', 16, 3), ('packet', 17, 3), ('key', 15, 3), ('rds', 21, 5), ('can', 29, 3), ('tipc', 30, 2), ('bluetooth', 31, 3), ('rxrpc', 33, 2), ('alg', 38, 5),
+for name, family, kind, *protocol in [('netlink', 16, 3, 15), ('packet', 17, 3), ('key', 15, 3), ('rds', 21, 5), ('can', 29, 3), ('tipc', 30, 2), ('bluetooth', 31, 3), ('rxrpc', 33, 2), ('alg', 38, 5),
                            ('nfc', 39, 3), ('vsock', 40, 1), ('kcm', 41, 2), ('qipcrtr', 42, 2), ('smc', 43, 1), ('xdp', 44, 3), ('mctp', 45, 2), ('ax25', 3, 5), ('x25', 9, 5), ('appletalk', 5, 2)]:
-    try: socket.socket(family, kind); print('REACHED', name)
+    try: socket.socket(family, kind, *protocol); print('REACHED', name)
     except OSError: pass";
 
 #[test]
@@ -88,7 +88,7 @@ libc = ctypes.CDLL(None)
 for name, call, argument in (('getpid', 39, 0), ('unshare', 272, 0x10000000), ('ptrace', 521, 0)):
     in_a_child('x32 ' + name, lambda: libc.syscall(0x40000000 | call, argument, 0, 0, 0))
 for name, call, argument in (('unshare', 272, 0x10000000), ('socket', 41, 16)):
-    in_a_child('upper bits ' + name, lambda: libc.syscall(ctypes.c_ulong(call), ctypes.c_ulong(0xdead_0000_0000 | argument), 3, 0))
+    in_a_child('upper bits ' + name, lambda: libc.syscall(ctypes.c_ulong(call), ctypes.c_ulong(0xdead_0000_0000 | argument), 3, 15))
 if libc.syscall(39) != os.getpid(): print('REACHED nothing at all')";
     interpreter.none_succeeds(program);
     interpreter.is_unscathed();

@@ -5,6 +5,9 @@ import json
 import os
 import socket
 
+# What the kernel tells of devices; everyone may listen outside.
+NETLINK_KOBJECT_UEVENT = 15
+
 # Here `probe.rs` writes PORT, on which the host listens, and PRIVATE: directories that must not be there → names in them that may be,
 # because they lead to Python.
 
@@ -54,7 +57,7 @@ held = {
     # Nobody here may make a device. Landlock is asked first, and says so in its own way. (Not of a device 0:0, which anyone may
     # make: kernels differ in whether that is a device or a file to Landlock.)
     "landlock": refusal(os.mknod, "/tmp/device", 0o020600, os.makedev(1, 3)) == errno.EACCES,
-    "seccomp": own["Seccomp"] == "2" and fails(socket.socket, socket.AF_NETLINK, socket.SOCK_RAW),
+    "seccomp": own["Seccomp"] == "2" and fails(socket.socket, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_KOBJECT_UEVENT),
     "descriptors": only_three_descriptors(),
     "user": os.getuid() == os.geteuid() == 1000,
 }
