@@ -15,7 +15,7 @@ use crate::answer::answer;
 use crate::collect::{Collected, Known, collect, is_unchanged};
 use crate::executor::ExecuteError;
 use crate::files::FileStore;
-use crate::memory;
+use crate::memory::{self, Exceeded};
 use crate::output::{Sink, Stream, read_stream};
 use crate::pool::Taken;
 use crate::prepare::Prepared;
@@ -38,7 +38,7 @@ pub enum End {
     /// At its time limit.
     Time(Duration),
     /// At its memory limit, as seen from outside.
-    Memory,
+    Memory(Exceeded),
     /// Its surroundings were taken away.
     Lost(SlotError),
 }
@@ -81,7 +81,7 @@ async fn until_end(
                 Ok(Err(error)) => End::Lost(error),
                 Err(_) => End::Time(limit),
             },
-            () = memory_exceeded(slot) => End::Memory,
+            how = memory_exceeded(slot) => End::Memory(how),
         };
         // Background processes may hold the output open: it ends for certain only when they are gone.
         let gone = slot.kill().await;
@@ -99,7 +99,7 @@ async fn until_end(
 }
 
 /// Where the kernel bounds the memory of the slot, there is nothing to watch.
-async fn memory_exceeded(slot: &Slot) {
+async fn memory_exceeded(slot: &Slot) -> Exceeded {
     match slot.group {
         Some(_) => std::future::pending().await,
         None => memory::exceeds(slot, slot.workshop.policy.limits.memory).await,

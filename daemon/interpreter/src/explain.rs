@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::execution::End;
 use crate::limits::Limits;
+use crate::memory::Exceeded;
 use crate::slot::{Exit, Slot, SlotError};
 use crate::wire::Outcome;
 
@@ -16,7 +17,15 @@ const TIMED_OUT: i32 = 124;
 pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> Result<(i32, Outcome), SlotError> {
     let out_of_memory = slot.group.as_ref().is_some_and(|group| group.ran_out_of_memory());
     match end {
-        End::Memory => {}
+        End::Memory(Exceeded::Unknown) => {
+            notes.push(
+                "Killed: the program has so many processes and mappings that its memory cannot be watched; with a control \
+                 group it could go on (python-interpreter-mcpd doctor)"
+                    .to_owned(),
+            );
+            return Ok((KILLED, Outcome::Limited));
+        }
+        End::Memory(Exceeded::Limit) => {}
         _ if out_of_memory => {}
         End::Time(limit) => {
             notes.push(timeout(*limit, limits));

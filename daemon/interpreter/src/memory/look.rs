@@ -1,0 +1,134 @@
+//! One look at the memory of a slot: first what is quickly told and never too little, and exactly only where that is too much.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::fstatvfs;
+use rustix::process::Pid;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::processes::{Mappings, Process, processes};
+use crate::sandbox::Network;
+
+/// A look that is not done after so much work is of a program that has made it so: by processes or mappings without number.
+const MOST_WORK: Duration = Duration::from_secs(1);
+/// The same by the clock, which also runs while others have the processors.
+const LONGEST_LOOK: Duration = Duration::from_secs(20);
+/// What the kernel keeps for a mapping.
+const MAPPING: u64 = 256;
+/// Sockets that are not counted: as many as one process can have.
+const FREE_SOCKETS: u64 = 256;
+
+/// How a program has exceeded its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exceeded {
+    Limit,
+    /// A look could not be finished.
+    Unknown,
+}
+
+pub enum Verdict {
+    Within,
+    Exceeded(Exceeded),
+}
+
+/// The largest extent that was ever seen of each piece of shared memory, by its inode, while any of it is mapped: what was let go of
+/// in a mapping stays with the piece.
+pub type SharedMemory = BTreeMap<u64, u64>;
+
+pub struct Look {
+    pub workspace: OwnedFd,
+    /// The slot's first process.
+    pub first: Pid,
+    pub network: Network,
+    pub limit: u64,
+}
+
+/// Something could not be looked at, or not in time.
+struct Unfinished;
+
+impl Look {
+    pub fn take(&self, shared: &mut SharedMemory) -> Verdict {
+        match self.exceeds(shared) {
+            Ok(false) => Verdict::Within,
+            Ok(true) => Verdict::Exceeded(Exceeded::Limit),
+            Err(Unfinished) => Verdict::Exceeded(Exceeded::Unknown),
+        }
+    }
+
+    fn exceeds(&self, shared: &mut SharedMemory) -> Result<bool, Unfinished> {
+        let bound = Bound::start();
+        let processes = processes(self.first).map_err(|_| Unfinished)?;
+        let mut total = self.stored() + self.sockets();
+        let quick = self.sum(&bound, &processes, Process::resident)?;
+        // What is shared after a fork is counted for each of its owners, and exactly only when it matters.
+        if total + quick > self.limit && total + self.sum(&bound, &processes, Process::proportional)? > self.limit {
+            return Ok(true);
+        }
+        let mut seen = SharedMemory::new();
+        for process in &processes {
+            bound.check()?;
+            let Mappings { number, shared } = process.mappings().map_err(|_| Unfinished)?;
+            total += number * MAPPING;
+            for (inode, extent) in shared {
+                let largest = seen.entry(inode).or_default();
+                *largest = extent.max(*largest);
+            }
+        }
+        for (inode, extent) in &mut seen {
+            *extent = shared.get(inode).copied().unwrap_or(0).max(*extent);
+        }
+        *shared = seen;
+        total += shared.values().sum::<u64>();
+        Ok(total + quick > self.limit && total + self.sum(&bound, &processes, Process::proportional)? > self.limit)
+    }
+
+    fn sum(&self, bound: &Bound, processes: &[Process], own: fn(&Process) -> u64) -> Result<u64, Unfinished> {
+        processes.iter().try_fold(0, |sum: u64, process| {
+            bound.check()?;
+            Ok(sum.saturating_add(own(process)))
+        })
+    }
+
+    /// What is written to the slot's places.
+    fn stored(&self) -> u64 {
+        fstatvfs(self.workspace.as_fd()).map_or(0, |status| (status.f_blocks - status.f_bfree) * status.f_frsize)
+    }
+
+    /// What sockets can hold, where there are many: the kernel does not tell what they do hold.
+    fn sockets(&self) -> u64 {
+        if self.network != Network::None {
+            // The number would be the host's.
+            return 0;
+        }
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let buffer = |way| read(&format!("/proc/sys/net/core/{way}mem_default")).trim().parse::<u64>().unwrap_or(0);
+        let counts = read(&format!("/proc/{}/net/sockstat", self.first.as_raw_nonzero()));
+        let used = counts.lines().find_map(|line| line.strip_prefix("sockets: used ")?.trim().parse::<u64>().ok());
+        used.unwrap_or(0).saturating_sub(FREE_SOCKETS) * buffer('r').max(buffer('w'))
+    }
+}
+
+struct Bound {
+    started: Instant,
+    work: Duration,
+}
+
+impl Bound {
+    fn start() -> Self {
+        Bound { started: Instant::now(), work: work() }
+    }
+
+    fn check(&self) -> Result<(), Unfinished> {
+        let done = work().saturating_sub(self.work) < MOST_WORK && self.started.elapsed() < LONGEST_LOOK;
+        done.then_some(()).ok_or(Unfinished)
+    }
+}
+
+/// What this thread has worked, however busy the machine is.
+fn work() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
