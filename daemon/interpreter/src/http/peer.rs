@@ -2,51 +2,118 @@
 //! owner.
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// The user at `peer`, the other end of a connection to `local` on this machine; `None` where the kernel lists none.
-/// Reads a table that is long on a busy machine; call it where blocking is allowed.
+/// A connection that both ends hold open. One that its owner has closed is listed as root's.
+const ESTABLISHED: &str = "01";
+
+/// The user at `peer`, the other end of a connection to `local` on this machine; `None` where the kernel lists none, or not one only.
+/// Reads tables that are long on a busy machine; call it where blocking is allowed.
 pub fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
-    let table = if peer.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
-    find(&fs::read_to_string(table).ok()?, peer, local)
+    // A socket for IPv6 reaches IPv4 as well, and is listed with the others of its kind.
+    let tables: &[&str] = if peer.is_ipv4() { &["tcp", "tcp6"] } else { &["tcp6"] };
+    let mut owners = Vec::new();
+    for table in tables {
+        match fs::read_to_string(format!("/proc/net/{table}")) {
+            Ok(text) => owners.extend(found(&text, *table == "tcp6", peer, local)),
+            // Without IPv6 there is no table of it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => return None,
+        }
+    }
+    match owners[..] {
+        [owner] => Some(owner),
+        _ => None,
+    }
 }
 
-fn find(table: &str, peer: SocketAddr, local: SocketAddr) -> Option<u32> {
-    let (theirs, ours) = (listed(peer), listed(local));
-    table.lines().skip(1).find_map(|line| {
-        // "number: local remote state queues timer retransmits uid …", seen from their end.
+fn found(table: &str, six: bool, peer: SocketAddr, local: SocketAddr) -> Vec<u32> {
+    let (theirs, ours) = (listed(peer, six), listed(local, six));
+    let owner = |line: &str| {
+        // "number: local remote state queues timer retransmits uid timeout inode …", seen from their end.
         let mut fields = line.split_ascii_whitespace().skip(1);
-        let is_it = fields.next()? == theirs && fields.next()? == ours;
-        if is_it { fields.nth(4)?.parse().ok() } else { None }
-    })
+        let is_it = fields.next()? == theirs && fields.next()? == ours && fields.next()? == ESTABLISHED;
+        let owner = fields.nth(3)?.parse().ok()?;
+        let has_owner = fields.nth(1)? != "0";
+        (is_it && has_owner).then_some(owner)
+    };
+    table.lines().skip(1).filter_map(owner).collect()
 }
 
-/// An address as the table writes it: the kernel's words in the machine's byte order.
-fn listed(address: SocketAddr) -> String {
+/// An address as a table writes it: the kernel's words in the machine's byte order.
+fn listed(address: SocketAddr, six: bool) -> String {
     let word = |bytes: &[u8]| format!("{:08X}", u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-    let words: String = match address.ip() {
+    let six_words = |octets: [u8; 16]| octets.chunks_exact(4).map(word).collect::<String>();
+    let words = match address.ip() {
+        IpAddr::V4(ip) if six => six_words(Ipv4Addr::to_ipv6_mapped(&ip).octets()),
         IpAddr::V4(ip) => word(&ip.octets()),
-        IpAddr::V6(ip) => ip.octets().chunks_exact(4).map(word).collect(),
+        IpAddr::V6(ip) => six_words(ip.octets()),
     };
     format!("{words}:{:04X}", address.port())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::io::Write;
+    use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
-    use super::owner;
+    use super::{found, owner};
+
+    fn connected(listener: &TcpListener, to: SocketAddr) -> (TcpStream, SocketAddr, SocketAddr) {
+        let client = TcpStream::connect(to).unwrap();
+        let (accepted, peer) = listener.accept().unwrap();
+        let local = accepted.local_addr().unwrap();
+        // The other end stays as it is: what matters is theirs.
+        std::mem::forget(accepted);
+        (client, peer, local)
+    }
 
     #[test]
     fn a_connection_of_this_user_is_found_in_the_kernels_own_table() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             // IPv6 may be switched off.
             let Ok(listener) = TcpListener::bind(address) else { continue };
-            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let (peer, local) = (client.local_addr().unwrap(), listener.local_addr().unwrap());
+            let (_client, peer, local) = connected(&listener, listener.local_addr().unwrap());
             assert_eq!(owner(peer, local), Some(rustix::process::geteuid().as_raw()), "{address}");
-            drop(client);
             assert_eq!(owner(local, local), None);
         }
+    }
+
+    #[test]
+    fn a_socket_for_ipv6_is_found_when_it_reaches_ipv4() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if TcpStream::connect(("::ffff:127.0.0.1", port)).is_ok() {
+            listener.accept().unwrap();
+            let (_client, peer, local) = connected(&listener, format!("[::ffff:127.0.0.1]:{port}").parse().unwrap());
+            assert!(peer.is_ipv4());
+            assert_eq!(owner(peer, local), Some(rustix::process::geteuid().as_raw()));
+        }
+    }
+
+    #[test]
+    fn a_connection_that_its_owner_has_closed_is_nobodys() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        for half in [false, true] {
+            let (mut client, peer, local) = connected(&listener, listener.local_addr().unwrap());
+            client.write_all(b"POST /v1/execute HTTP/1.1\r\n").unwrap();
+            if half {
+                client.shutdown(Shutdown::Write).unwrap();
+            } else {
+                drop(client);
+            }
+            assert_eq!(owner(peer, local), None, "{half}");
+        }
+    }
+
+    #[test]
+    fn rows_of_ended_connections_are_passed_over() {
+        let rows = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:C000 0100007F:C385 06 00000000:00000000 03:00001770 00000000     0        0 0 3 0000000000000000
+   1: 0100007F:C000 0100007F:C385 01 00000000:00000000 00:00000000 00000000     0        0 0 1 0000000000000000
+   2: 0100007F:C000 0100007F:C385 01 00000000:00000000 00:00000000 00000000  1001        0 4242 1 0000000000000000
+";
+        let (peer, local) = ("127.0.0.1:49152".parse().unwrap(), "127.0.0.1:50053".parse().unwrap());
+        assert_eq!(found(rows, false, peer, local), if cfg!(target_endian = "little") { vec![1001] } else { vec![] });
     }
 }
