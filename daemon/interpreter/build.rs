@@ -1,39 +1,40 @@
-//! Compiles the zygote's native part, which Python loads: a library that no Cargo dependency can be, put into this crate as bytes.
+//! Builds the zygote's native part, a library that Python loads, and puts it into this crate as bytes.
+//!
+//! Cargo has no stable way to depend on a library of this kind (`-Z bindeps` would be one), so this calls Cargo once more: for a member
+//! of this workspace, with a profile of its own, the same compiler, linker, flags and configuration, and a target directory that the
+//! outer Cargo does not hold locked.
 
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-const SOURCES: &str = "zygote/src";
+const PACKAGE: &str = "python-interpreter-zygote";
+const PROFILE: &str = "zygote";
 
 fn main() {
-    println!("cargo::rerun-if-changed={SOURCES}");
+    for input in ["zygote/src", "zygote/Cargo.toml", "../../Cargo.toml"] {
+        println!("cargo::rerun-if-changed={input}");
+    }
     let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("Cargo sets {name} for build scripts"));
-    let library = PathBuf::from(variable("OUT_DIR")).join("zygote.so");
+    let out = PathBuf::from(variable("OUT_DIR"));
+    let library = out.join("zygote.so");
     if variable("CARGO_CFG_TARGET_OS") != "linux" {
         // There are no slots to fork into.
         return std::fs::write(&library, []).unwrap_or_else(|error| panic!("{}: {error}", library.display()));
     }
-    let mut compiler = Command::new(variable("RUSTC"));
-    compiler.args([
-        "--crate-name",
-        "zygote",
-        "--crate-type",
-        "cdylib",
-        "--edition",
-        "2024",
-        "--cfg",
-        "feature=\"standalone\"",
-    ]);
-    compiler.args(["-C", "opt-level=s", "-C", "panic=abort", "-C", "lto=fat", "-C", "strip=symbols"]);
-    compiler.args(["--target", &variable("TARGET")]);
-    if let Ok(linker) = env::var("RUSTC_LINKER") {
-        compiler.arg("-C").arg(format!("linker={linker}"));
-    }
-    let status = compiler.arg("-o").arg(&library).arg(format!("{SOURCES}/lib.rs")).status();
-    match status {
+    let (target, directory) = (variable("TARGET"), out.join("zygote"));
+    let mut cargo = Command::new(variable("CARGO"));
+    cargo.args(["build", "--package", PACKAGE, "--lib", "--features", "standalone"]);
+    cargo.args(["--profile", PROFILE, "--target", &target, "--target-dir"]).arg(&directory);
+    // It has no dependencies, and what the workspace's others are has just been looked up.
+    cargo.arg("--offline");
+    // Clippy puts itself here, and would make nothing.
+    cargo.env_remove("RUSTC_WORKSPACE_WRAPPER");
+    match cargo.status() {
         Ok(status) if status.success() => {}
-        Ok(status) => panic!("rustc could not compile {SOURCES}: {status}"),
-        Err(error) => panic!("rustc cannot be run: {error}"),
+        Ok(status) => panic!("Cargo could not build {PACKAGE}: {status}"),
+        Err(error) => panic!("Cargo cannot be run: {error}"),
     }
+    let built = directory.join(&target).join(PROFILE).join("libzygote.so");
+    std::fs::copy(&built, &library).unwrap_or_else(|error| panic!("{}: {error}", built.display()));
 }

@@ -16,3 +16,27 @@ pub const FILES: [(&str, &[u8]); 5] = [
     ("/python-interpreter/site/sitecustomize.py", include_bytes!("../runner/site/sitecustomize.py")),
     ("/python-interpreter/site/matplotlib_to_file.py", include_bytes!("../runner/site/matplotlib_to_file.py")),
 ];
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::Command;
+
+    use super::{FILES, LIBRARY};
+
+    /// Whatever else it exported, a module that Python loads later could find in place of the real one.
+    #[test]
+    fn the_library_exports_nothing_but_what_python_looks_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("zygote.so");
+        let (_, content) = FILES.iter().find(|(path, _)| *path == LIBRARY).unwrap();
+        std::fs::write(&file, content).unwrap();
+        // A part of what links programs.
+        let listed = Command::new("readelf").args(["--dyn-syms", "--wide"]).arg(&file).output().unwrap();
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        // Number, value, size, kind, binding, visibility, section, name.
+        let symbols = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let symbols = symbols.filter(|fields| fields.len() == 8 && fields[0] != "Num:");
+        let exported: Vec<_> = symbols.filter(|fields| fields[6] != "UND").map(|fields| fields[7].to_owned()).collect();
+        assert_eq!(exported, ["PyInit_zygote"]);
+    }
+}

@@ -74,11 +74,10 @@ fn drop_capabilities() -> Result<(), Errno> {
     // An executable with file capabilities or the set-user-id bit gains nothing.
     kernel::control(kernel::PR_SET_NO_NEW_PRIVS, 1)?;
     kernel::control(kernel::PR_CAP_AMBIENT, kernel::PR_CAP_AMBIENT_CLEAR_ALL)?;
-    const INVALID: c_int = 22;
     for capability in 0..64 {
         match kernel::control(kernel::PR_CAPBSET_DROP, capability) {
             // One past the last capability that this kernel knows.
-            Err(Errno(INVALID)) => break,
+            Err(Errno(kernel::EINVAL)) => break,
             result => result?,
         }
     }

@@ -4,11 +4,18 @@
 use core::ffi::{CStr, c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use core::ptr;
 
+#[cfg(test)]
+#[path = "kernel/tests.rs"]
+mod tests;
+
 /// An error number of the kernel.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Errno(pub c_int);
 
 pub type Descriptor = c_int;
+
+pub const EINVAL: c_int = 22;
+const EINTR: c_int = 4;
 
 pub const SIGINT: c_int = 2;
 pub const SIGCHLD: c_int = 17;
@@ -25,6 +32,7 @@ const SIG_BLOCK: c_int = 0;
 const SFD_CLOEXEC: c_int = O_CLOEXEC;
 const WNOHANG: c_int = 1;
 const POLLIN: i16 = 1;
+const MADV_COLLAPSE: c_int = 25;
 
 pub const PR_SET_SECCOMP: c_int = 22;
 pub const PR_CAPBSET_DROP: c_int = 24;
@@ -120,12 +128,19 @@ unsafe extern "C" {
 }
 
 fn error() -> Errno {
-    // SAFETY: the C library's own pointer for this thread.
-    Errno(unsafe { *__errno_location() })
+    // SAFETY: takes nothing.
+    let place = unsafe { __errno_location() };
+    // SAFETY: the C library's own, of this thread.
+    Errno(unsafe { *place })
 }
 
 fn check(result: c_int) -> Result<c_int, Errno> {
     if result < 0 { Err(error()) } else { Ok(result) }
+}
+
+/// How many bytes were.
+fn transferred(length: isize) -> Result<usize, Errno> {
+    usize::try_from(length).map_err(|_| error())
 }
 
 pub fn exit(status: c_int) -> ! {
@@ -185,7 +200,6 @@ pub fn own_process_id() -> c_int {
 
 /// Gathers in large pages what private memory there is between two addresses, where it is dense and the kernel can (from Linux 6.1).
 pub fn gather_memory(from: usize, to: usize) {
-    const MADV_COLLAPSE: c_int = 25;
     const LARGE: usize = 2 << 20;
     // One at a time: the first place that holds nothing would end the rest.
     for place in (from.next_multiple_of(LARGE)..to).step_by(LARGE).filter(|place| to - place >= LARGE) {
@@ -213,8 +227,18 @@ pub fn open_read_only(path: &CStr) -> Result<Descriptor, Errno> {
 pub fn wait_for(first: Descriptor, second: Descriptor) -> Result<(bool, bool), Errno> {
     let mut list = [first, second].map(|descriptor| Poll { descriptor, events: POLLIN, returned: 0 });
     // SAFETY: the list has two entries and outlives the call.
-    check(unsafe { poll(list.as_mut_ptr(), 2, -1) })?;
+    uninterrupted(|| check(unsafe { poll(list.as_mut_ptr(), 2, -1) }))?;
     Ok((list[0].returned != 0, list[1].returned != 0))
+}
+
+/// Calls again what a signal has interrupted.
+fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno(EINTR)) => {}
+            result => return result,
+        }
+    }
 }
 
 pub fn control(operation: c_int, argument: c_ulong) -> Result<(), Errno> {
@@ -308,21 +332,18 @@ pub fn reap() -> Option<(c_int, c_int, u64)> {
 /// What is there to read; its length, 0 at the end.
 pub fn read_into(descriptor: Descriptor, buffer: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the buffer is as long as said.
-    let length = unsafe { read(descriptor, buffer.as_mut_ptr().cast(), buffer.len()) };
-    usize::try_from(length).map_err(|_| error())
+    uninterrupted(|| transferred(unsafe { read(descriptor, buffer.as_mut_ptr().cast(), buffer.len()) }))
 }
 
 pub fn write_all(descriptor: Descriptor, bytes: &[u8]) -> Result<(), Errno> {
     // SAFETY: the bytes are as long as said. What is written here fits into one write.
-    let length = unsafe { write(descriptor, bytes.as_ptr().cast(), bytes.len()) };
-    if length < 0 { Err(error()) } else { Ok(()) }
+    uninterrupted(|| transferred(unsafe { write(descriptor, bytes.as_ptr().cast(), bytes.len()) })).map(drop)
 }
 
 /// Sends one message.
 pub fn send_message(socket: Descriptor, bytes: &[u8]) -> Result<(), Errno> {
     // SAFETY: the bytes are as long as said.
-    let length = unsafe { send(socket, bytes.as_ptr().cast(), bytes.len(), MSG_NOSIGNAL) };
-    if length < 0 { Err(error()) } else { Ok(()) }
+    uninterrupted(|| transferred(unsafe { send(socket, bytes.as_ptr().cast(), bytes.len(), MSG_NOSIGNAL) })).map(drop)
 }
 
 /// Receives one message and at most `N` descriptors: the lengths of both. A length of 0 is the end.
@@ -347,8 +368,7 @@ pub fn receive_message<const N: usize>(
         flags: 0,
     };
     // SAFETY: everything that the message points to outlives the call and is as long as said.
-    let length = unsafe { recvmsg(socket, &raw mut message, MSG_CMSG_CLOEXEC) };
-    let length = usize::try_from(length).map_err(|_| error())?;
+    let length = uninterrupted(|| transferred(unsafe { recvmsg(socket, &raw mut message, MSG_CMSG_CLOEXEC) }))?;
     let mut count = 0;
     if message.control_length >= size_of::<ControlHeader>() {
         // SAFETY: the kernel has written a header at the beginning of the aligned buffer.

@@ -26,12 +26,8 @@ unsafe extern "C" {
 
     fn PyBytes_FromStringAndSize(bytes: *const c_char, length: isize) -> *mut Object;
     fn PyDict_DelItem(dictionary: *mut Object, key: *mut Object) -> c_int;
-    fn PyDict_Next(
-        dictionary: *mut Object,
-        place: *mut isize,
-        key: *mut *mut Object,
-        value: *mut *mut Object,
-    ) -> c_int;
+    fn PyDict_Next(dictionary: *mut Object, place: *mut isize, key: *mut *mut Object, value: *mut *mut Object)
+    -> c_int;
     fn PyDict_SetItem(dictionary: *mut Object, key: *mut Object, value: *mut Object) -> c_int;
     fn PyDict_Size(dictionary: *mut Object) -> isize;
     fn PyDict_GetItemString(dictionary: *mut Object, key: *const c_char) -> *mut Object;
@@ -245,11 +241,7 @@ impl Address {
 }
 
 /// The entries of a dictionary in their order, from the one at `first` on, whose values are wanted.
-pub fn entries(
-    dictionary: &Reference,
-    first: usize,
-    wanted: impl Fn(Address) -> bool,
-) -> Vec<(Reference, Reference)> {
+pub fn entries(dictionary: &Reference, first: usize, wanted: impl Fn(Address) -> bool) -> Vec<(Reference, Reference)> {
     let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
     let mut entries = Vec::new();
     let mut number = 0;

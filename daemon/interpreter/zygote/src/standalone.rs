@@ -41,12 +41,26 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     kernel::exit(101)
 }
 
-/// Named by the tables of functions in Rust's core library that could unwind; here a panic ends the process instead.
-#[unsafe(no_mangle)]
-extern "C" fn rust_eh_personality() {}
-
-/// As above: never called.
-#[unsafe(no_mangle)]
-extern "C" fn _Unwind_Resume() -> ! {
-    kernel::exit(101)
+// Rust's core library was compiled to unwind and names both; here a panic ends the process before either is called. Hidden, because
+// a library that Python loads later may ask for the real `_Unwind_Resume`: it would find this one, and a C++ exception would end
+// the program. Rust has no attribute for that.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+macro_rules! trap {
+    () => {
+        "ud2"
+    };
 }
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+macro_rules! trap {
+    () => {
+        // No instruction of any other processor that Linux runs on.
+        ".long 0"
+    };
+}
+core::arch::global_asm!(
+    ".globl _Unwind_Resume, rust_eh_personality",
+    ".hidden _Unwind_Resume, rust_eh_personality",
+    "_Unwind_Resume:",
+    "rust_eh_personality:",
+    trap!(),
+);
