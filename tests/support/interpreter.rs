@@ -12,7 +12,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -32,9 +32,13 @@ pub struct Interpreter {
     environment: Vec<(String, String)>,
     /// Those of the host when it was started.
     mounts: Vec<String>,
+    log: Log,
     /// Its home, state and runtime directories.
     pub home: tempfile::TempDir,
 }
+
+/// What an interpreter has logged so far.
+type Log = Arc<Mutex<String>>;
 
 /// The answer to one HTTP request.
 #[derive(Debug)]
@@ -80,15 +84,16 @@ impl Interpreter {
             .chain(environment.iter().map(|(name, value)| (*name, value.to_string())))
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
-        let (process, address) = serve(&program, user, home.path(), &environment);
-        Interpreter { process, address, user, environment, mounts: mounts(), home }
+        let log = Log::default();
+        let (process, address) = serve(&program, user, home.path(), &environment, &log);
+        Interpreter { process, address, user, environment, mounts: mounts(), log, home }
     }
 
     /// Another one with the same home, state and settings in place of this one, which is killed if it still lives.
     pub fn restart(&mut self) {
         self.kill();
         let program = self.home.path().join("python-interpreter-mcpd");
-        (self.process, self.address) = serve(&program, self.user, self.home.path(), &self.environment);
+        (self.process, self.address) = serve(&program, self.user, self.home.path(), &self.environment, &self.log);
     }
 
     pub fn kill(&mut self) {
@@ -189,6 +194,11 @@ impl Interpreter {
             found.is_some()
         });
         found.unwrap()
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     pub fn address(&self) -> &str {
@@ -341,12 +351,12 @@ fn living_processes() -> Vec<(u32, u32)> {
     ids.filter_map(relation).collect()
 }
 
-fn serve(program: &Path, user: u32, home: &Path, environment: &[(String, String)]) -> (Child, String) {
+fn serve(program: &Path, user: u32, home: &Path, environment: &[(String, String)], log: &Log) -> (Child, String) {
     let mut command = as_user(program, user, home);
     command.args(["interpreter", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     let mut process = command.spawn().unwrap();
-    let address = wait_for_address(process.stderr.take().unwrap());
+    let address = wait_for_address(process.stderr.take().unwrap(), log.clone());
     (process, address)
 }
 
@@ -367,15 +377,16 @@ fn as_user(program: &Path, user: u32, home: &Path) -> Command {
 }
 
 /// The address that it says it listens on; its log goes on to this process's stderr.
-fn wait_for_address(log: impl Read + Send + 'static) -> String {
+fn wait_for_address(stderr: impl Read + Send + 'static, log: Log) -> String {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
-        for line in BufReader::new(log).lines().map_while(Result::ok) {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             if let Some((_, address)) = line.split_once("address=") {
                 let _ = sender.send(address.split_whitespace().next().unwrap_or_default().to_owned());
             }
             // Shown with a failed test's other output.
             eprintln!("{line}");
+            log.lock().unwrap().push_str(&format!("{line}\n"));
         }
     });
     receiver.recv_timeout(DEADLINE).expect("the interpreter listens")

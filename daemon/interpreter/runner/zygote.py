@@ -1,6 +1,6 @@
 """The Python side of the zygote: imports what children are to find imported, and does what is easier said in Python.
 
-The native module `zygote` calls the functions below, in children only. It never returns from its import.
+The native module `zygote` calls the functions below, in children only. Its import ends this script.
 """
 
 # What a script's `__main__` holds at its very beginning, in this version of Python.
@@ -25,7 +25,7 @@ FEW = 150
 # Looked up by the native part.
 from _io import BufferedWriter, TextIOWrapper
 
-collect, get_objects = gc.collect, gc.get_objects
+collect, freeze, get_objects = gc.collect, gc.freeze, gc.get_objects
 
 
 def prepare():
@@ -130,4 +130,5 @@ if len(ahead) <= FEW:
     sys.meta_path.insert(0, Aside)
 gc.collect()
 gc.freeze()
+# Raises an exception, which makes Python call the native part: with no frame of this script beneath, and in the main thread's own state.
 _imp.create_dynamic(importlib.machinery.ModuleSpec("zygote", None, origin=library))

@@ -1,4 +1,4 @@
-//! The zygote's native part: Python loads it as an extension module, whose initialisation never returns.
+//! The zygote's native part, which Python loads as an extension module. It takes over when the script that loads it has ended.
 //!
 //! It forks children into slots, confines them, and has them run one program each as `python3 script.py` would. No Python frame
 //! of ours lies beneath a program, and no program's text passes through the zygote: it goes straight to a child.
@@ -22,8 +22,12 @@ mod program;
 mod serve;
 mod teardown;
 
-/// Called by Python when it loads the module `zygote`.
+/// Called by Python when it loads the module `zygote`, of which nothing else is wanted.
 #[unsafe(no_mangle)]
 pub extern "C" fn PyInit_zygote() -> *mut python::Object {
+    python::call_when_the_script_has_failed(take_over)
+}
+
+extern "C" fn take_over(_module: *mut python::Object, _exception: *mut python::Object) -> *mut python::Object {
     serve::run()
 }

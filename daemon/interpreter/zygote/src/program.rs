@@ -34,6 +34,11 @@ impl Runner {
         })
     }
 
+    /// Keeps what there is now from the collector of every child.
+    pub fn freeze(&self) {
+        self.collector.freeze();
+    }
+
     /// Makes the child ready for its program; with a rehearsal of one if there is time. Its failure is on stderr.
     pub fn prepare(&self, rehearse: bool) -> Option<()> {
         let ready = (!rehearse || self.rehearse()) && succeeded(&self.prepare.call());

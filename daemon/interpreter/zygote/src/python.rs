@@ -1,5 +1,6 @@
 //! Python's C interface, as far as it is used: functions that every CPython from 3.9 on exports.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char, c_int, c_long, c_void};
 use core::ptr;
@@ -17,6 +18,7 @@ pub struct Reference(*mut Object);
 const FILE_INPUT: c_int = 257;
 
 unsafe extern "C" {
+    static PyExc_ImportError: *mut Object;
     static PyExc_KeyboardInterrupt: *mut Object;
     static PyExc_SystemExit: *mut Object;
     static mut _Py_NoneStruct: Object;
@@ -25,6 +27,7 @@ unsafe extern "C" {
     static mut PyModule_Type: Object;
 
     fn PyBytes_FromStringAndSize(bytes: *const c_char, length: isize) -> *mut Object;
+    fn PyCFunction_NewEx(method: *mut Method, bound_to: *mut Object, module: *mut Object) -> *mut Object;
     fn PyDict_DelItem(dictionary: *mut Object, key: *mut Object) -> c_int;
     fn PyDict_Next(dictionary: *mut Object, place: *mut isize, key: *mut *mut Object, value: *mut *mut Object)
     -> c_int;
@@ -37,13 +40,12 @@ unsafe extern "C" {
     fn PyErr_Fetch(class: *mut *mut Object, value: *mut *mut Object, traceback: *mut *mut Object);
     fn PyErr_NormalizeException(class: *mut *mut Object, value: *mut *mut Object, traceback: *mut *mut Object);
     fn PyErr_Print();
+    fn PyErr_SetString(class: *mut Object, text: *const c_char);
     fn PyErr_WriteUnraisable(object: *mut Object);
     fn PyException_SetTraceback(exception: *mut Object, traceback: *mut Object) -> c_int;
     fn PyFile_WriteObject(object: *mut Object, file: *mut Object, flags: c_int) -> c_int;
-    fn PyGILState_Ensure() -> c_int;
     fn PyImport_AddModule(name: *const c_char) -> *mut Object;
     fn PyImport_GetModuleDict() -> *mut Object;
-    fn PyInterpreterState_Get() -> *mut c_void;
     fn PyList_GetItem(list: *mut Object, place: isize) -> *mut Object;
     fn PyList_Size(list: *mut Object) -> isize;
     fn PyLong_AsLong(number: *mut Object) -> c_long;
@@ -67,11 +69,6 @@ unsafe extern "C" {
     fn PySys_GetObject(name: *const c_char) -> *mut Object;
     fn PySys_SetObject(name: *const c_char, value: *mut Object) -> c_int;
     fn PySys_WriteStderr(format: *const c_char, ...);
-    fn PyThreadState_Clear(state: *mut c_void);
-    fn PyThreadState_Delete(state: *mut c_void);
-    fn PyThreadState_DeleteCurrent();
-    fn PyThreadState_Get() -> *mut c_void;
-    fn PyThreadState_New(interpreter: *mut c_void) -> *mut c_void;
     fn PyType_IsSubtype(class: *mut Object, other: *mut Object) -> c_int;
     fn PyUnicode_CompareWithASCIIString(text: *mut Object, other: *const c_char) -> c_int;
     fn PyUnicode_GetLength(text: *mut Object) -> isize;
@@ -79,6 +76,7 @@ unsafe extern "C" {
     fn PyWeakref_NewRef(object: *mut Object, callback: *mut Object) -> *mut Object;
     fn Py_DecRef(object: *mut Object);
     fn Py_IncRef(object: *mut Object);
+    fn Py_LeaveRecursiveCall();
 }
 
 impl Drop for Reference {
@@ -307,28 +305,50 @@ pub fn write_to_stderr(object: &Reference) {
     unsafe { PySys_WriteStderr(c"\n".as_ptr()) };
 }
 
-/// Leaves the thread state, and with it all frames, in which Python led here, and goes on in a new one.
-///
-/// What is called from now on has no frame of ours beneath it. The code that called us must never be returned to.
-pub fn leave_all_frames() {
-    // SAFETY: this thread has a thread state, being called by Python.
-    let state = unsafe { PyThreadState_Get() };
-    // SAFETY: takes nothing.
-    let interpreter = unsafe { PyInterpreterState_Get() };
-    // An interpreter without a single thread state would take its first one for the next, which Python 3.11 does not allow.
-    // SAFETY: the interpreter is alive.
-    let spare = unsafe { PyThreadState_New(interpreter) };
-    // SAFETY: it is this thread's own; its frames are never returned to.
-    unsafe { PyThreadState_Clear(state) };
-    // SAFETY: cleared right before.
-    unsafe { PyThreadState_DeleteCurrent() };
-    // SAFETY: a thread without a state gets a new one, and the lock.
-    unsafe { PyGILState_Ensure() };
-    // SAFETY: nothing has ever run in it.
-    unsafe { PyThreadState_Clear(spare) };
-    // SAFETY: cleared right before.
-    unsafe { PyThreadState_Delete(spare) };
+/// `PyMethodDef`.
+#[repr(C)]
+struct Method {
+    name: *const c_char,
+    function: Function,
+    flags: c_int,
+    documentation: *const c_char,
 }
+
+/// `PyCFunction`.
+pub type Function = extern "C" fn(*mut Object, *mut Object) -> *mut Object;
+
+/// Fails the import that is going on, and has `function` called when that has ended the script: Python calls `sys.excepthook`, when
+/// the script's frame is gone and nothing of Python is beneath, in the main thread's own state.
+pub fn call_when_the_script_has_failed(function: Function) -> *mut Object {
+    const METH_VARARGS: c_int = 1;
+    let method = Method { name: c"zygote".as_ptr(), function, flags: METH_VARARGS, documentation: ptr::null() };
+    let method = Box::leak(Box::new(method));
+    // SAFETY: the definition lives as long as the process; it is bound to nothing.
+    let hook = Reference(unsafe { PyCFunction_NewEx(method, ptr::null_mut(), ptr::null_mut()) });
+    set_system_object(c"excepthook", &hook);
+    // SAFETY: set when Python was initialised.
+    let class = unsafe { PyExc_ImportError };
+    // SAFETY: a class of exceptions and a C string.
+    unsafe { PyErr_SetString(class, c"the zygote goes on without its script".as_ptr()) };
+    ptr::null_mut()
+}
+
+/// Undoes what Python has noted of the script's end, and of calling the function that this is called from.
+pub fn forget_the_script() {
+    set_system_object(c"excepthook", &system_object(c"__excepthook__"));
+    for name in LAST_EXCEPTION {
+        // SAFETY: a C string; null deletes the name.
+        if unsafe { PySys_SetObject(name.as_ptr(), ptr::null_mut()) } < 0 {
+            forget_exception();
+        }
+    }
+    // A call from C counts as a frame against the limit of recursion, and programs are to have all of that.
+    // SAFETY: undoes the entry that Python has made for the call of our function, which never returns.
+    unsafe { Py_LeaveRecursiveCall() };
+}
+
+/// What `sys` remembers of an exception that was printed.
+pub const LAST_EXCEPTION: [&CStr; 4] = [c"last_type", c"last_value", c"last_traceback", c"last_exc"];
 
 pub fn before_fork() {
     // SAFETY: this thread holds Python's lock, as it does from here to its end.

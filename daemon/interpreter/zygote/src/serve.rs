@@ -32,8 +32,8 @@ struct Zygote {
     living: Vec<Living>,
 }
 
-/// Never returns: there is no way back into the frames that led here.
-pub fn run() -> *mut python::Object {
+/// Never returns: Python would go on to its end.
+pub fn run() -> ! {
     match start().and_then(|mut zygote| zygote.serve()) {
         Ok(()) => kernel::exit(0),
         Err(Refused { step, error: Errno(number) }) => {
@@ -51,7 +51,8 @@ fn start() -> Result<Zygote, Refused> {
     let runner = Runner::find().ok_or(Errno(0)).map_err(refused("find the runner's functions"))?;
     let own_pid_namespace = kernel::open_read_only(c"/proc/self/ns/pid").map_err(refused("open the pid namespace"))?;
     let ends = kernel::child_ends().map_err(refused("watch children"))?;
-    python::leave_all_frames();
+    python::forget_the_script();
+    runner.freeze();
     gather_memory();
     kernel::send_message(SOCKET, b"ready").map_err(refused("report"))?;
     Ok(Zygote { confinement, runner, own_pid_namespace, ends, living: Vec::new() })

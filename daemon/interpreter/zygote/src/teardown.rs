@@ -33,7 +33,7 @@ impl Imported {
     /// Lets the program's modules go.
     pub fn let_go_of_others(&self, collector: &Collector) {
         collector.write_open_files();
-        for name in [c"last_type", c"last_value", c"last_traceback", c"last_exc"] {
+        for name in python::LAST_EXCEPTION {
             if !python::system_object(name).is_null() {
                 python::set_system_object(name, &python::none());
             }
@@ -66,17 +66,25 @@ impl Imported {
 /// Python's garbage collector.
 pub struct Collector {
     collect: Reference,
+    freeze: Reference,
     objects: Reference,
     /// The classes of files that hold what is to be written.
     files: [Reference; 2],
 }
 
 impl Collector {
-    /// `module` has `collect` and `get_objects` of `gc`, and what `open` returns.
+    /// `module` has `collect`, `freeze` and `get_objects` of `gc`, and what `open` returns.
     pub fn of(module: &Reference) -> Option<Self> {
         let find = |name| Some(module.attribute(name)).filter(|found| !found.is_null());
         let files = [find(c"TextIOWrapper")?, find(c"BufferedWriter")?];
-        Some(Collector { collect: find(c"collect")?, objects: find(c"get_objects")?, files })
+        Some(Collector { collect: find(c"collect")?, freeze: find(c"freeze")?, objects: find(c"get_objects")?, files })
+    }
+
+    /// Has the collector never look again at what there is now.
+    pub fn freeze(&self) {
+        if self.freeze.call().is_null() {
+            python::forget_exception();
+        }
     }
 
     fn collect(&self) {
