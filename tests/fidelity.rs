@@ -111,7 +111,7 @@ fn with_packages(python: &Path) -> Interpreter {
 }
 
 /// Where programs differ that run in a fork of a warm Python, and why.
-const KNOWN: [(&str, &str); 18] = [
+const KNOWN: [(&str, &str); 16] = [
     ("asynchronous.py: without a loop", "objects die in another order where modules imported ahead stay whole"),
     ("asynchronous.py: a loop that is not closed, with a pending task", "the same"),
     ("exit_order.py: objects in a cycle, a class and a closure", "the same: the collector has run at other times"),
@@ -121,8 +121,6 @@ const KNOWN: [(&str, &str); 18] = [
     ("exit_order.py: a coroutine that nobody awaited", "the warning can still say how to learn more"),
     ("exit_order.py: functions that are called when the interpreter is nearly gone", "it is not gone: they work"),
     ("exit_output.py: a file in a cycle", "Python loses what was not written; here it is"),
-    ("imports.py: a module of its own hides one of the standard library", "a file made after the first import of one"),
-    ("imports.py: a package of its own hides one that is installed", "the same"),
     ("recursion.py: in an atexit function", "one call deeper"),
     ("faults.py: a segmentation fault", "the list of extension modules has those imported ahead"),
     ("faults.py: a fatal error", "the same"),

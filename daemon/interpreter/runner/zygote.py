@@ -12,6 +12,7 @@ import sys
 AT_THE_START = set(sys.modules)
 
 import _imp
+import builtins
 import gc
 import importlib.machinery
 import itertools
@@ -62,12 +63,20 @@ def begin(job):
     names = vars(main)
     names["__file__"] = path
     names["__loader__"] = type(names["__loader__"])("__main__", path)
-    # The names are looked at one by one only if they must be: a look at one copies the page that it lies on.
-    if not aside and (own := own_names() & PACKAGES):
-        for name in [name for name in ahead if name.partition(".")[0] in own]:
-            sys.modules.pop(name, None)
+    if not few and (own_names() or may_write_modules(path)):
+        put_aside()
     module, main = main, None
     return module
+
+
+def may_write_modules(path):
+    """Whether a program names a file in Python: only then can it write modules that hide others."""
+    try:
+        with open(path, "rb") as file:
+            return any(not after[:1].isalnum() for after in file.read().split(b".py")[1:])
+    except FileNotFoundError:
+        # A rehearsal, which has no file here.
+        return False
 
 
 def own_names():
@@ -75,36 +84,61 @@ def own_names():
     return {entry.partition(".")[0] for entry in os.listdir(WORKSPACE)} - {"script"}
 
 
+def put_aside():
+    """Takes what was imported ahead from where programs would find it without asking. Of many modules, the packages."""
+    for name in to_put_aside:
+        aside[name] = sys.modules.pop(name)
+    sys.meta_path.insert(0, Aside)
+
+
 class Aside:
-    """Gives programs the modules that were put aside, when they import one: all of them, as they refer to each other. Not those
-    that the program has a file of the same name for, beside its own. A meta path finder."""
+    """Finds the modules that were put aside, but for those that the program has a file of the same name for. A meta path finder."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
         if name not in aside:
             return None
-        sys.meta_path.remove(Aside)
-        own = own_names()
-        given = {module: aside[module] for module in aside if module.partition(".")[0] not in own}
-        aside.clear()
-        # The one that is asked for must not be there yet, or it would be loaded anew.
-        module = given.pop(name, None)
-        for other in given:
-            sys.modules.setdefault(other, given[other])
-        return module and importlib.machinery.ModuleSpec(name, Given(module))
+        package = package_of(name)
+        if package in own_names():
+            for modules in aside, sys.modules:
+                for other in [other for other in modules if package_of(other) == package]:
+                    del modules[other]
+            return None
+        # Whoever only asks for it is to see what the module has.
+        spec = importlib.machinery.ModuleSpec(name, None)
+        vars(spec).update(vars(aside[name].__spec__))
+        spec.loader = Given(aside[name])
+        return spec
 
 
 class Given:
-    """Loads a module that is there already, and leaves it as it is. A loader."""
+    """Gives a program a module that was put aside, with those that it imports itself, as they refer to each other. A loader, which
+    leaves the module as it is."""
 
     def __init__(self, module):
-        self.module, self.spec = module, getattr(module, "__spec__", None)
+        self.module, self.spec = module, module.__spec__
 
     def create_module(self, spec):
+        package, own = package_of(spec.name), own_names()
+        packages = imports.get(package, set()) | {package}
+        for name in [name for name in aside if package_of(name) in packages]:
+            module = aside.pop(name)
+            # The one that is asked for comes by itself.
+            if name != spec.name and package_of(name) not in own:
+                sys.modules.setdefault(name, module)
+        if not aside:
+            sys.meta_path.remove(Aside)
         return self.module
 
     def exec_module(self, module):
         module.__spec__ = self.spec
+
+    def __getattr__(self, name):
+        return getattr(self.spec.loader, name)
+
+
+def package_of(name):
+    return name.partition(".")[0]
 
 
 def load(names):
@@ -116,18 +150,38 @@ def load(names):
             print(f"cannot preload {name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
 
+def load_and_watch(names):
+    """Loads them; returns which package imports which others, directly or through others."""
+    plain, imports = builtins.__import__, {}
+
+    def watched(name, globals=None, locals=None, fromlist=(), level=0):
+        if not level and globals and (importer := globals.get("__name__")):
+            imports.setdefault(package_of(importer), set()).add(package_of(name))
+        return plain(name, globals, locals, fromlist, level)
+
+    builtins.__import__ = watched
+    try:
+        load(names)
+    finally:
+        builtins.__import__ = plain
+    for found in imports.values():
+        more = found
+        while more := {other for package in more for other in imports.get(package, ())} - found:
+            found |= more
+    return imports
+
+
 library, *preload = sys.argv[1:]
-load(preload)
+imports = load_and_watch(preload)
 main = None
 IMPORTED = [module for name, module in sys.modules.items() if name != "__main__"]
 ahead = {name: module for name, module in sys.modules.items() if name not in AT_THE_START}
-PACKAGES = {name.partition(".")[0] for name in ahead}
+few = len(ahead) <= FEW
+# What is no module, as some put there, stays.
+to_put_aside = [name for name in ahead if (few or "." not in name) and getattr(ahead[name], "__spec__", None)]
 aside = {}
-if len(ahead) <= FEW:
-    aside = ahead
-    for name in aside:
-        del sys.modules[name]
-    sys.meta_path.insert(0, Aside)
+if few:
+    put_aside()
 gc.collect()
 gc.freeze()
 # Raises an exception, which makes Python call the native part: with no frame of this script beneath, and in the main thread's own state.
