@@ -63,7 +63,7 @@ impl InterpreterApi {
         let choice = Choice::new(settings.interpreter_url.clone());
         Ok(Self {
             timeout: Duration::from_secs(settings.timeout),
-            service: Address::service(choice.service_url())?,
+            service: Address::service(choice.service_url(), settings.interpreter_url.is_some())?,
             service_files: settings.interpreter_files.clone().map(Directory),
             choice,
             embedded: Embedded::new(flags)?,

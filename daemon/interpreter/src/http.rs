@@ -6,7 +6,6 @@
 mod body;
 mod connections;
 mod events;
-mod peer;
 
 use std::sync::Arc;
 

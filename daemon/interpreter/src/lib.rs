@@ -34,5 +34,7 @@ pub use sandbox::Network;
 mod slot;
 pub mod spawner;
 
+pub mod tcp_owner;
+
 mod collect;
 pub mod files;

@@ -17,6 +17,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use python_interpreter::tcp_owner;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 
@@ -25,6 +26,10 @@ use tokio_util::either::Either;
 pub const IDLE: Duration = Duration::from_secs(4);
 const MAX_IDLE: usize = 64;
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a connection may take until it is known whose its other end is, and how often that is asked.
+const OWNER_DEADLINE: Duration = Duration::from_secs(2);
+const OWNER_INTERVAL: Duration = Duration::from_millis(5);
+const LOCALHOST: &str = "localhost";
 /// How often another connection is tried where one turns out to be closed before anything was written.
 const TRIES: usize = 3;
 
@@ -35,7 +40,12 @@ type Driver = http1::Connection<TokioIo<Stream>, Full<Bytes>>;
 /// Where the interpreter is.
 #[derive(Debug)]
 pub enum Place {
-    Tcp { host: String, port: u16 },
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    /// Whatever listens on this port of this machine, if it is this user's or root's.
+    OwnPort(u16),
     Unix(PathBuf),
 }
 
@@ -112,9 +122,10 @@ impl Connections {
         let connecting = async {
             let stream = match &self.place {
                 Place::Unix(path) => Either::Right(UnixStream::connect(path).await?),
-                Place::Tcp { host, port } => {
-                    let stream = connect_tcp(host, *port).await?;
-                    stream.set_nodelay(true)?;
+                Place::Tcp { host, port } => Either::Left(connect_tcp(host, *port).await?),
+                Place::OwnPort(port) => {
+                    let stream = connect_tcp(LOCALHOST, *port).await?;
+                    check_owner(&stream).await?;
                     Either::Left(stream)
                 }
             };
@@ -128,15 +139,42 @@ impl Connections {
     }
 }
 
-/// localhost is this machine, and no name server is asked for it.
 async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    if !host.eq_ignore_ascii_case("localhost") {
-        return connect_to_any(host, port).await;
-    }
-    match TcpStream::connect(("127.0.0.1", port)).await {
-        Ok(stream) => Ok(stream),
-        // Where neither is there, the first is what people look for.
-        Err(error) => TcpStream::connect(("::1", port)).await.map_err(|_| error),
+    let stream = match host.eq_ignore_ascii_case(LOCALHOST) {
+        // This machine, and no name server is asked for it. Where neither is there, the first is what people look for.
+        true => match TcpStream::connect(("127.0.0.1", port)).await {
+            Ok(stream) => stream,
+            Err(error) => TcpStream::connect(("::1", port)).await.map_err(|_| error)?,
+        },
+        false => connect_to_any(host, port).await?,
+    };
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Refuses a connection whose other end is not this user's or root's. The port may have passed to somebody else since it was last looked
+/// at, so each connection is asked, before anything is sent over it.
+async fn check_owner(stream: &TcpStream) -> io::Result<()> {
+    let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
+    let end = Instant::now() + OWNER_DEADLINE;
+    loop {
+        // The tables are long on a busy machine.
+        let owner = tokio::task::spawn_blocking(move || tcp_owner::owner(peer, local)).await?;
+        let user = rustix::process::geteuid().as_raw();
+        match owner {
+            Some(owner) if owner == user || owner == 0 => return Ok(()),
+            Some(owner) => {
+                let message = format!("what listens on {peer} belongs to another user, {owner}");
+                tracing::warn!(%peer, owner, "the service of another user is not used");
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+            }
+            // A connection has no owner before it is accepted.
+            None if Instant::now() < end => tokio::time::sleep(OWNER_INTERVAL).await,
+            None => {
+                let message = format!("nobody accepted the connection to {peer} within {} s", OWNER_DEADLINE.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+        }
     }
 }
 

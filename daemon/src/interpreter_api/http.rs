@@ -62,14 +62,16 @@ pub enum AddressError {
 }
 
 impl Address {
-    pub fn service(url: &ServiceUrl) -> Result<Self, AddressError> {
+    /// `is_configured` is false for a service that was found on this machine: then each connection is asked whose it is.
+    pub fn service(url: &ServiceUrl, is_configured: bool) -> Result<Self, AddressError> {
         // Never asked of a name server: localhost is this machine.
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let loopback = loopback.map(|address| SocketAddr::new(address, 0));
         let client = client().resolve_to_addrs("localhost", &loopback).build()?;
         let parsed = Url::parse(url.as_str()).map_err(|error| AddressError::Url(url.to_string(), error.to_string()))?;
         let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let place = Place::Tcp { host, port: parsed.port_or_known_default().unwrap_or(80) };
+        let port = parsed.port_or_known_default().unwrap_or(80);
+        let place = if is_configured { Place::Tcp { host, port } } else { Place::OwnPort(port) };
         Self::new(place, client, url.as_str(), url.to_string())
     }
 

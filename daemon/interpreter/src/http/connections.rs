@@ -13,10 +13,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::either::Either;
 
-use super::peer::owner;
 use super::respond;
 use crate::executor::Executor;
 use crate::files::{MAX_AGE, MAX_BYTES};
+use crate::tcp_owner::owner;
 
 /// Open connections; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 512;
