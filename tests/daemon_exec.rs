@@ -159,9 +159,9 @@ fn answer_embedded(connection: UnixStream, files: &BTreeMap<&str, &str>) -> std:
     }
 }
 
-fn exec_embedded(home: &Home) -> Output {
+fn exec_embedded(home: &Home, more: &[&str]) -> Output {
     let mut command = home.command();
-    command.current_dir(home.path()).args(["exec", "--output", "out/deep", "1"]).output().unwrap()
+    command.current_dir(home.path()).args(["exec", "--output", "out/deep", "1"]).args(more).output().unwrap()
 }
 
 #[test]
@@ -170,15 +170,52 @@ fn saves_the_files_of_the_embedded_interpreter() {
     serve_embedded(&home, BTreeMap::from([("/workspace/a", "id_A"), ("/workspace/b/c d.png", "id_B")]));
     let out = home.path().join("out/deep");
     fs::create_dir_all(&out).unwrap();
-    // A link in the place of the file is replaced, not followed.
-    fs::write(home.path().join("precious"), "kept").unwrap();
-    symlink(home.path().join("precious"), out.join("a")).unwrap();
-    let output = exec_embedded(&home);
+    let output = exec_embedded(&home, &[]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(fs::read_to_string(out.join("a")).unwrap(), "A".repeat(100_000));
     assert_eq!(fs::read_to_string(out.join("b/c d.png")).unwrap(), "B".repeat(100_000));
-    assert_eq!(fs::read_to_string(home.path().join("precious")).unwrap(), "kept");
     assert_eq!(fs::read_dir(&out).unwrap().count(), 2, "nothing half done is left");
+}
+
+#[test]
+fn replaces_a_file_or_a_link_only_when_told_to() {
+    let home = Home::new();
+    serve_embedded(
+        &home,
+        BTreeMap::from([("/workspace/a", "id_A"), ("/workspace/b", "id_B"), ("/workspace/c", "id_C")]),
+    );
+    let out = home.path().join("out/deep");
+    fs::create_dir_all(&out).unwrap();
+    fs::write(home.path().join("precious"), "kept").unwrap();
+    symlink(home.path().join("precious"), out.join("a")).unwrap();
+    fs::write(out.join("b"), "mine").unwrap();
+    let output = exec_embedded(&home, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("/workspace/a could not be saved: it exists; use --force"), "{said}");
+    assert!(said.contains("2 of 3 file(s) were not saved"), "{said}");
+    assert_eq!(fs::read_to_string(out.join("b")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(out.join("c")).unwrap(), "C".repeat(100_000), "the others are saved");
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 3, "nothing half done is left");
+
+    assert!(exec_embedded(&home, &["--force"]).status.success());
+    assert_eq!(fs::read_to_string(out.join("a")).unwrap(), "A".repeat(100_000));
+    assert_eq!(fs::read_to_string(home.path().join("precious")).unwrap(), "kept", "a link is replaced, not followed");
+}
+
+#[test]
+fn saves_nothing_hidden_even_when_told_to_replace() {
+    for path in ["/workspace/.git/config", "/workspace/.bashrc", "/workspace/a/.b/c", "/workspace/.\u{1b}]0;title\u{7}"]
+    {
+        let home = Home::new();
+        serve_embedded(&home, BTreeMap::from([(path, "id_A")]));
+        let output = exec_embedded(&home, &["--force"]);
+        assert_eq!(output.status.code(), Some(1), "{path}");
+        let said = text(&output.stderr);
+        assert!(said.contains(&format!("{} could not be saved: its path is hidden", path.escape_debug())), "{said}");
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+        assert_eq!(fs::read_dir(home.path().join("out/deep")).unwrap().count(), 0);
+    }
 }
 
 #[test]
@@ -190,7 +227,7 @@ fn saves_nothing_outside_the_directory() {
         fs::create_dir_all(&out).unwrap();
         fs::create_dir(&outside).unwrap();
         symlink(&outside, out.join("link")).unwrap();
-        let output = exec_embedded(&home);
+        let output = exec_embedded(&home, &[]);
         assert_eq!(output.status.code(), Some(1), "{path}");
         assert!(text(&output.stderr).contains(&format!("{path} could not be saved")), "{output:?}");
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);

@@ -28,9 +28,13 @@ pub struct Arguments {
     #[arg(short = 'c', value_name = "CODE")]
     code: Option<String>,
 
-    /// Save the files that the program made to this directory
+    /// Save the files that the program made in this directory
     #[arg(long, value_name = "DIRECTORY")]
     output: Option<PathBuf>,
+
+    /// Replace files that exist
+    #[arg(long, requires = "output")]
+    force: bool,
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -51,7 +55,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let _ = io::stderr().write_all(b"\n");
     }
     match &arguments.output {
-        Some(directory) => files::save(directory, &result)?,
+        Some(directory) => files::save(directory, &result, arguments.force)?,
         None if !result.response.files.is_empty() && io::stderr().is_terminal() => {
             let files = result.response.files.len();
             let _ = writeln!(io::stderr(), "{files} file(s) returned; save them with --output DIRECTORY");

@@ -1,8 +1,9 @@
-//! Saves the files of a result below a directory. Paths come from the program that ran, so none of them leads out of it:
-//! not by `..`, and not by a symbolic link on the way.
+//! Saves the files of a result below a directory. Paths come from the program that ran, so none of them leads out of it, by `..` or by a
+//! symbolic link on the way; none replaces a file unless the user says so; and none is hidden: `.git/config` or `.bashrc` would be
+//! run by the user's own tools.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use anyhow::{Context as _, bail};
 use python_interpreter::wire::is_file_id;
 use python_interpreter_mcp::endpoint::{self, Socket};
 use reqwest::Client;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::call::ToolResult;
@@ -22,7 +23,8 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-pub fn save(directory: &Path, result: &ToolResult) -> anyhow::Result<()> {
+/// `force` says that files that exist are replaced. What can be saved is, whatever becomes of the rest.
+pub fn save(directory: &Path, result: &ToolResult, force: bool) -> anyhow::Result<()> {
     let files = &result.response.files;
     if files.is_empty() {
         return Ok(());
@@ -42,21 +44,32 @@ pub fn save(directory: &Path, result: &ToolResult) -> anyhow::Result<()> {
     let client = Client::builder().unix_socket(socket).no_proxy().connect_timeout(CONNECT_DEADLINE);
     let client = client.read_timeout(READ_DEADLINE).build().context("the HTTP client could not be set up")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut unsaved = 0;
     for (path, id) in files {
-        runtime.block_on(save_one(&client, &root, path, id)).with_context(|| format!("{path} could not be saved"))?;
+        if let Err(error) = runtime.block_on(save_one(&client, &root, path, id, force)) {
+            unsaved += 1;
+            // A name may hold what speaks to a terminal.
+            let _ = writeln!(io::stderr(), "{} could not be saved: {error:#}", path.escape_debug());
+        }
+    }
+    if unsaved > 0 {
+        bail!("{unsaved} of {} file(s) were not saved in {}", files.len(), directory.display());
     }
     Ok(())
 }
 
-async fn save_one(client: &Client, root: &OwnedFd, path: &str, id: &str) -> anyhow::Result<()> {
+async fn save_one(client: &Client, root: &OwnedFd, path: &str, id: &str, force: bool) -> anyhow::Result<()> {
     let names = names(path)?;
     let Some((name, parents)) = names.split_last() else { bail!("its path names no file") };
     if !is_file_id(id) {
         bail!("its id is malformed");
     }
+    if names.iter().any(|name| name.starts_with('.')) {
+        bail!("its path is hidden (a name begins with a dot); have the program write it elsewhere");
+    }
     let mut response = client.get(format!("http://localhost/v1/files/{id}")).send().await?.error_for_status()?;
     let directory = open_parents(root, parents)?;
-    // Under a name of our own first, so that nobody sees half a file; the rename replaces even a symbolic link.
+    // Under a name of our own first, so that nobody sees half a file. A rename replaces even a symbolic link.
     let temporary = format!(".{}.{}.part", &id[..id.len().min(16)], std::process::id());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o644);
@@ -65,7 +78,18 @@ async fn save_one(client: &Client, root: &OwnedFd, path: &str, id: &str) -> anyh
         while let Some(chunk) = response.chunk().await? {
             file.write_all(&chunk)?;
         }
-        rustix::fs::renameat(&directory, &temporary, &directory, *name)?;
+        let flags = if force { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        match rustix::fs::renameat_with(&directory, &temporary, &directory, *name, flags) {
+            Err(Errno::EXIST) => bail!("it exists; use --force to replace it"),
+            // Some file systems know no such flag.
+            Err(Errno::INVAL) if !force => {
+                match rustix::fs::linkat(&directory, &temporary, &directory, *name, AtFlags::empty()) {
+                    Err(Errno::EXIST) => bail!("it exists; use --force to replace it"),
+                    linked => linked.and_then(|()| rustix::fs::unlinkat(&directory, &temporary, AtFlags::empty()))?,
+                }
+            }
+            renamed => renamed?,
+        }
         anyhow::Ok(())
     };
     let result = written.await;
