@@ -161,6 +161,35 @@ fn large_answers_that_nobody_reads_hold_up_nobody_else() {
 }
 
 #[test]
+fn answers_that_nobody_reads_take_no_more_memory_than_they_may_and_each_request_has_one() {
+    const CALLS: u64 = 16;
+    let (interpreter, daemon) = world();
+    let text = "x".repeat(5 << 20);
+    let mut lazy = daemon.connect();
+    lazy.call("warm up");
+    for id in 0..CALLS {
+        interpreter.answer_next(Answer::stdout(&text));
+        let mut message = lazy.call_message(json!(id), "large");
+        message["params"]["_meta"]["python-interpreter-mcp/outputCharacters"] = json!(16 << 20);
+        lazy.send(&message);
+    }
+    interpreter.wait_for_requests(CALLS as usize + 1);
+    eventually("all calls have ended", || {
+        let status = daemon.home().command().args(["status", "--json"]).output().unwrap();
+        serde_json::from_slice::<Value>(&status.stdout).is_ok_and(|status| status["executions"] == CALLS + 1)
+    });
+    let answers: Vec<Value> = (0..CALLS).map(|_| lazy.read_answer()).collect();
+    let ids: BTreeSet<u64> = answers.iter().map(|answer| answer["id"].as_u64().unwrap()).collect();
+    assert!(ids.into_iter().eq(0..CALLS));
+    let dropped: Vec<_> = answers.iter().filter_map(|answer| answer["error"]["message"].as_str()).collect();
+    assert!(dropped.iter().all(|message| message.contains("was dropped")), "{dropped:?}");
+    assert!(!dropped.is_empty() && dropped.len() < CALLS as usize, "{} of {CALLS} were dropped", dropped.len());
+    // Text and structured content are ten MiB a call, of which 64 may wait.
+    assert!(CALLS as usize - dropped.len() <= 8, "only {} of {CALLS} were dropped", dropped.len());
+    lazy.call("and it goes on");
+}
+
+#[test]
 fn a_client_that_dies_in_a_call_ends_its_run_at_once_and_nobody_else_s() {
     let (interpreter, daemon) = world();
     let (mut dying, mut other) = (daemon.connect(), daemon.connect());

@@ -66,6 +66,40 @@ fn clients_calls_and_the_interpreter_are_shown() {
 }
 
 #[test]
+fn calls_that_were_given_up_or_refused_are_shown_as_what_they_are() {
+    let interpreter = FakeInterpreter::start();
+    let settings = [("PYTHON_INTERPRETER_MCP_URL", interpreter.url())];
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let daemon = Daemon::start_with(&settings, &["--concurrency", "1", "--timeout", "2"]);
+    let mut client = daemon.connect();
+    interpreter.answer_next(Answer::Hold);
+    client.send_call(1, "held");
+    interpreter.wait_for_requests(1);
+    client.cancel(1);
+    interpreter.wait_for_ended(1);
+    // One that takes all of its time keeps the next from its turn.
+    interpreter.answer_next(Answer::Hold);
+    let (mut first, mut second) = (daemon.connect(), daemon.connect());
+    first.send_call(1, "held");
+    interpreter.wait_for_requests(2);
+    let arguments = json!({"source_code": "1", "timeout_seconds": 0.1});
+    let refused = second.request("tools/call", json!({"name": "execute_python_code", "arguments": arguments}));
+    assert!(refused["result"]["structuredContent"]["stderr"].as_str().unwrap().starts_with("Busy: "), "{refused}");
+    let late = first.read_answer();
+    let stderr = late["result"]["structuredContent"]["stderr"].as_str().unwrap();
+    assert!(stderr.contains("the setting --timeout"), "{stderr}");
+    interpreter.answer_next(Answer::Hold);
+    let arguments = json!({"source_code": "1", "timeout_seconds": 0.1});
+    let late = second.request("tools/call", json!({"name": "execute_python_code", "arguments": arguments}));
+    let stderr = late["result"]["structuredContent"]["stderr"].as_str().unwrap();
+    assert!(stderr.contains("the call's own timeout_seconds"), "{stderr}");
+    let status: Value = serde_json::from_slice(&run(daemon.home(), &["status", "--json"]).stdout).unwrap();
+    let outcomes: Vec<_> = status["recent"].as_array().unwrap().iter().map(|ended| &ended["outcome"]).collect();
+    assert_eq!(outcomes, ["timed_out", "timed_out", "refused", "cancelled"]);
+    assert_eq!(status["executions"], 3, "what was refused never ran");
+}
+
+#[test]
 fn reload_tells_of_a_mistake_and_then_changes_nothing() {
     let daemon = Daemon::start(&FakeInterpreter::start());
     let path = daemon.home().path().join(".config/python-interpreter-mcp/config.toml");

@@ -228,7 +228,7 @@ fn a_task_that_runs_keeps_an_idle_daemon_and_is_waited_for_by_one_that_stops() {
     assert!(daemon.wait().success());
     let record = daemon.home().path().join(format!(".local/state/python-interpreter-mcp/tasks/{id}.json"));
     let record: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
-    assert_eq!(record["status"], "completed", "{record}");
+    assert_eq!(record["task"]["status"], "completed", "{record}");
 }
 
 #[test]

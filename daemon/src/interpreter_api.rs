@@ -33,6 +33,7 @@ pub use context::{CallContext, Trace};
 use embedded::Embedded;
 pub use execution::{Execution, Outcome};
 use failure::Failure;
+pub use failure::Limit;
 use files::{Directory, Reading};
 pub use files::{FileError, FileSource, Part};
 use http::{Address, AddressError, Answer};
@@ -155,7 +156,7 @@ impl InterpreterApi {
         let limit = self.limit(request);
         // What it does not know it is not sent; another interpreter may be.
         let most = request.output_characters.take();
-        let answer = self.service.execute(request, limit, limit, context).await;
+        let answer = self.service.execute(request, limit.time, limit, context).await;
         request.output_characters = most;
         let mut answer = answer?;
         if let Some(most) = most {
@@ -165,9 +166,12 @@ impl InterpreterApi {
     }
 
     /// How long a call may take.
-    pub fn limit(&self, request: &ExecuteRequest) -> Duration {
+    pub fn limit(&self, request: &ExecuteRequest) -> Limit {
         let own = request.timeout_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        own.map_or(self.timeout, |own| own.min(self.timeout))
+        match own {
+            Some(own) if own < self.timeout => Limit { time: own, is_of_call: true },
+            _ => Limit { time: self.timeout, is_of_call: false },
+        }
     }
 }
 

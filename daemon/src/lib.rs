@@ -11,9 +11,9 @@ mod sessions;
 mod transport;
 mod waiting;
 
+mod fair_queue;
 mod server;
 mod tools;
-mod turns;
 
 mod pictures;
 mod resources;

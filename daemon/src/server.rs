@@ -28,11 +28,10 @@ use tracing::Span;
 
 use crate::interpreter_api::InterpreterApi;
 use crate::resources;
-use crate::tasks::{self, Tasks};
+use crate::tasks::{self, NotCancelled, Tasks};
 use crate::tools::execute_python_code;
 use described::Described;
 use executions::Executions;
-pub use waiting::Running;
 
 const NAME: &str = "python-interpreter";
 const TITLE: &str = "Python Interpreter";
@@ -125,6 +124,11 @@ impl Server {
     /// Returns once nothing goes on any more.
     pub async fn until_idle(&self) {
         self.shared.tasks.until_none_runs().await;
+    }
+
+    /// What goes on is given up, because this daemon leaves.
+    pub async fn give_up(&self) {
+        self.shared.tasks.clone().give_up().await;
     }
 
     /// `client` is asked only once: it is read from each request anew.
@@ -349,7 +353,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
         only_modern::<rmcp::model::GetTaskMethod>(&context)?;
-        let mut result = GetTaskResult::new(self.shared.tasks.get(&request.task_id).ok_or_else(unknown_task)?);
+        let mut result = GetTaskResult::new(self.shared.tasks.get(&request.task_id).await.ok_or_else(unknown_task)?);
         result.meta = Some(stamp(None));
         Ok(result)
     }
@@ -361,7 +365,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         only_modern::<rmcp::model::UpdateTaskMethod>(&context)?;
-        self.shared.tasks.get(&request.task_id).map(drop).ok_or_else(unknown_task)
+        if self.shared.tasks.knows(&request.task_id) { Ok(()) } else { Err(unknown_task()) }
     }
 
     async fn cancel_task(
@@ -370,6 +374,12 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
         only_modern::<rmcp::model::CancelTaskMethod>(&context)?;
-        if self.shared.tasks.cancel(&request.task_id) { Ok(()) } else { Err(unknown_task()) }
+        self.shared.tasks.cancel(&request.task_id).map_err(|error| match error {
+            NotCancelled::Unknown => unknown_task(),
+            NotCancelled::Elsewhere => ErrorData::invalid_request(
+                "The daemon before this one runs the task and is about to stop: the task ends with it.",
+                None,
+            ),
+        })
     }
 }

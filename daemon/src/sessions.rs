@@ -237,6 +237,7 @@ impl Sessions {
         let left = self.tasks.len();
         if !all_ended {
             self.cancel.cancel();
+            let _ = tokio::time::timeout(CANCEL_DEADLINE, self.server.give_up()).await;
             // What does not end even now is aborted with the set.
             let _ = tokio::time::timeout(CANCEL_DEADLINE, self.all_ended()).await;
         }

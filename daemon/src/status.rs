@@ -60,7 +60,7 @@ pub struct Ended {
     pub execution_id: String,
     pub client: String,
     pub at: u64,
-    /// "finished", "timed_out" or "failed".
+    /// "finished", "timed_out", "failed", "refused" or "cancelled".
     pub outcome: String,
     pub exit_code: i32,
     pub milliseconds: u64,
@@ -113,8 +113,11 @@ impl Board {
             client.calls += 1;
             client.name.clone()
         });
-        state.executions += 1;
-        push(&mut state.durations, duration, DURATIONS);
+        // What never ran took no time.
+        if outcome != Outcome::Refused {
+            state.executions += 1;
+            push(&mut state.durations, duration, DURATIONS);
+        }
         let ended = Ended {
             execution_id: execution_id.to_owned(),
             client: client.unwrap_or_default(),

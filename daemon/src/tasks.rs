@@ -1,10 +1,13 @@
 //! Executions that go on after their call was answered with a handle (the extension `io.modelcontextprotocol/tasks`): what is known of
-//! each, until its time is up. What they do is `server`'s.
+//! each, until its time is up. Results lie on disk. What an execution does is `server`'s.
 
+mod entry;
+mod owner;
 mod record;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,20 +16,26 @@ use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, DetailedTask, JsonObject, Task, TaskPayload, TaskStatus};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
-use tokio_util::sync::CancellationToken;
 
-use crate::server::Running;
-use record::Records;
+use entry::{Entry, Kept, forget_beyond, oldest_ended};
+use owner::Owner;
+use record::{Record, Records};
 
 /// Tasks that are known at the same time, ended ones included: the oldest of those is forgotten for another one. Where all run, a call
 /// is waited for as without tasks.
 const MAX_TASKS: usize = 256;
 /// The largest result that is kept, in bytes of its JSON.
 const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
+/// Results that are kept in memory, in bytes of their JSON, where they cannot be on disk.
+const MAX_MEMORY_BYTES: usize = 32 * 1024 * 1024;
 /// How long a task is known from its beginning on.
 const TIME_TO_LIVE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often clients are asked to ask.
 const POLL_MILLISECONDS: u64 = 1000;
+/// What is said of a task whose daemon is gone.
+const OWNER_GONE: &str = "The daemon ended while the program ran: it was stopped, and what it had printed is lost.";
+/// How often a task that another daemon still runs is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
@@ -42,44 +51,65 @@ pub struct Settings {
     pub task_after: u64,
 }
 
+/// An execution; none if it failed inside, and the log says more. Dropping it ends the run.
+pub type Running = Pin<Box<dyn Future<Output = Option<CallToolResult>> + Send>>;
+
 pub struct Tasks {
     entries: Mutex<HashMap<String, Entry>>,
     records: Records,
+    /// Held while a record is looked up and written, so that the beginning of a task never replaces its end.
+    writing: Mutex<()>,
+    /// This process.
+    owner: Option<Owner>,
     /// Told whenever one has ended.
     ended: Notify,
 }
 
-struct Entry {
-    known: DetailedTask,
-    last_line: Option<watch::Receiver<String>>,
-    cancel: CancellationToken,
-    /// Told of each change.
-    changes: watch::Sender<()>,
+/// Why a task is not cancelled.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotCancelled {
+    Unknown,
+    /// The daemon before this one runs it, and is about to stop.
+    Elsewhere,
 }
 
 impl Tasks {
-    /// Takes up what an earlier daemon has left in `directory`: what ran when it ended is failed.
+    /// Takes up what an earlier daemon has left in `directory`. What it still runs is looked at until it has ended; what nobody runs any
+    /// more is failed. To be called inside the event loop.
     pub fn open(directory: Option<PathBuf>) -> Arc<Self> {
         let records = Records::open(directory);
         let mut entries = HashMap::new();
-        for mut known in records.read() {
-            if is_over(&known.task) {
-                records.remove(&known.task.task_id);
+        let mut elsewhere = Vec::new();
+        for mut record in records.read_all() {
+            let id = record.task.task_id.clone();
+            if is_over(&record.task) {
+                records.remove(&id);
                 continue;
             }
-            if !known.task.status.is_terminal() {
-                let message =
-                    "The daemon ended while the program ran: it was stopped, and what it had printed is lost.";
-                fail(&mut known, &ErrorData::internal_error(message, None));
-                records.write(&known);
+            if !record.task.status.is_terminal() {
+                if record.is_run() {
+                    elsewhere.push(id.clone());
+                } else {
+                    record.fail(OWNER_GONE);
+                    records.write(&record);
+                }
             }
-            entries.insert(known.task.task_id.clone(), Entry::new(known, None));
+            entries.insert(id, Entry::new(record, false, None));
         }
-        Arc::new(Self { entries: Mutex::new(entries), records, ended: Notify::new() })
+        let (entries, writing) = (Mutex::new(entries), Mutex::new(()));
+        let this = Arc::new(Self { entries, records, writing, owner: Owner::this(), ended: Notify::new() });
+        for id in elsewhere {
+            tokio::spawn(this.clone().look_elsewhere(id));
+        }
+        this
     }
 
-    /// Makes a task of an execution, known before this returns. Gives the execution back if there are too many.
-    pub fn adopt(self: &Arc<Self>, running: Running, last_line: watch::Receiver<String>) -> Result<Task, Running> {
+    /// Makes a task of an execution, known and on disk before this returns. Gives the execution back if there are too many.
+    pub async fn adopt(
+        self: &Arc<Self>,
+        running: Running,
+        last_line: watch::Receiver<String>,
+    ) -> Result<Task, Running> {
         self.forget_old();
         // 122 random bits: whoever has not been told an id does not find it.
         let id = uuid::Uuid::new_v4().simple().to_string();
@@ -87,31 +117,28 @@ impl Tasks {
         let task = Task::new(id.clone(), TaskStatus::Working, now.clone(), now)
             .with_ttl_ms(TIME_TO_LIVE.as_millis() as u64)
             .with_poll_interval_ms(POLL_MILLISECONDS);
-        let entry = Entry::new(DetailedTask::new(task, TaskPayload::Working), Some(last_line));
-        let (known, cancel) = (entry.known.clone(), entry.cancel.clone());
+        let record = Record { task: task.clone(), error: None, owner: self.owner.clone() };
+        let entry = Entry::new(record.clone(), true, Some(last_line));
+        let cancel = entry.cancel.clone();
         {
             let mut entries = self.entries();
             if entries.len() >= MAX_TASKS {
-                let ended = entries.iter().filter(|(_, entry)| entry.known.task.status.is_terminal());
-                let oldest = ended.min_by_key(|(_, entry)| &entry.known.task.created_at).map(|(id, _)| id.clone());
-                let Some(oldest) = oldest else { return Err(running) };
+                let Some(oldest) = oldest_ended(&entries) else { return Err(running) };
                 entries.remove(&oldest);
-                self.records.remove(&oldest);
+                self.remove_record(oldest);
             }
             entries.insert(id.clone(), entry);
         }
-        self.records.write(&known);
+        // Off the event loop, as all that touches the disk, or a result, which may be large.
+        let this = self.clone();
+        let _ = tokio::task::spawn_blocking(move || this.write_beginning(&record)).await;
         let this = self.clone();
         tokio::spawn(async move {
             let ended = cancel.run_until_cancelled(running).await;
-            // Off the event loop, because the result may be large.
             let end = move || {
                 let payload = match ended {
                     Some(Some(result)) => completed(&result),
-                    Some(None) => failed(&ErrorData::internal_error(
-                        "The execution failed inside the daemon; its log says more.",
-                        None,
-                    )),
+                    Some(None) => failed("The execution failed inside the daemon; its log says more."),
                     None => TaskPayload::Cancelled,
                 };
                 this.end(&id, payload);
@@ -120,27 +147,49 @@ impl Tasks {
                 tracing::error!(%error, "the end of a task cannot be kept");
             }
         });
-        Ok(known.task)
+        Ok(task)
     }
 
-    pub fn get(&self, id: &str) -> Option<DetailedTask> {
+    /// The task as it is now, with its result if it has one.
+    pub async fn get(&self, id: &str) -> Option<DetailedTask> {
         self.forget_old();
-        let entries = self.entries();
-        let entry = entries.get(id)?;
-        let mut known = entry.known.clone();
-        if let Some(last_line) = entry.last_line.as_ref().filter(|_| !known.task.status.is_terminal()) {
-            let line = last_line.borrow();
-            known.task.status_message = (!line.is_empty()).then(|| line.clone());
-        }
-        Some(known)
+        let (mut task, payload) = {
+            let entries = self.entries();
+            let entry = entries.get(id)?;
+            (entry.described(), entry.payload())
+        };
+        let payload = match payload {
+            Some(payload) => payload,
+            None => {
+                let (records, name) = (self.records.clone(), id.to_owned());
+                match tokio::task::spawn_blocking(move || records.result(&name)).await.ok().flatten() {
+                    Some(result) => TaskPayload::Completed { result },
+                    None => {
+                        let message = "The program has ended, and its result cannot be read from disk any more.";
+                        task.status_message = Some(message.to_owned());
+                        failed(message)
+                    }
+                }
+            }
+        };
+        Some(DetailedTask::new(task, payload))
     }
 
-    /// False if there is no such task. One that has ended stays as it is.
-    pub fn cancel(&self, id: &str) -> bool {
+    /// Whether the task is known.
+    pub fn knows(&self, id: &str) -> bool {
+        self.forget_old();
+        self.entries().contains_key(id)
+    }
+
+    /// One that has ended stays as it is.
+    pub fn cancel(&self, id: &str) -> Result<(), NotCancelled> {
         let entries = self.entries();
-        let entry = entries.get(id);
-        entry.iter().for_each(|entry| entry.cancel.cancel());
-        entry.is_some()
+        let entry = entries.get(id).ok_or(NotCancelled::Unknown)?;
+        if !entry.is_ours && !entry.has_ended() {
+            return Err(NotCancelled::Elsewhere);
+        }
+        entry.cancel.cancel();
+        Ok(())
     }
 
     /// Told of each change of the task.
@@ -148,12 +197,12 @@ impl Tasks {
         self.entries().get(id).map(|entry| entry.changes.subscribe())
     }
 
-    /// How many still run.
+    /// How many this daemon still runs.
     pub fn running(&self) -> usize {
-        self.entries().values().filter(|entry| !entry.known.task.status.is_terminal()).count()
+        self.entries().values().filter(|entry| entry.is_ours && !entry.has_ended()).count()
     }
 
-    /// Returns once none runs any more.
+    /// Returns once it runs none any more.
     pub async fn until_none_runs(&self) {
         loop {
             // Asked for before the look, so that no end is missed between the two.
@@ -165,34 +214,109 @@ impl Tasks {
         }
     }
 
-    fn end(&self, id: &str, payload: TaskPayload) {
-        let Some(DetailedTask { mut task, .. }) = self.get(id) else { return };
-        task.last_updated_at = now();
-        if let TaskPayload::Failed { error } = &payload {
-            task.status_message = error.get("message").and_then(Value::as_str).map(str::to_owned);
+    /// This daemon leaves: what it runs ends with it, and the next one says so.
+    pub async fn give_up(self: Arc<Self>) {
+        let given_up = move || {
+            let ours: Vec<String> = {
+                let entries = self.entries();
+                let ours = entries.iter().filter(|(_, entry)| entry.is_ours && !entry.has_ended());
+                ours.map(|(id, _)| id.clone()).collect()
+            };
+            for id in ours {
+                self.end(&id, failed("The daemon was stopped while the program ran: what it had printed is lost."));
+            }
+        };
+        let _ = tokio::task::spawn_blocking(given_up).await;
+    }
+
+    fn write_beginning(&self, record: &Record) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.entries().get(&record.task.task_id).is_some_and(|entry| !entry.has_ended()) {
+            self.records.write(record);
         }
-        let known = DetailedTask::new(task, payload);
+    }
+
+    fn end(&self, id: &str, payload: TaskPayload) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut record) =
+            self.entries().get(id).filter(|entry| !entry.has_ended()).map(|entry| entry.record.clone())
+        else {
+            return;
+        };
+        record.task.last_updated_at = now();
+        record.task.status = payload.status();
+        let mut kept = Kept::OnDisk;
+        match payload {
+            TaskPayload::Completed { result } if !self.records.write_result(id, &result) => {
+                let bytes = serde_json::to_vec(&result).map_or(0, |text| text.len());
+                kept = Kept::InMemory(result, bytes);
+            }
+            TaskPayload::Failed { error } => {
+                record.task.status_message = error.get("message").and_then(Value::as_str).map(str::to_owned);
+                record.error = Some(error);
+            }
+            _ => {}
+        }
         // Before anybody learns of it: a daemon that waited for the end leaves then.
-        self.records.write(&known);
-        match self.entries().get_mut(id) {
+        self.records.write(&record);
+        let mut entries = self.entries();
+        match entries.get_mut(id) {
             Some(entry) => {
-                (entry.known, entry.last_line) = (known, None);
+                (entry.record, entry.result, entry.last_line) = (record, kept, None);
                 entry.changes.send_replace(());
+                forget_beyond(&mut entries, MAX_MEMORY_BYTES);
             }
             None => self.records.remove(id),
         }
+        drop(entries);
         self.ended.notify_waiters();
+    }
+
+    /// Looks at a task that another daemon runs until it has ended.
+    async fn look_elsewhere(self: Arc<Self>, id: String) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let (records, name) = (self.records.clone(), id.clone());
+            let looked = tokio::task::spawn_blocking(move || {
+                // Asked before the record is read: one that has ended since has written it.
+                let is_run = records.read(&name)?.is_run();
+                let mut record = records.read(&name)?;
+                if !record.task.status.is_terminal() && !is_run {
+                    record.fail(OWNER_GONE);
+                    records.write(&record);
+                }
+                Some(record)
+            });
+            let Ok(Some(record)) = looked.await else { return };
+            let has_ended = record.task.status.is_terminal();
+            {
+                let mut entries = self.entries();
+                let Some(entry) = entries.get_mut(&id) else { return };
+                entry.record = record;
+                if has_ended {
+                    entry.changes.send_replace(());
+                }
+            }
+            if has_ended {
+                return;
+            }
+        }
     }
 
     fn forget_old(&self) {
         self.entries().retain(|id, entry| {
-            let keep = !is_over(&entry.known.task);
+            let keep = !is_over(&entry.record.task);
             if !keep {
                 entry.cancel.cancel();
-                self.records.remove(id);
+                self.remove_record(id.clone());
             }
             keep
         });
+    }
+
+    fn remove_record(&self, id: String) {
+        let records = self.records.clone();
+        tokio::task::spawn_blocking(move || records.remove(&id));
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
@@ -200,9 +324,17 @@ impl Tasks {
     }
 }
 
-impl Entry {
-    fn new(known: DetailedTask, last_line: Option<watch::Receiver<String>>) -> Self {
-        Self { known, last_line, cancel: CancellationToken::new(), changes: watch::channel(()).0 }
+impl Record {
+    /// Whether somebody runs it who still lives.
+    fn is_run(&self) -> bool {
+        self.owner.as_ref().is_some_and(Owner::lives)
+    }
+
+    fn fail(&mut self, message: &'static str) {
+        self.task.status = TaskStatus::Failed;
+        self.task.status_message = Some(message.to_owned());
+        self.task.last_updated_at = now();
+        self.error = object(&ErrorData::internal_error(message, None));
     }
 }
 
@@ -210,14 +342,12 @@ fn completed(result: &CallToolResult) -> TaskPayload {
     let fits = serde_json::to_vec(result).is_ok_and(|text| text.len() <= MAX_RESULT_BYTES);
     match object(result).filter(|_| fits) {
         Some(result) => TaskPayload::Completed { result },
-        None => {
-            failed(&ErrorData::internal_error("The program has ended, and its result is too large to be kept.", None))
-        }
+        None => failed("The program has ended, and its result is too large to be kept."),
     }
 }
 
-fn failed(error: &ErrorData) -> TaskPayload {
-    TaskPayload::Failed { error: object(error).unwrap_or_default() }
+fn failed(message: &'static str) -> TaskPayload {
+    TaskPayload::Failed { error: object(&ErrorData::internal_error(message, None)).unwrap_or_default() }
 }
 
 fn object(value: &impl serde::Serialize) -> Option<JsonObject> {
@@ -225,13 +355,6 @@ fn object(value: &impl serde::Serialize) -> Option<JsonObject> {
         Ok(Value::Object(object)) => Some(object),
         _ => None,
     }
-}
-
-fn fail(known: &mut DetailedTask, error: &ErrorData) {
-    let mut task = known.task.clone();
-    task.last_updated_at = now();
-    task.status_message = Some(error.message.to_string());
-    *known = DetailedTask::new(task, failed(error));
 }
 
 fn now() -> String {
@@ -246,90 +369,4 @@ fn is_over(task: &Task) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use rmcp::model::ContentBlock;
-
-    use super::*;
-
-    fn running(result: impl Future<Output = CallToolResult> + Send + 'static) -> Running {
-        Box::pin(async { Some(result.await) })
-    }
-
-    fn said(text: &str) -> CallToolResult {
-        CallToolResult::success(vec![ContentBlock::text(text)])
-    }
-
-    async fn ended(tasks: &Tasks, id: &str) -> DetailedTask {
-        let mut changes = tasks.changes(id).unwrap();
-        while !tasks.get(id).unwrap().task.status.is_terminal() {
-            changes.changed().await.unwrap();
-        }
-        tasks.get(id).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_task_says_what_is_printed_and_ends_with_its_result_which_outlives_the_daemon() {
-        let directory = tempfile::tempdir().unwrap();
-        let tasks = Tasks::open(Some(directory.path().join("tasks")));
-        let (line, last_line) = watch::channel("10 %".to_owned());
-        let (go, wait) = tokio::sync::oneshot::channel::<()>();
-        let task = tasks
-            .adopt(running(async move { wait.await.map_or_else(|_| said("gone"), |()| said("42")) }), last_line)
-            .ok()
-            .unwrap();
-        line.send_replace("20 %".to_owned());
-        assert_eq!(tasks.get(&task.task_id).unwrap().task.status_message.as_deref(), Some("20 %"));
-        assert_eq!(tasks.running(), 1);
-        go.send(()).unwrap();
-        let end = ended(&tasks, &task.task_id).await;
-        assert!(matches!(&end.payload, TaskPayload::Completed { result } if result["content"][0]["text"] == "42"));
-        let next = Tasks::open(Some(directory.path().join("tasks")));
-        assert_eq!(next.get(&task.task_id), Some(end));
-    }
-
-    #[tokio::test]
-    async fn what_ran_when_the_daemon_ended_is_failed_and_what_is_old_is_gone() {
-        let directory = tempfile::tempdir().unwrap();
-        let tasks = Tasks::open(Some(directory.path().join("tasks")));
-        let line = watch::channel(String::new()).1;
-        let task = tasks.adopt(running(std::future::pending()), line.clone()).ok().unwrap();
-        let old = tasks.adopt(running(std::future::pending()), line).ok().unwrap();
-        let mut record = tasks.get(&old.task_id).unwrap();
-        record.task.created_at = "2020-01-01T00:00:00Z".to_owned();
-        tasks.records.write(&record);
-        let next = Tasks::open(Some(directory.path().join("tasks")));
-        let found = next.get(&task.task_id).unwrap();
-        assert!(matches!(&found.payload, TaskPayload::Failed { error } if error["code"] == -32603), "{found:?}");
-        assert!(found.task.status_message.unwrap().contains("daemon ended"));
-        assert_eq!(next.get(&old.task_id), None);
-    }
-
-    #[tokio::test]
-    async fn a_cancelled_task_drops_its_run_and_a_finished_one_stays() {
-        let tasks = Tasks::open(None);
-        let line = watch::channel(String::new()).1;
-        let (dropped, told) = tokio::sync::oneshot::channel::<()>();
-        let run = running(async move {
-            let _dropped_with_this = dropped;
-            std::future::pending().await
-        });
-        let task = tasks.adopt(run, line.clone()).ok().unwrap();
-        assert!(tasks.cancel(&task.task_id) && !tasks.cancel("other"));
-        assert_eq!(ended(&tasks, &task.task_id).await.payload, TaskPayload::Cancelled);
-        told.await.unwrap_err();
-        let done = tasks.adopt(running(async { said("1") }), line).ok().unwrap();
-        ended(&tasks, &done.task_id).await;
-        assert!(tasks.cancel(&done.task_id));
-        assert_eq!(tasks.get(&done.task_id).unwrap().task.status, TaskStatus::Completed);
-    }
-
-    #[tokio::test]
-    async fn there_are_so_many_and_no_more() {
-        let tasks = Tasks::open(None);
-        let line = watch::channel(String::new()).1;
-        for _ in 0..MAX_TASKS {
-            assert!(tasks.adopt(running(std::future::pending()), line.clone()).is_ok());
-        }
-        assert!(tasks.adopt(running(std::future::pending()), line).is_err());
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ mod message;
 mod outbound;
 mod refusing;
 mod socket;
+mod unread;
 mod watched;
 
 use std::borrow::Cow;
@@ -254,12 +255,12 @@ impl Transport<RoleServer> for SocketTransport {
         &mut self,
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
-        let waiting = self.outbound.try_send(message).map(|(queue, message)| {
+        let waiting = self.outbound.try_send(message).map(|(queue, message, share)| {
             let (in_flight, answered) = (self.in_flight.clone(), outbound::request_of(&message).cloned());
             Box::pin(async move {
                 tokio::select! {
                     // Where the writer has ended the client is gone, and the session is ending too.
-                    place = queue.reserve() => place.map(|place| place.send(Outgoing::Message(message))).unwrap_or_default(),
+                    place = queue.reserve() => place.map(|place| place.send(Outgoing::Message(message, share))).unwrap_or_default(),
                     // Its answer must not wait for a client that does not read, and cancels one request after the other.
                     () = in_flight.until_cancelled(answered) => {}
                 }

@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
 use super::running::{ask, ask_interpreter};
+use crate::status::Status;
 
 /// Longer than they take to let calls end, unless `drain` says otherwise.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -32,6 +33,15 @@ pub fn reload(Reload {}: &Reload) -> anyhow::Result<ExitCode> {
 
 pub fn stop(Stop {}: &Stop) -> anyhow::Result<ExitCode> {
     let mut stopped = false;
+    if let Ok(Some(status)) = ask::<Status>("/status")
+        && status.running > 0
+    {
+        let running = status.running;
+        let _ = writeln!(
+            io::stderr(),
+            "waiting for {running} running call(s) to end, for no longer than the setting drain"
+        );
+    }
     // The daemon first: what it runs still needs its interpreter.
     for (name, health) in [("daemon", ask::<Value>("/healthz")), ("interpreter", ask_interpreter("/process"))] {
         let Some(health) = health.with_context(|| format!("the {name} cannot be asked"))? else { continue };

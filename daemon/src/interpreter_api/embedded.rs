@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::SetUpError;
 use super::capabilities::Capabilities;
 use super::context::CallContext;
-use super::failure::Failure;
+use super::failure::{Failure, Limit};
 use super::files::{FileError, Part};
 use super::http::{Address, Answer};
 
@@ -56,12 +56,12 @@ impl Embedded {
     pub async fn execute(
         &self,
         request: &mut ExecuteRequest,
-        limit: Duration,
+        limit: Limit,
         context: &CallContext,
     ) -> Result<Answer, Failure> {
         *self.needed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        request.timeout_seconds = Some(limit.as_secs_f64());
-        let deadline = Instant::now() + longest_answer(limit) + MARGIN;
+        request.timeout_seconds = Some(limit.time.as_secs_f64());
+        let deadline = Instant::now() + longest_answer(limit.time) + MARGIN;
         let remaining = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
         match self.address.execute(request, remaining(deadline), limit, context).await {
             // It is not there yet, or it left because nobody needed it: nothing was sent.

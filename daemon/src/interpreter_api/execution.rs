@@ -10,6 +10,10 @@ pub enum Outcome {
     TimedOut,
     /// It could not be run, or its result did not arrive.
     Failed,
+    /// It had no turn, because the interpreter was busy.
+    Refused,
+    /// Its client gave it up.
+    Cancelled,
 }
 
 impl Outcome {
@@ -18,6 +22,8 @@ impl Outcome {
             Self::Finished => "finished",
             Self::TimedOut => "timed_out",
             Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
         }
     }
 }

@@ -27,12 +27,20 @@ pub enum Failure {
     Dropped { url: String, source: Box<dyn Error + Send + Sync> },
     #[error("HTTP status {status}")]
     Status { status: u16, body: Vec<u8> },
-    #[error("no answer within {} s", limit.as_secs_f64())]
-    Timeout { url: String, limit: Duration },
+    #[error("no answer within {} s", limit.time.as_secs_f64())]
+    Timeout { url: String, limit: Limit },
     #[error("answer is not the API's: {reason}")]
     NotTheApi { url: String, reason: String, first: Vec<u8> },
     #[error("answer of more than {limit} bytes")]
     TooLarge { url: String, limit: usize, first: Vec<u8> },
+}
+
+/// How long something may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    pub time: Duration,
+    /// The call asked for it; else it is the setting.
+    pub is_of_call: bool,
 }
 
 impl Failure {
@@ -92,9 +100,12 @@ impl Failure {
             ),
             Self::Status { status, body } => format!("HTTP error {status}: {}", shown_text(&body)),
             Self::Timeout { url, limit } => format!(
-                "Timeout after {} s: no answer from the Python interpreter at {url}. The limit is the setting --timeout \
-                 (PYTHON_INTERPRETER_MCP_TIMEOUT).",
-                limit.as_secs_f64()
+                "Timeout after {} s: no answer from the Python interpreter at {url}. The limit is {}.",
+                limit.time.as_secs_f64(),
+                match limit.is_of_call {
+                    true => "the call's own timeout_seconds",
+                    false => "the setting --timeout (PYTHON_INTERPRETER_MCP_TIMEOUT)",
+                }
             ),
             Self::NotTheApi { url, reason, first } => format!(
                 "The answer from {url} is not the interpreter API's JSON ({reason}). Check that this is the address of a \

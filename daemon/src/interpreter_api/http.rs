@@ -18,7 +18,7 @@ use super::capabilities::Capabilities;
 use super::connections::{Answering, CONNECT_DEADLINE, Connections, IDLE, Place, SendError};
 use super::context::CallContext;
 use super::events;
-use super::failure::{Failure, MAX_SHOWN_ANSWER_BYTES, MAX_SHOWN_BODY_BYTES};
+use super::failure::{Failure, Limit, MAX_SHOWN_ANSWER_BYTES, MAX_SHOWN_BODY_BYTES};
 use super::files::{FILE_DEADLINE, FileError, Part, late};
 
 /// The largest answer that is taken.
@@ -98,7 +98,7 @@ impl Address {
         &self,
         request: &ExecuteRequest,
         deadline: Duration,
-        limit: Duration,
+        limit: Limit,
         context: &CallContext,
     ) -> Result<Answer, Failure> {
         match tokio::time::timeout(deadline, self.exchange(request, context)).await {
@@ -170,7 +170,8 @@ impl Address {
             let status = response.status();
             Ok((status, self.read(response, limit).await?.0))
         };
-        let late = || Err(Failure::Timeout { url: self.name.clone(), limit: deadline });
+        let limit = Limit { time: deadline, is_of_call: false };
+        let late = || Err(Failure::Timeout { url: self.name.clone(), limit });
         tokio::time::timeout(deadline, asked).await.unwrap_or_else(|_| late())
     }
 

@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::executions::Call;
-use super::waiting::{Progress, Running, Waited, wait};
+use super::waiting::{Progress, Waited, wait};
 use super::{Server, Shared, internal, is_modern, live, stamp};
 use crate::interpreter_api::{CallContext, Trace};
+use crate::tasks::Running;
 use crate::tools::execute_python_code;
 
 /// A call that has begun.
@@ -78,7 +79,7 @@ impl Server {
         let Begun { running, progress, telling, last_line, patience } = begun;
         let waited = match wait(running, progress.as_ref(), &last_line, patience, cancelled).await {
             Waited::Outlasted(_) if cancelled.is_cancelled() => Waited::Cancelled,
-            Waited::Outlasted(running) => match self.shared.tasks.adopt(running, last_line.clone()) {
+            Waited::Outlasted(running) => match self.shared.tasks.adopt(running, last_line.clone()).await {
                 Ok(task) => return Ok(CallToolResponse::Task(CreateTaskResult::new(task).with_meta(stamp(None)))),
                 Err(running) => wait(running, progress.as_ref(), &last_line, None, cancelled).await,
             },

@@ -11,13 +11,13 @@ use rmcp::model::CallToolResult;
 use tokio::sync::Semaphore;
 use tracing::{Span, field};
 
-use super::waiting::Running;
+use crate::fair_queue::{Busy, FairQueue};
 use crate::interpreter_api::{CallContext, Execution, InterpreterApi, Outcome};
 use crate::metrics::Metrics;
 use crate::resources::Recent;
 use crate::status::Board;
+use crate::tasks::Running;
 use crate::tools::execute_python_code::{self, Shown};
-use crate::turns::{Busy, Turns};
 
 /// A result of this size is made off the event loop, because its JSON is written twice.
 const LARGE_BYTES: usize = 256 * 1024;
@@ -27,7 +27,7 @@ pub struct Executions {
     pub recent: Recent,
     pub metrics: Metrics,
     pub board: Arc<Board>,
-    pub turns: Arc<Turns>,
+    pub queue: Arc<FairQueue>,
     /// One picture is looked at at a time.
     pictures: Arc<Semaphore>,
     begun: AtomicU64,
@@ -46,13 +46,13 @@ pub struct Call {
 
 impl Executions {
     pub fn new(api: InterpreterApi, concurrency: usize) -> Self {
-        let (recent, metrics, turns) = (Recent::default(), Metrics::new(), Turns::new(concurrency));
+        let (recent, metrics, queue) = (Recent::default(), Metrics::new(), FairQueue::new(concurrency));
         Self {
             api: RwLock::new(Arc::new(api)),
             recent,
             metrics,
             board: Board::new(),
-            turns,
+            queue,
             pictures: Arc::new(Semaphore::new(1)),
             begun: AtomicU64::new(0),
             prefix: format!("{:x}", std::process::id()),
@@ -67,7 +67,7 @@ impl Executions {
     /// From now on calls go this way, so many at once; those on their way go on as they are.
     pub fn change(&self, api: InterpreterApi, concurrency: usize) {
         *self.api.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(api);
-        self.turns.resize(concurrency);
+        self.queue.resize(concurrency);
     }
 
     /// Runs a call to its end, come what may: none if that failed inside. Dropping the future ends the program, because it closes the
@@ -85,13 +85,13 @@ impl Executions {
         let id = format!("{}-{number}", self.prefix);
         let Call { request, context, client, session } = call;
         let (client, context, session) = (*client, &*context, &*session);
-        let mut unfinished = Unfinished { metrics: Some(&self.metrics), id: &id, session };
         let started = Instant::now();
+        let mut unfinished = Unfinished { executions: Some(self), client, id: &id, started, session };
         let source_bytes = request.source_code.len();
         session.in_scope(|| tracing::debug!(execution_id = id, source_bytes, "execution begins"));
         self.metrics.changed.notify_one();
         let api = self.api();
-        let execution = match self.turns.take(client, api.limit(request)).await {
+        let execution = match self.queue.take(client, api.limit(request).time).await {
             Ok(_turn) => {
                 let _running = self.metrics.running();
                 api.execute(request, context).await
@@ -101,9 +101,11 @@ impl Executions {
                 refusal(&busy)
             }
         };
-        unfinished.metrics = None;
+        unfinished.executions = None;
         let duration = started.elapsed();
-        self.metrics.ended(execution.outcome, duration);
+        if execution.outcome != Outcome::Refused {
+            self.metrics.ended(execution.outcome, duration);
+        }
         self.board.ended(client, &id, execution.outcome, execution.response.exit_code, duration);
         // One event and no span: both would be made for every call.
         session.in_scope(|| {
@@ -139,7 +141,8 @@ impl Executions {
 }
 
 fn refusal(busy: &Busy) -> Execution {
-    failure(format!("Busy: {busy}. The code was not run; try again in a moment."))
+    let stderr = format!("Busy: {busy}. The code was not run; try again in a moment.");
+    Execution { outcome: Outcome::Refused, ..failure(stderr) }
 }
 
 fn failure(stderr: String) -> Execution {
@@ -147,18 +150,26 @@ fn failure(stderr: String) -> Execution {
     Execution { response, outcome: Outcome::Failed, interpreter: "none".to_owned(), has_files: false, error: None }
 }
 
-/// Tells, when it is dropped before the end, that the caller gave up.
+/// Tells, when it is dropped before the end, how that came.
 struct Unfinished<'a> {
     /// None at the end.
-    metrics: Option<&'a Metrics>,
+    executions: Option<&'a Executions>,
+    client: u64,
     id: &'a str,
+    started: Instant,
     session: &'a Span,
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        if let Some(metrics) = self.metrics {
+        let Some(Executions { metrics, board, .. }) = self.executions else { return };
+        let duration = self.started.elapsed();
+        if std::thread::panicking() {
+            metrics.ended(Outcome::Failed, duration);
+            board.ended(self.client, self.id, Outcome::Failed, 1, duration);
+        } else {
             metrics.cancelled();
+            board.ended(self.client, self.id, Outcome::Cancelled, 1, duration);
             self.session.in_scope(|| tracing::info!(execution_id = self.id, "execution cancelled"));
         }
     }

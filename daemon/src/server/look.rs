@@ -15,7 +15,7 @@ impl Server {
     pub async fn metrics(&self) -> String {
         let Shared { executions, tasks, .. } = &*self.shared;
         let slots = executions.api().embedded_in_use().await.map(|embedded| embedded.slots);
-        executions.metrics.text(Now { waiting: executions.turns.waiting(), tasks: tasks.running(), slots })
+        executions.metrics.text(Now { waiting: executions.queue.waiting(), tasks: tasks.running(), slots })
     }
 
     /// What `status` shows.
@@ -30,7 +30,7 @@ impl Server {
             started_by: (*started_by).to_owned(),
             interpreter: Interpreter { name, why, embedded },
             running: executions.metrics.executions_running(),
-            waiting: executions.turns.waiting(),
+            waiting: executions.queue.waiting(),
             tasks: tasks.running(),
             ..Status::default()
         };
@@ -42,7 +42,7 @@ impl Server {
     pub async fn status_line(&self) -> String {
         let Shared { executions, .. } = &*self.shared;
         let (clients, running) = (executions.metrics.clients(), executions.metrics.executions_running());
-        let (waiting, interpreter) = (executions.turns.waiting(), self.interpreter().await);
+        let (waiting, interpreter) = (executions.queue.waiting(), self.interpreter().await);
         format!("clients: {clients}, running: {running}, waiting: {waiting}, interpreter: {interpreter}")
     }
 

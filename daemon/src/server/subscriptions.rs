@@ -78,7 +78,7 @@ impl Server {
             let (tasks, sender) = (self.shared.tasks.clone(), sender.clone());
             let Some(mut changes) = tasks.changes(&id) else { continue };
             tokio::spawn(async move {
-                while let Some(task) = tasks.get(&id) {
+                while let Some(task) = tasks.get(&id).await {
                     let is_over = task.task.status.is_terminal();
                     if sender.send(task).await.is_err() || is_over {
                         return;

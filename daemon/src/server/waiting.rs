@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Span;
 
+use crate::tasks::Running;
+
 /// Clients give up after 60 s without a sign, some earlier.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
@@ -24,9 +26,6 @@ pub struct Progress {
     /// Whose call it is, for the log.
     pub session: Span,
 }
-
-/// An execution; none if it failed inside, and the log says more. Dropping it ends the run.
-pub type Running = Pin<Box<dyn Future<Output = Option<CallToolResult>> + Send>>;
 
 pub enum Waited {
     Ended(CallToolResult),

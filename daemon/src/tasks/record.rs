@@ -1,17 +1,35 @@
-//! Tasks on disk: one file each, readable by its owner only, written aside and renamed. Without a directory nothing is kept.
+//! Tasks on disk: what is known of each in a small file, and its result in another, which is read only when somebody asks. Both are
+//! readable by their owner only, written aside and renamed. Without a directory nothing is kept.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use rmcp::model::DetailedTask;
+use rmcp::model::{JsonObject, Task};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-const SUFFIX: &str = "json";
-/// A record that is larger is none of ours.
-const MAX_BYTES: u64 = 16 * 1024 * 1024;
+use super::owner::Owner;
 
+const RECORD: &str = "json";
+const RESULT: &str = "result";
+/// A file that is larger is none of ours.
+const MAX_RECORD_BYTES: u64 = 64 * 1024;
+const MAX_RESULT_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What is known of a task, but for its result.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    pub task: Task,
+    /// Of one that failed.
+    pub error: Option<JsonObject>,
+    /// Who runs it, or did.
+    pub owner: Option<Owner>,
+}
+
+#[derive(Clone)]
 pub struct Records {
     directory: Option<PathBuf>,
 }
@@ -31,50 +49,68 @@ impl Records {
         Self { directory }
     }
 
-    /// Everything that can be read; what cannot is removed.
-    pub fn read(&self) -> Vec<DetailedTask> {
+    /// Everything that can be read. What cannot is removed: half a file of a daemon that was killed while it wrote.
+    pub fn read_all(&self) -> Vec<Record> {
         let entries = self.directory.as_ref().and_then(|directory| fs::read_dir(directory).ok());
         let paths = entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-        paths
+        let records = paths.filter(|path| path.extension().is_some_and(|extension| extension == RECORD));
+        records
             .filter_map(|path| {
-                let known = read(&path);
-                if known.is_none() {
-                    // Half a record of a daemon that was killed while it wrote.
+                let record = read(&path, MAX_RECORD_BYTES);
+                if record.is_none() {
                     let _ = fs::remove_file(&path);
+                    let _ = fs::remove_file(path.with_extension(RESULT));
                 }
-                known
+                record
             })
             .collect()
     }
 
+    pub fn read(&self, id: &str) -> Option<Record> {
+        read(&self.path(id, RECORD)?, MAX_RECORD_BYTES)
+    }
+
+    /// The result of a task that has completed.
+    pub fn result(&self, id: &str) -> Option<JsonObject> {
+        read(&self.path(id, RESULT)?, MAX_RESULT_FILE_BYTES)
+    }
+
     /// A failure costs what would be there after a restart, and nothing now.
-    pub fn write(&self, known: &DetailedTask) {
-        let Some(directory) = &self.directory else { return };
-        let written = || -> io::Result<()> {
-            let mut file = NamedTempFile::new_in(directory)?;
-            file.write_all(&serde_json::to_vec(known)?)?;
-            file.persist(path_of(directory, &known.task.task_id))?;
-            Ok(())
-        };
-        if let Err(error) = written() {
+    pub fn write(&self, record: &Record) {
+        if let Err(error) = self.write_file(&record.task.task_id, RECORD, record) {
             tracing::warn!(%error, "task cannot be kept");
         }
     }
 
+    /// Whether the result is on disk.
+    pub fn write_result(&self, id: &str, result: &JsonObject) -> bool {
+        let written = self.write_file(id, RESULT, result);
+        written.inspect_err(|error| tracing::warn!(%error, "the result of a task cannot be kept")).unwrap_or(false)
+    }
+
     pub fn remove(&self, id: &str) {
-        if let Some(directory) = &self.directory {
-            let _ = fs::remove_file(path_of(directory, id));
+        for extension in [RECORD, RESULT] {
+            if let Some(path) = self.path(id, extension) {
+                let _ = fs::remove_file(path);
+            }
         }
+    }
+
+    fn write_file(&self, id: &str, extension: &str, value: &impl Serialize) -> io::Result<bool> {
+        let (Some(directory), Some(path)) = (&self.directory, self.path(id, extension)) else { return Ok(false) };
+        let mut file = NamedTempFile::new_in(directory)?;
+        file.write_all(&serde_json::to_vec(value)?)?;
+        file.persist(path)?;
+        Ok(true)
+    }
+
+    fn path(&self, id: &str, extension: &str) -> Option<PathBuf> {
+        Some(self.directory.as_ref()?.join(id).with_extension(extension))
     }
 }
 
-fn path_of(directory: &Path, id: &str) -> PathBuf {
-    directory.join(id).with_extension(SUFFIX)
-}
-
-fn read(path: &Path) -> Option<DetailedTask> {
-    let is_record = path.extension().is_some_and(|extension| extension == SUFFIX);
-    if !is_record || fs::symlink_metadata(path).ok()?.len() > MAX_BYTES {
+fn read<T: DeserializeOwned>(path: &Path, most: u64) -> Option<T> {
+    if fs::symlink_metadata(path).ok()?.len() > most {
         return None;
     }
     serde_json::from_slice(&fs::read(path).ok()?).ok()

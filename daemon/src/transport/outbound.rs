@@ -17,6 +17,7 @@ use tracing::Span;
 use super::in_flight::InFlight;
 use super::message::Refusal;
 use super::socket::Socket;
+use super::unread::{Share, Unread};
 use super::watched::SUBSCRIPTION_ID;
 
 /// Messages that wait for the writer, which writes them together. More wait where they were made, and there are only as many as
@@ -32,7 +33,8 @@ const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
 const LARGE_RESULT_BYTES: usize = 256 * 1024;
 
 pub enum Outgoing {
-    Message(Box<ServerJsonRpcMessage>),
+    /// With its share of what the client has not read.
+    Message(Box<ServerJsonRpcMessage>, Share),
     Refusal(Refusal),
 }
 
@@ -47,13 +49,14 @@ pub fn request_of(message: &ServerJsonRpcMessage) -> Option<&RequestId> {
 
 impl Outgoing {
     fn is_large(&self) -> bool {
-        matches!(self, Self::Message(message) if is_large(message))
+        matches!(self, Self::Message(message, _) if is_large(message))
     }
 }
 
 pub struct Outbound {
     queue: Option<mpsc::Sender<Outgoing>>,
     writer: JoinHandle<()>,
+    unread: Unread,
 }
 
 impl Outbound {
@@ -67,7 +70,7 @@ impl Outbound {
                 session.cancel();
             }
         });
-        Self { queue: Some(queue), writer }
+        Self { queue: Some(queue), writer, unread: Unread::default() }
     }
 
     pub fn queue(&self) -> Option<mpsc::Sender<Outgoing>> {
@@ -78,10 +81,11 @@ impl Outbound {
     pub fn try_send(
         &self,
         message: ServerJsonRpcMessage,
-    ) -> Option<(mpsc::Sender<Outgoing>, Box<ServerJsonRpcMessage>)> {
+    ) -> Option<(mpsc::Sender<Outgoing>, Box<ServerJsonRpcMessage>, Share)> {
         let queue = self.queue.as_ref()?;
-        match queue.try_send(Outgoing::Message(Box::new(message))) {
-            Err(TrySendError::Full(Outgoing::Message(message))) => Some((queue.clone(), message)),
+        let (message, share) = self.unread.count(message);
+        match queue.try_send(Outgoing::Message(Box::new(message), share)) {
+            Err(TrySendError::Full(Outgoing::Message(message, share))) => Some((queue.clone(), message, share)),
             // Sent, or the client is gone: why, the writer has said.
             _ => None,
         }
@@ -103,10 +107,17 @@ impl Drop for Outbound {
     }
 }
 
+/// A request whose answer is among the lines that are to be written.
+struct Answered {
+    number: RequestId,
+    _share: Share,
+}
+
 async fn write_all(socket: &Socket, in_flight: &InFlight, messages: &mut mpsc::Receiver<Outgoing>) -> io::Result<()> {
     while let Some(first) = messages.recv().await {
         // Made anew each time, so that an idle session holds no buffer.
-        let (mut lines, mut answered) = (Vec::with_capacity(USUAL_BYTES * (1 + messages.len())), Vec::new());
+        let mut lines = Vec::with_capacity(USUAL_BYTES * (1 + messages.len()));
+        let mut answered = Vec::new();
         // What waits already goes out in the same write.
         let mut next = Some(first);
         while let Some(outgoing) = next {
@@ -126,11 +137,11 @@ async fn flush(
     socket: &Socket,
     in_flight: &InFlight,
     lines: &mut Vec<u8>,
-    answered: &mut Vec<RequestId>,
+    answered: &mut Vec<Answered>,
 ) -> io::Result<()> {
     socket.write(lines).await?;
     // Only now: a client that does not read keeps its requests in flight and is read from no further.
-    answered.drain(..).for_each(|number| in_flight.finish(&number));
+    answered.drain(..).for_each(|answered| in_flight.finish(&answered.number));
     lines.clear();
     Ok(())
 }
@@ -140,14 +151,14 @@ async fn append(
     outgoing: Outgoing,
     in_flight: &InFlight,
     lines: &mut Vec<u8>,
-    answered: &mut Vec<RequestId>,
+    answered: &mut Vec<Answered>,
 ) -> io::Result<()> {
-    let mut message = match outgoing {
+    let (mut message, share) = match outgoing {
         Outgoing::Refusal(refusal) => {
             lines.extend(refusal.to_line());
             return Ok(());
         }
-        Outgoing::Message(message) => message,
+        Outgoing::Message(message, share) => (message, share),
     };
     let Some(inside) = (match &mut *message {
         JsonRpcMessage::Response(response) => Some(&mut response.id),
@@ -173,7 +184,7 @@ async fn append(
         serde_json::to_writer(&mut *lines, &message)?;
     }
     lines.push(b'\n');
-    answered.push(number);
+    answered.push(Answered { number, _share: share });
     Ok(())
 }
 

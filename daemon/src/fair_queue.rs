@@ -1,5 +1,5 @@
-//! Whose turn it is: a number of executions run at once, more wait, and among those that wait each client has its turn, however many
-//! calls another one has made. What is run is not its concern.
+//! A number of executions run at once, and more wait. Clients take turns, and share the places in the queue, however many calls one of them
+//! makes. What is run is not its concern.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// Calls of all clients that may wait; more are refused at once.
+/// Calls of all clients that may wait. Where they are so many, a client that has fewer waiting than another takes a place of the other's;
+/// the call that loses it is refused.
 pub const MAX_WAITING: usize = 256;
 
 #[derive(Debug)]
-pub struct Turns {
+pub struct FairQueue {
     state: Mutex<State>,
 }
 
@@ -32,18 +33,18 @@ struct Client {
 
 /// A place to run in, given back when dropped.
 #[derive(Debug)]
-pub struct Turn(Option<Arc<Turns>>);
+pub struct Turn(Option<Arc<FairQueue>>);
 
 /// Why there is no turn.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Busy {
-    #[error("{MAX_WAITING} calls are waiting already")]
+    #[error("{MAX_WAITING} calls are waiting already, and this client's share of them is taken")]
     Full,
     #[error("others took the whole of the call's own time")]
     Late,
 }
 
-impl Turns {
+impl FairQueue {
     pub fn new(places: usize) -> Arc<Self> {
         Arc::new(Self { state: Mutex::new(State { places, ..State::default() }) })
     }
@@ -57,7 +58,7 @@ impl Turns {
                 return Ok(Turn(Some(self.clone())));
             }
             state.forget_those_who_gave_up();
-            if state.waiting >= MAX_WAITING {
+            if state.waiting >= MAX_WAITING && !state.make_room_for(key) {
                 return Err(Busy::Full);
             }
             let (sender, receiver) = oneshot::channel();
@@ -66,7 +67,9 @@ impl Turns {
         };
         match tokio::time::timeout(deadline, receiver).await {
             Ok(Ok(turn)) => Ok(turn),
-            _ => Err(Busy::Late),
+            // Its place is another client's.
+            Ok(Err(_)) => Err(Busy::Full),
+            Err(_) => Err(Busy::Late),
         }
     }
 
@@ -126,6 +129,19 @@ impl State {
         }
     }
 
+    /// Takes a place from the client that has most, if that is more than `key` would then have.
+    fn make_room_for(&mut self, key: u64) -> bool {
+        let own = self.clients.iter().find(|client| client.key == key).map_or(0, |client| client.calls.len());
+        let Some(heaviest) = self.clients.iter_mut().max_by_key(|client| client.calls.len()) else { return false };
+        if heaviest.calls.len() <= own + 1 {
+            return false;
+        }
+        // The last of them would have waited longest.
+        heaviest.calls.pop_back();
+        self.waiting -= 1;
+        true
+    }
+
     /// The first call of the next client, who is the last one then.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
         let mut client = self.clients.pop_front()?;
@@ -161,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn clients_take_turns_however_many_calls_one_has_made() {
-        let turns = Turns::new(1);
+        let turns = FairQueue::new(1);
         let first = turns.take(1, LONG).await.unwrap();
         let (sender, mut order) = tokio::sync::mpsc::unbounded_channel();
         for (client, call) in [(1, "1a"), (1, "1b"), (1, "1c"), (2, "2a"), (3, "3a"), (2, "2b")] {
@@ -185,7 +201,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_gives_up_leaves_the_queue_and_takes_no_turn_along() {
-        let turns = Turns::new(1);
+        let turns = FairQueue::new(1);
         let first = turns.take(1, LONG).await.unwrap();
         let gone = tokio::spawn({
             let turns = turns.clone();
@@ -201,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn more_than_may_wait_are_refused_and_nobody_waits_longer_than_allowed() {
-        let turns = Turns::new(1);
+        let turns = FairQueue::new(1);
         let _first = turns.take(1, LONG).await.unwrap();
         assert_eq!(turns.take(2, Duration::from_millis(1)).await.unwrap_err(), Busy::Late);
         let mut waiting = tokio::task::JoinSet::new();
@@ -213,5 +229,28 @@ mod tests {
         assert_eq!(turns.take(2, LONG).await.unwrap_err(), Busy::Full);
         waiting.shutdown().await;
         assert_eq!(turns.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_client_with_a_few_calls_gets_a_place_however_many_others_wait() {
+        let turns = FairQueue::new(1);
+        let first = turns.take(1, LONG).await.unwrap();
+        let mut flood = tokio::task::JoinSet::new();
+        for number in 0..MAX_WAITING {
+            let turns = turns.clone();
+            flood.spawn(async move { turns.take(number as u64 % 8, LONG).await.map(drop) });
+        }
+        settle().await;
+        let late = tokio::spawn({
+            let turns = turns.clone();
+            async move { turns.take(99, LONG).await.map(drop) }
+        });
+        settle().await;
+        assert_eq!(turns.waiting(), MAX_WAITING, "somebody has lost a place");
+        assert_eq!(turns.take(7, LONG).await.unwrap_err(), Busy::Full, "whoever has his share gets no more");
+        drop(first);
+        assert_eq!(late.await.unwrap(), Ok(()));
+        let ended: Vec<_> = flood.join_all().await;
+        assert_eq!(ended.iter().filter(|ended| **ended == Err(Busy::Full)).count(), 1);
     }
 }

@@ -1,0 +1,83 @@
+//! A task in memory, with its result where that is not on disk.
+
+use std::collections::HashMap;
+
+use rmcp::model::{JsonObject, Task, TaskPayload, TaskStatus};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::record::Record;
+
+pub struct Entry {
+    pub record: Record,
+    pub result: Kept,
+    /// Whether this daemon runs it, or did.
+    pub is_ours: bool,
+    pub last_line: Option<watch::Receiver<String>>,
+    pub cancel: CancellationToken,
+    /// Told of each change.
+    pub changes: watch::Sender<()>,
+}
+
+/// Where the result of a task that has completed is.
+pub enum Kept {
+    OnDisk,
+    /// With its size.
+    InMemory(JsonObject, usize),
+}
+
+impl Entry {
+    pub fn new(record: Record, is_ours: bool, last_line: Option<watch::Receiver<String>>) -> Self {
+        let (cancel, changes) = (CancellationToken::new(), watch::channel(()).0);
+        Self { record, result: Kept::OnDisk, is_ours, last_line, cancel, changes }
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.record.task.status.is_terminal()
+    }
+
+    /// The task, with the last line of output as its message while it runs.
+    pub fn described(&self) -> Task {
+        let mut task = self.record.task.clone();
+        if let Some(last_line) = self.last_line.as_ref().filter(|_| !self.has_ended()) {
+            let line = last_line.borrow();
+            task.status_message = (!line.is_empty()).then(|| line.clone());
+        }
+        task
+    }
+
+    /// What goes with its status; none for a result that is on disk.
+    pub fn payload(&self) -> Option<TaskPayload> {
+        match (self.record.task.status, &self.result) {
+            (TaskStatus::Completed, Kept::OnDisk) => None,
+            (TaskStatus::Completed, Kept::InMemory(result, _)) => {
+                Some(TaskPayload::Completed { result: result.clone() })
+            }
+            (TaskStatus::Failed, _) => {
+                Some(TaskPayload::Failed { error: self.record.error.clone().unwrap_or_default() })
+            }
+            (TaskStatus::Cancelled, _) => Some(TaskPayload::Cancelled),
+            _ => Some(TaskPayload::Working),
+        }
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        match &self.result {
+            Kept::OnDisk => 0,
+            Kept::InMemory(_, bytes) => *bytes,
+        }
+    }
+}
+
+pub fn oldest_ended(entries: &HashMap<String, Entry>) -> Option<String> {
+    let ended = entries.iter().filter(|(_, entry)| entry.has_ended());
+    ended.min_by_key(|(_, entry)| &entry.record.task.created_at).map(|(id, _)| id.clone())
+}
+
+/// Forgets the oldest results until those in memory have at most so many bytes.
+pub fn forget_beyond(entries: &mut HashMap<String, Entry>, most: usize) {
+    while entries.values().map(Entry::memory_bytes).sum::<usize>() > most {
+        let Some(oldest) = oldest_ended(entries) else { return };
+        entries.remove(&oldest);
+    }
+}

@@ -1,0 +1,102 @@
+//! How much the answers hold that clients have not read: bounded for each session and over all. An answer beyond that is replaced by an
+//! error, so that a client that does not read costs nobody else memory, and still has one answer for each request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rmcp::ErrorData;
+use rmcp::model::{ContentBlock, JsonRpcMessage, ResourceContents, ServerJsonRpcMessage, ServerResult, TaskPayload};
+use serde_json::Value;
+
+const MAX_SESSION_BYTES: usize = 64 * 1024 * 1024;
+const MAX_TOTAL_BYTES: usize = 512 * 1024 * 1024;
+
+static TOTAL: AtomicUsize = AtomicUsize::new(0);
+
+/// What one session's client has not read.
+#[derive(Default)]
+pub struct Unread(Arc<AtomicUsize>);
+
+/// The share of an answer, until this is dropped.
+pub struct Share {
+    session: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Unread {
+    /// Counts a message until its share is dropped. One that is beyond the bounds becomes an error; a single one never is beyond the
+    /// session's.
+    pub fn count(&self, mut message: ServerJsonRpcMessage) -> (ServerJsonRpcMessage, Share) {
+        let mut bytes = large_bytes(&message);
+        let before = self.0.load(Ordering::Relaxed);
+        let is_beyond = (before > 0 && before + bytes > MAX_SESSION_BYTES)
+            || TOTAL.load(Ordering::Relaxed) + bytes > MAX_TOTAL_BYTES;
+        if bytes > 0 && is_beyond {
+            let mebibytes = bytes >> 20;
+            tracing::warn!(mebibytes, "an answer is dropped, because its client does not read");
+            message = dropped(message, mebibytes);
+            bytes = 0;
+        }
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        TOTAL.fetch_add(bytes, Ordering::Relaxed);
+        (message, Share { session: self.0.clone(), bytes })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.session.fetch_sub(self.bytes, Ordering::Relaxed);
+        TOTAL.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+fn dropped(message: ServerJsonRpcMessage, mebibytes: usize) -> ServerJsonRpcMessage {
+    let JsonRpcMessage::Response(response) = message else { return message };
+    let text = format!(
+        "The answer, of {mebibytes} MiB, was dropped: too much waits for this client to be read. The request was carried out; read the \
+         answers as they come, or ask for less at once."
+    );
+    JsonRpcMessage::error(ErrorData::internal_error(text, None), Some(response.id))
+}
+
+/// About how many bytes a message holds beyond what every message does.
+fn large_bytes(message: &ServerJsonRpcMessage) -> usize {
+    let JsonRpcMessage::Response(response) = message else { return 0 };
+    match &response.result {
+        ServerResult::CallToolResult(result) => {
+            let content: usize = result.content.iter().map(block_bytes).sum();
+            content + result.structured_content.as_ref().map_or(0, value_bytes)
+        }
+        ServerResult::ReadResourceResult(result) => result
+            .contents
+            .iter()
+            .map(|contents| match contents {
+                ResourceContents::TextResourceContents { text, .. } => text.len(),
+                ResourceContents::BlobResourceContents { blob, .. } => blob.len(),
+                _ => 0,
+            })
+            .sum(),
+        ServerResult::GetTaskResult(result) => match &result.task.payload {
+            TaskPayload::Completed { result } => result.values().map(value_bytes).sum(),
+            _ => 0,
+        },
+        _ => 0,
+    }
+}
+
+fn block_bytes(block: &ContentBlock) -> usize {
+    match block {
+        ContentBlock::Text(text) => text.text.len(),
+        ContentBlock::Image(image) => image.data.len(),
+        _ => 0,
+    }
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(value_bytes).sum(),
+        Value::Object(object) => object.values().map(value_bytes).sum(),
+        _ => 0,
+    }
+}
