@@ -9,6 +9,13 @@
       inherit (nixpkgs) lib;
       eachSystem =
         f: lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (system: f nixpkgs.legacyPackages.${system});
+      # callPackage adds functions to what it returns, which are neither apps nor checks.
+      plain =
+        set:
+        removeAttrs set [
+          "override"
+          "overrideDerivation"
+        ];
       packageFor = pkgs: self.packages.${pkgs.stdenv.hostPlatform.system}.default;
     in
     {
@@ -18,7 +25,8 @@
       });
 
       apps = eachSystem (
-        pkgs: pkgs.callPackage ./packaging/nix/apps.nix { python-interpreter-mcp = packageFor pkgs; }
+        pkgs:
+        plain (pkgs.callPackage ./packaging/nix/apps.nix { python-interpreter-mcp = packageFor pkgs; })
       );
 
       overlays.default = final: _: {
@@ -31,10 +39,12 @@
 
       checks = eachSystem (
         pkgs:
-        pkgs.callPackage ./packaging/nix/checks.nix {
-          python-interpreter-mcp = packageFor pkgs;
-          module = self.nixosModules.default;
-        }
+        plain (
+          pkgs.callPackage ./packaging/nix/checks.nix {
+            python-interpreter-mcp = packageFor pkgs;
+            module = self.nixosModules.default;
+          }
+        )
       );
 
       formatter = eachSystem (pkgs: pkgs.nixfmt);

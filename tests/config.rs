@@ -108,6 +108,7 @@ fn mistakes_are_told_with_file_line_and_what_was_meant() {
         ("network = \"some\"", 1, "network = \"some\" is refused: it must be none or host"),
         ("memory = \"1T\"", 1, "memory = \"1T\" is refused: it is no size, as 512M or 1G"),
         ("preload = \"numpy\"", 1, "preload = \"numpy\" is refused: a list, as [\"a\", \"b\"] is expected"),
+        ("timeout = 1\n[[mounts]]\nsource = \"/a\"", 2, "a list holds texts, or mounts as"),
         ("mounts = [{ source = \"/a\" }]", 1, "a list holds texts, or mounts as"),
         ("interpreter_url = \"localhost\"", 1, "interpreter_url = \"localhost\" is refused"),
         ("timeout = 1\n[limits]\n", 2, "[limits] is no setting"),
@@ -115,7 +116,7 @@ fn mistakes_are_told_with_file_line_and_what_was_meant() {
         ("timeout = 1\ntimeout = 2", 2, "this is not TOML"),
     ] {
         let path = configure(&home, text);
-        for command in [&["config", "show"][..], &["serve"], &["interpreter"]] {
+        for command in [&["config", "show"][..], &["config", "check"], &["serve"], &["interpreter"]] {
             let output = run(&home, &[], command);
             let stderr = String::from_utf8(output.stderr).unwrap();
             assert!(!output.status.success(), "{text}");
@@ -125,6 +126,21 @@ fn mistakes_are_told_with_file_line_and_what_was_meant() {
     }
     let output = run(&home, &[("PYTHON_INTERPRETER_MCP_CONFIG", "/nowhere/config.toml")], &["config", "show"]);
     assert!(String::from_utf8(output.stderr).unwrap().contains("/nowhere/config.toml cannot be read"));
+}
+
+#[test]
+fn a_file_that_is_named_is_checked_alone_and_in_every_form() {
+    let home = Home::new();
+    configure(&home, "no such setting");
+    let good = home.path().join("good.toml");
+    std::fs::write(
+        &good,
+        "memory = \"2GiB\"\npython = \"~/python\"\n[[mounts]]\nsource = \"/srv\"\ntarget = \"/data\"\n",
+    )
+    .unwrap();
+    let output = run(&home, &[], &["config", "check", good.to_str().unwrap()]);
+    assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    assert!(!run(&home, &[], &["config", "check"]).status.success());
 }
 
 #[test]

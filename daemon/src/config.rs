@@ -8,7 +8,7 @@ mod layer;
 use crate::{http, interpreter_api, logging, sessions, tasks};
 
 pub use example::{example, toml};
-pub use file::{File, path, read};
+pub use file::{File, path, read, read_at};
 pub use layer::{Kind, layered, settings, source};
 
 #[derive(Debug, Clone, clap::Args)]

@@ -10,7 +10,6 @@ packageFor:
 
 let
   cfg = config.services.python-interpreter-mcp;
-  settings = lib.filterAttrs (_: value: value != null) cfg.settings;
   unit = name: { source = "${cfg.package}/share/systemd/user/${name}"; };
   server.python-interpreter = {
     type = "stdio";
@@ -19,6 +18,7 @@ let
   managesClaudeCode = options ? programs.claude-code.mcpServers;
 in
 {
+  key = "python-interpreter-mcp/home-manager";
   imports = [ (import ./options.nix { inherit packageFor; }) ];
 
   options.services.python-interpreter-mcp.clients.claudeDesktop = lib.mkOption {
@@ -43,8 +43,8 @@ in
           unit "python-interpreter-mcpd.socket";
         "systemd/user/sockets.target.wants/python-interpreter.socket" = unit "python-interpreter.socket";
 
-        "python-interpreter-mcp/config.toml" = lib.mkIf (settings != { }) {
-          source = (pkgs.formats.toml { }).generate "python-interpreter-mcp.toml" settings;
+        "python-interpreter-mcp/config.toml" = lib.mkIf (cfg.configuration != null) {
+          source = cfg.configuration;
           # Both read it again; clients stay connected.
           onChange = ''
             ${pkgs.systemd}/bin/systemctl --user try-reload-or-restart \

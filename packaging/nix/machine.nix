@@ -49,7 +49,7 @@
     for service in ["python-interpreter-mcpd.service", "python-interpreter.service"]:
         machine.succeed(as_ada + manager + f"is-active {service}")
     shown = machine.succeed(as_ada + manager + "show --property=Environment python-interpreter.service")
-    assert "PYTHON_INTERPRETER_MCP_CONFIG=/nix/store/" in shown, shown
+    assert "PYTHON_INTERPRETER_MCP_CONFIG=/etc/python-interpreter-mcp/config.toml" in shown, shown
 
     # The socket is its owner's alone.
     machine.fail("sudo -u charles test -w /run/user/1000/python-interpreter-mcp/mcp.sock")

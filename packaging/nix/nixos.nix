@@ -9,20 +9,28 @@ packageFor:
 
 let
   cfg = config.services.python-interpreter-mcp;
-  settings = lib.filterAttrs (_: value: value != null) cfg.settings;
-  file = (pkgs.formats.toml { }).generate "python-interpreter-mcp.toml" settings;
+  etc = "python-interpreter-mcp/config.toml";
+  isConfigured = cfg.configuration != null;
   # The units are the package's: this adds to them.
   service = {
-    environment = lib.optionalAttrs (settings != { }) { PYTHON_INTERPRETER_MCP_CONFIG = "${file}"; };
+    # A name that stays, so that what runs reads the next configuration there.
+    environment = lib.optionalAttrs isConfigured { PYTHON_INTERPRETER_MCP_CONFIG = "/etc/${etc}"; };
   };
   socket.wantedBy = [ "sockets.target" ];
 in
 {
+  key = "python-interpreter-mcp/nixos";
   imports = [ (import ./options.nix { inherit packageFor; }) ];
 
   config = lib.mkIf cfg.enable {
     environment.systemPackages = [ cfg.package ];
     systemd.packages = [ cfg.package ];
+    environment.etc.${etc} = lib.mkIf isConfigured { source = cfg.configuration; };
+    # Both read it again; clients stay connected.
+    system.userActivationScripts.python-interpreter-mcp = ''
+      ${pkgs.systemd}/bin/systemctl --user try-reload-or-restart \
+        python-interpreter-mcpd.service python-interpreter.service || true
+    '';
     systemd.user = {
       sockets.python-interpreter-mcpd = socket;
       sockets.python-interpreter = socket;

@@ -1,6 +1,11 @@
 # The options of both modules.
 { packageFor }:
-{ lib, pkgs, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 
 let
   inherit (lib) mkOption types;
@@ -11,9 +16,20 @@ let
       default = null;
       inherit description;
     };
-  size = types.either types.ints.positive (types.strMatching "[0-9]+[KMG]?");
+  # The program reads sizes, folders and `~` itself: `configuration` is what it has found right.
+  size = types.either types.ints.positive types.str;
+  cfg = config.services.python-interpreter-mcp;
+  given = lib.filterAttrs (_: value: value != null) cfg.settings;
+  file = (pkgs.formats.toml { }).generate "python-interpreter-mcp.toml" given;
+  checked = pkgs.runCommand "python-interpreter-mcp.toml" { } ''
+    ${lib.getExe' cfg.package "python-interpreter-mcpd"} config check ${file}
+    cp ${file} $out
+  '';
+  inherit (pkgs.stdenv) buildPlatform hostPlatform;
 in
 {
+  key = "python-interpreter-mcp/options";
+
   options.services.python-interpreter-mcp = {
     enable = lib.mkEnableOption "isolated Python for AI clients over MCP";
 
@@ -27,7 +43,7 @@ in
     settings = mkOption {
       description = ''
         What is written to `config.toml`: the keys are the long flags with `_` for `-`, and
-        `python-interpreter-mcpd config example` explains all of them.
+        `python-interpreter-mcpd config example` explains all of them. Building the configuration checks it.
       '';
       default = { };
       example = {
@@ -43,9 +59,9 @@ in
           interpreter_url = setting types.str "The interpreter service to use instead of the embedded one.";
           timeout = setting types.ints.positive "Longest time of one program, in seconds.";
           concurrency = setting types.ints.positive "Programs at the same time.";
-          python = setting types.path "The Python that programs run in; by default the package's own, with the usual libraries.";
+          python = setting (types.either types.str types.path) "The Python that programs run in; by default the package's own, with the usual libraries.";
           preload = setting (types.listOf types.str) "Modules that programs find imported already.";
-          mounts = setting (types.listOf types.str) "Folders that programs may read, as `~/data:/data`.";
+          mounts = setting (types.listOf (types.either types.str (types.attrsOf types.str))) "Folders that programs may read, as `\"~/data:/data\"` or `{ source = \"~/data\"; target = \"/data\"; }`.";
           network = setting (types.enum [
             "none"
             "host"
@@ -55,5 +71,20 @@ in
         };
       };
     };
+
+    configuration = mkOption {
+      type = types.nullOr types.package;
+      internal = true;
+      readOnly = true;
+      description = "The settings as a file in which the program has found no mistake; null where there are none.";
+    };
   };
+
+  config.services.python-interpreter-mcp.configuration =
+    if given == { } then
+      null
+    else if buildPlatform.canExecute hostPlatform then
+      checked
+    else
+      file;
 }

@@ -46,19 +46,16 @@ rustPlatform.buildRustPackage {
   ];
 
   postInstall = ''
-    for unit in packaging/systemd/*.{service,socket}; do
-      install -Dm644 -t $out/share/systemd/user "$unit"
-    done
-    for service in $out/share/systemd/user/*.service; do
+    # stdenv moves them to share/systemd/user, and leaves a link.
+    units=$out/lib/systemd/user
+    install -Dm644 -t $units packaging/systemd/*.{service,socket}
+    for service in $units/*.service; do
       substituteInPlace "$service" \
         --replace-fail %h/.cargo/bin $out/bin \
         --replace-fail ExecReload=kill ExecReload=${coreutils}/bin/kill
     done
-    substituteInPlace $out/share/systemd/user/python-interpreter-mcpd.socket \
+    substituteInPlace $units/python-interpreter-mcpd.socket \
       --replace-fail ExecStartPre=mkdir ExecStartPre=${coreutils}/bin/mkdir
-    # Where NixOS looks for a package's units.
-    mkdir -p $out/lib/systemd
-    ln -s $out/share/systemd/user $out/lib/systemd/user
     install -Dm644 -t $out/share/doc/python-interpreter-mcp packaging/config.example.toml
     wrapProgram $out/bin/python-interpreter-mcpd --prefix PATH : ${interpreterPython}/bin
   ''

@@ -1,6 +1,7 @@
 //! `config`: the effective settings with where each comes from, and the example of a configuration file.
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Subcommand};
@@ -17,6 +18,11 @@ pub struct Arguments {
 enum Command {
     /// Print the settings that hold, and where each comes from: as this shell's environment, the file and the defaults have them
     Show,
+    /// Find mistakes in the configuration file, or in the one that is named
+    Check {
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Print where the configuration file is, whether it is there or not
     Path,
     /// Print an example of the configuration file: every setting, its meaning and its default
@@ -24,8 +30,13 @@ enum Command {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let text = match arguments.command {
+    let text = match &arguments.command {
         Command::Show => show()?,
+        Command::Check { file } => {
+            let file = file.as_deref().map_or_else(config::read, |path| config::read_at(path).map(Some))?;
+            check(file.as_ref())?;
+            String::new()
+        }
         Command::Path => config::path().map(|path| format!("{}\n", path.display())).unwrap_or_default(),
         Command::Example => config::example(&super::command()),
     };
@@ -34,9 +45,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show() -> anyhow::Result<String> {
-    let file = config::read()?;
-    let command = match &file {
+/// The commands with the file's settings, and what each then takes them for.
+fn check(file: Option<&File>) -> anyhow::Result<(clap::Command, ArgMatches, ArgMatches)> {
+    let command = match file {
         Some(file) => config::layered(super::command(), file)?,
         None => super::command(),
     };
@@ -45,6 +56,12 @@ fn show() -> anyhow::Result<String> {
         matches.subcommand_matches(name).cloned().ok_or_else(|| anyhow::anyhow!("{name} has no settings"))
     };
     let (serve, interpreter) = (matches("serve")?, matches("interpreter")?);
+    Ok((command, serve, interpreter))
+}
+
+fn show() -> anyhow::Result<String> {
+    let file = config::read()?;
+    let (command, serve, interpreter) = check(file.as_ref())?;
     // Matches tell which settings they know in debug builds only.
     let serves = |id: &str| {
         command

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use python_interpreter_mcp::endpoint;
-use toml_edit::{Document, Value};
+use toml_edit::{Document, Item, Value};
 
 const VARIABLE: &str = "PYTHON_INTERPRETER_MCP_CONFIG";
 const NAME: &str = "config.toml";
@@ -44,18 +44,23 @@ pub fn path() -> Option<PathBuf> {
 pub fn read() -> Result<Option<File>, ConfigError> {
     let Some(path) = path() else { return Ok(None) };
     let is_named = std::env::var_os(VARIABLE).is_some_and(|path| !path.is_empty());
-    let unreadable = |reason: String| ConfigError::Unreadable { path: path.clone(), reason };
     match std::fs::metadata(&path) {
-        Err(error) if !is_named && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
+        Err(error) if !is_named && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        _ => read_at(&path).map(Some),
+    }
+}
+
+/// The file at `path`, which must be there.
+pub fn read_at(path: &Path) -> Result<File, ConfigError> {
+    let unreadable = |reason: String| ConfigError::Unreadable { path: path.to_owned(), reason };
+    match std::fs::metadata(path) {
         Err(error) => return Err(unreadable(error.to_string())),
         Ok(found) if !found.is_file() => return Err(unreadable("it is no file".to_owned())),
         Ok(found) if found.len() > MAX_BYTES => return Err(unreadable("it is larger than 1 MiB".to_owned())),
         Ok(_) => {}
     }
-    let text = std::fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
-    File::parse(path, &text).map(Some)
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    File::parse(path.to_owned(), &text)
 }
 
 impl File {
@@ -67,14 +72,16 @@ impl File {
         let mut entries = Vec::new();
         for (key, item) in document.iter() {
             let line = line(text, document.key(key).and_then(toml_edit::Key::span));
-            let Some(value) = item.as_value() else {
-                return Err(wrong(
-                    &path,
-                    line,
-                    format!("[{key}] is no setting: settings stand at the top, as key = value"),
-                ));
+            let value = match item {
+                Item::Value(value) => value.clone(),
+                // [[mounts]], as programs write a list of tables.
+                Item::ArrayOfTables(tables) => Value::Array(tables.clone().into_array()),
+                Item::Table(_) | Item::None => {
+                    let reason = format!("[{key}] is no setting: settings stand at the top, as key = value");
+                    return Err(wrong(&path, line, reason));
+                }
             };
-            entries.push(Entry { key: key.to_owned(), value: value.clone(), line });
+            entries.push(Entry { key: key.to_owned(), value, line });
         }
         Ok(Self { path, entries })
     }

@@ -24,7 +24,11 @@ let
 
   nixos = of [
     flake.nixosModules.default
+    # As by two files of a user's that both need it.
+    flake.nixosModules.default
     {
+      options.environment.etc = option free { };
+      options.system.userActivationScripts = option (lib.types.attrsOf lib.types.lines) { };
       options.environment.systemPackages = option (lib.types.listOf lib.types.package) [ ];
       options.systemd.packages = option (lib.types.listOf lib.types.package) [ ];
       options.systemd.user.sockets = option free { };
@@ -36,6 +40,7 @@ let
     more:
     of (
       [
+        flake.homeModules.default
         flake.homeModules.default
         {
           options.home.packages = option (lib.types.listOf lib.types.package) [ ];
@@ -62,6 +67,11 @@ in
   nixos = {
     packages = map toString nixos.systemd.packages;
     installed = map toString nixos.environment.systemPackages;
+    etc = lib.mapAttrsToList (name: file: {
+      inherit name;
+      source = toString file.source;
+    }) nixos.environment.etc;
+    activation = nixos.system.userActivationScripts.python-interpreter-mcp;
     inherit (nixos.systemd.user) sockets services;
   };
   home = {
@@ -72,4 +82,6 @@ in
     desktop = claude.xdg.configFile."Claude/claude_desktop_config.json".text;
     code = claude.programs.claude-code.mcpServers;
   };
+  # To be built: the file that both modules put somewhere.
+  configuration = nixos.services.python-interpreter-mcp.configuration;
 }

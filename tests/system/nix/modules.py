@@ -45,6 +45,9 @@ nixos = made["nixos"]
 assert nixos["packages"] == nixos["installed"] == [package], nixos
 directory = scratch / "nixos"
 directory.mkdir()
+assert "try-reload-or-restart" in nixos["activation"], nixos
+[etc] = nixos["etc"]
+assert etc["name"] == "python-interpreter-mcp/config.toml" and plain["nixos"]["etc"] == [], nixos
 configurations = set()
 for unit in UNITS:
     (directory / unit).write_text(Path(f"{package}/lib/systemd/user/{unit}").read_text())
@@ -77,14 +80,15 @@ assert "try-reload-or-restart" in configuration["onChange"], configuration
 assert "python-interpreter-mcp/config.toml" not in plain["home"]["files"], plain["home"]
 
 # Every setting reaches the daemon, by either way.
-assert len(configurations) == 1, configurations
-for path in [*configurations, configuration["source"]]:
+assert configurations == {"/etc/python-interpreter-mcp/config.toml"}, configurations
+for path in [etc["source"], configuration["source"]]:
     shown = settings_of(path)
     given = {key: value for key, (value, source) in shown.items() if source not in ("default", "not set")}
     assert given == {
-        "interpreter_url": '"http://localhost:1"', "timeout": "7", "concurrency": "3", "python": '"/usr/bin/python3"',
-        "memory": '"1G"', "preload": '["json", "math"]', "mounts": '["/srv:/data"]', "network": '"host"',
-        "workspace": '"67108864"', "cpu_time": "11",
+        "interpreter_url": '"http://localhost:1"', "timeout": "7", "concurrency": "3", "memory": '"2GiB"',
+        "python": f'"{os.environ["HOME"]}/python"', "preload": '["json", "math"]', "network": '"host"',
+        "mounts": '["/srv:/data", "~/a:/b"]', "workspace": '"67108864"', "file_size": '"64m"',
+        "cpu_time": "11",
     }, shown
 
 # The clients that home-manager configures.

@@ -45,3 +45,11 @@ cargo build --offline --frozen
 mkdir -p "$out/bin"
 find "$CARGO_TARGET_DIR/debug" -maxdepth 1 -type f -perm -u+x ! -name '*.so' -exec cp {} "$out/bin/" \;
 eval "$postInstall"
+
+# What stdenv's fixup does with a package's units.
+if [ -e "$out/lib/systemd/user" ]; then
+  mkdir -p "$out/share/systemd/user"
+  for unit in "$out/lib/systemd/user"/*; do mv "$unit" "$out/share/systemd/user"; done
+  rmdir "$out/lib/systemd/user"
+  ln -s "$out/share/systemd/user" "$out/lib/systemd/user"
+fi

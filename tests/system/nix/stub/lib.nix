@@ -117,6 +117,17 @@ let
         enum = values: type "one of ${toString values}" (value: elem value values) one;
         either = a: b: type "${a.name} or ${b.name}" (value: a.check value || b.check value) one;
         nullOr = inner: type "null or ${inner.name}" (value: value == null || inner.check value) one;
+        # What the format can hold.
+        toml = type "value of TOML" (
+          value:
+          isBool value
+          || isInt value
+          || builtins.isFloat value
+          || isString value
+          || isPath value
+          || (isList value && all lib.types.toml.check value)
+          || (isAttrs value && all (name: lib.types.toml.check value.${name}) (attrNames value))
+        ) one;
         listOf =
           inner: type "list of ${inner.name}" (value: isList value && all inner.check value) together;
         attrsOf =
@@ -158,8 +169,26 @@ let
               else
                 { config = called; };
           in
-          concatMap load (full.imports or [ ]) ++ [ full ];
-        loaded = concatMap load modules;
+          if
+            removeAttrs full [
+              "config"
+              "freeformType"
+              "imports"
+              "key"
+              "options"
+            ] != { }
+          then
+            throw "a module has ${toString (attrNames full)}"
+          else
+            concatMap load (full.imports or [ ]) ++ [ full ];
+        # A module with a key counts once, however often it is imported.
+        loaded = foldl' (
+          known: module:
+          if module ? key && any (other: other.key or null == module.key) known then
+            known
+          else
+            known ++ [ module ]
+        ) [ ] (concatMap load modules);
         join =
           a: b:
           a
@@ -224,6 +253,10 @@ let
     if unknown != [ ] && free == [ ] then
       throw "there is no option ${place}.${head unknown}"
     else
-      lib.genAttrs unknown (name: head (concatMap flat (given name))) // mapAttrs value options;
+      lib.genAttrs unknown (
+        name:
+        (define (head free) place (map (one: { ${name} = one; }) (concatMap flat (given name)))).${name}
+      )
+      // mapAttrs value options;
 in
 lib

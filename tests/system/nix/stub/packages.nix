@@ -54,8 +54,14 @@ let
       file: arguments:
       let
         function = import file;
+        made = function (builtins.intersectAttrs (builtins.functionArgs function) packages // arguments);
+        # Whatever set comes of it is given these.
+        added = {
+          override = _: throw "not used";
+          overrideDerivation = _: throw "not used";
+        };
       in
-      function (builtins.intersectAttrs (builtins.functionArgs function) packages // arguments);
+      if builtins.isAttrs made then made // added else made;
 
     stdenv = {
       hostPlatform = { inherit system; };
@@ -97,14 +103,34 @@ let
     formats.toml =
       { }:
       {
-        type = lib.types.attrsOf lib.types.anything;
-        # A list and a string of JSON are those of TOML as well.
+        type = lib.types.attrsOf lib.types.toml;
         generate =
-          name: value:
+          name: settings:
+          let
+            pairs = lib.mapAttrsToList (key: one: "${key} = ${written one}");
+            # A list of tables alone is written as the real one writes it.
+            entry =
+              key: one:
+              if builtins.isList one && one != [ ] && builtins.all builtins.isAttrs one then
+                builtins.concatStringsSep "" (map (table: "[[${key}]]\n${lines (pairs table)}\n") one)
+              else
+                "${key} = ${written one}\n";
+            lines = builtins.concatStringsSep "\n";
+            written =
+              value:
+              if builtins.isAttrs value then
+                "{ ${builtins.concatStringsSep ", " (pairs value)} }"
+              else if builtins.isList value then
+                "[${builtins.concatStringsSep ", " (map written value)}]"
+              else
+                # A string or number of JSON is one of TOML as well.
+                builtins.toJSON value;
+            isTables = _: one: builtins.isList one && one != [ ] && builtins.all builtins.isAttrs one;
+            simple = lib.filterAttrs (key: one: !isTables key one) settings;
+            tables = lib.filterAttrs isTables settings;
+          in
           builtins.toFile name (
-            builtins.concatStringsSep "" (
-              lib.mapAttrsToList (key: one: "${key} = ${builtins.toJSON one}\n") value
-            )
+            builtins.concatStringsSep "" (lib.mapAttrsToList entry simple ++ lib.mapAttrsToList entry tables)
           );
       };
 
@@ -117,7 +143,7 @@ let
 
     runCommand =
       name: variables: script:
-      made name script { inputs = map toString variables.nativeBuildInputs; };
+      made name script { inputs = map toString (variables.nativeBuildInputs or [ ]); };
     mkShell = { packages }: made "shell" "touch $out" { inherit packages; };
 
     # There is no NixOS here: that the test is one, and its script Python, is all that can be said.
