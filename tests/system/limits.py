@@ -69,17 +69,16 @@ def wait_until(what, happened):
         time.sleep(0.2)
 
 
-def serve(delegated):
-    """Starts an interpreter: as a unit of the user manager, or in this session, whose control group belongs to root."""
-    settings = {"MEMORY": "256M", "PROCESSES": "60", "WORKSPACE": "200M"}
+def serve(*start, path=os.environ["PATH"]):
+    """Starts an interpreter, by a program that starts others, or as a client does: here, in a session's scope."""
+    settings = {"MEMORY": "256M", "PROCESSES": "60", "WORKSPACE": "200M", "PYTHON": "/usr/bin/python3"}
     settings = {f"PYTHON_INTERPRETER_MCP_{name}": value for name, value in settings.items()}
-    process = None
-    if delegated:
-        command = ["systemd-run", "--user", "--quiet", "--unit=delegated", "-p", "Delegate=yes"]
-        command += [f"--setenv={name}={value}" for name, value in settings.items()]
-        subprocess.run([*command, BINARY, "interpreter"], check=True)
-    else:
-        process = subprocess.Popen([BINARY, "interpreter"], env={**os.environ, **settings})
+    # As clients do, without most of the environment.
+    environment = {"PATH": path, "HOME": os.environ["HOME"], **settings}
+    if start:
+        start = [*start, *(f"--setenv={name}={value}" for name, value in environment.items())]
+        environment = None
+    process = subprocess.Popen([*start, BINARY, "interpreter"], env=environment)
 
     def answers():
         try:
@@ -111,31 +110,80 @@ def bombs(kind):
     holds(f"{kind}: the next call works", execute("print(1)")["stdout"] == "1\n")
 
 
-def slot_groups(unit):
-    found = subprocess.run(
-        ["systemctl", "--user", "show", "--value", "-p", "ControlGroup", unit], check=True, capture_output=True, text=True
-    )
-    directory = pathlib.Path("/sys/fs/cgroup" + found.stdout.strip())
-    return list(directory.glob("slot-*"))
+def group_of(process):
+    own = next(line[3:].strip() for line in open(f"/proc/{process}/cgroup") if line.startswith("0::"))
+    return pathlib.Path("/sys/fs/cgroup" + own)
 
 
-_, health = serve(delegated=True)
-holds("a delegated unit keeps limits by control groups", health["memory_limit"] == "control group", health)
-holds("all protections hold", all(health["protections"].values()), health)
-bombs("control group")
+def interpreter():
+    return int(subprocess.run(["pgrep", "-o", "-f", f"^{BINARY} interpreter"], check=True, capture_output=True, text=True).stdout)
 
 
-def only_those_that_wait():
+def ended(process):
+    process.terminate()
+    process.wait(DEADLINE)
+
+
+def only_those_that_wait(directory):
     slots = request("GET", "/healthz")[1]["slots"]
-    return slots["in_use"] == slots["building"] == 0 and len(slot_groups("delegated")) == slots["waiting"]
+    return slots["in_use"] == slots["building"] == 0 and len(list(directory.glob("slot-*"))) == slots["waiting"]
 
 
-wait_until("no group is left of any program", only_those_that_wait)
-holds("no group is left of any program", True)
-subprocess.run(["systemctl", "--user", "stop", "delegated"], check=True)
+def is_kept(kind, health, what):
+    holds(f"{kind}: limits are kept by control groups", health["memory_limit"] == "control group", health)
+    holds(f"{kind}: it says whose", what in health["memory_limit_because"], health)
+    holds(f"{kind}: all protections hold", all(health["protections"].values()), health)
+    own = group_of(interpreter())
+    holds(f"{kind}: the interpreter has a group of its own", own.name == "interpreter", own)
+    given = (own.parent / "cgroup.subtree_control").read_text().split()
+    holds(f"{kind}: memory, processes and processors are shared out", {"cpu", "memory", "pids"} <= set(given), given)
+    bombs(kind)
+    wait_until("no group is left of any program", lambda: only_those_that_wait(own.parent))
+    holds(f"{kind}: no group is left of any program", True)
+    return own.parent
 
-process, health = serve(delegated=False)
-holds("without delegation memory is watched", health["memory_limit"] == "watched", health)
-bombs("watched")
-process.terminate()
-process.wait(DEADLINE)
+
+UNIT = ["systemd-run", "--user", "--quiet", "--wait", "--collect", "--unit=limits"]
+
+
+def stop(process):
+    subprocess.run(["systemctl", "--user", "stop", "limits"], check=True)
+    process.wait(DEADLINE)
+
+
+process, health = serve(*UNIT, "-p", "Delegate=yes")
+directory = is_kept("a delegated unit", health, "the unit limits.service")
+# Whoever gave the controllers takes them back: the group's own are switched off first, as the kernel demands.
+(directory / "cgroup.subtree_control").write_text("-cpu -memory -pids")
+(directory.parent / "cgroup.subtree_control").write_text("-cpu -memory -pids")
+# Those that wait were made before.
+results = [execute("print(1)")["stdout"] for _ in range(8)]
+holds("without its controllers, calls go on", results == ["1\n"] * 8, results)
+health = request("GET", "/healthz")[1]
+holds("without its controllers, memory is watched", health["memory_limit"] == "watched" and "lost its controllers" in health["memory_limit_because"], health)
+result = execute(BOMB)
+holds("without its controllers, a bomb is ended", result["exit_code"] == 137, result)
+(directory.parent / "cgroup.subtree_control").write_text("+cpu +memory +pids")
+results = [execute("print(1)")["stdout"] for _ in range(8)]
+health = request("GET", "/healthz")[1]
+holds("with them again, they are used again", health["memory_limit"] == "control group", health)
+stop(process)
+
+process, health = serve()
+directory = is_kept("started by a client", health, "a scope of its own")
+holds("started by a client: it is in a scope", directory.name.startswith("python-interpreter-") and directory.suffix == ".scope", directory)
+ended(process)
+wait_until("the scope ends with its last process", lambda: not directory.exists())
+holds("started by a client: the scope ends with it", True)
+
+# The manager would end the whole unit with the first program that runs out of memory.
+process, health = serve(*UNIT)
+holds("a unit that is not delegated is not taken", health["memory_limit"] == "watched" and "not delegated" in health["memory_limit_because"], health)
+own = group_of(interpreter())
+holds("a unit that is not delegated stays as it was", own.name == "limits.service" and not (own / "cgroup.subtree_control").read_text().split(), own)
+bombs("a unit that is not delegated")
+stop(process)
+
+process, health = serve(path="/nonexistent")
+holds("without systemd's programs memory is watched", health["memory_limit"] == "watched" and "busctl" in health["memory_limit_because"], health)
+ended(process)

@@ -1,23 +1,32 @@
-//! Control groups (cgroup v2): a bound on the memory and the number of all of a slot's processes together, kept by the kernel.
-//!
-//! Only where a part of the tree was delegated to this process, as systemd does with `Delegate=yes`. Elsewhere `memory` watches.
+//! Control groups (cgroup v2): a bound on the memory, the processes and the share of the processors of all of a slot's processes
+//! together, kept by the kernel. Where there are none to be had, `memory` watches.
+
+mod manager;
+mod place;
 
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::limits::Limits;
+use place::{Place, controllers};
 
 /// The group that this process itself moves to: a group that gives controllers to others may hold no processes.
 const OWN: &str = "interpreter";
 const PREFIX: &str = "slot-";
+const NEEDED: [&str; 2] = ["memory", "pids"];
+/// So that what answers calls is not one of many. Each slot has 100.
+const OWN_WEIGHT: &str = "1000";
 
+/// Those that slots get, if this process has a group to make them in.
 #[derive(Debug)]
 pub struct ControlGroups {
-    directory: PathBuf,
+    place: Result<Place, String>,
+    /// Their controllers were taken back.
+    lost: AtomicBool,
     next: AtomicU64,
     /// Groups whose last process was still going when they were dropped.
     left: Mutex<Vec<PathBuf>>,
@@ -29,33 +38,63 @@ pub struct ControlGroup {
     directory: PathBuf,
     /// Whoever writes here joins.
     pub entrance: OwnedFd,
-    groups: std::sync::Arc<ControlGroups>,
+    groups: Arc<ControlGroups>,
 }
 
 impl ControlGroups {
-    /// Makes this process's own group one that holds slots' groups; `None`, with the reason in the log, where it cannot be.
-    pub fn of_this_process() -> Option<Self> {
-        match delegated().and_then(|directory| prepare(&directory).map(|()| directory)) {
-            Ok(directory) => {
-                tracing::info!(directory = %directory.display(), "limits are kept by control groups");
-                Some(ControlGroups { directory, next: AtomicU64::new(1), left: Mutex::default() })
+    /// Takes a group of this process's own, or asks for one: that may take seconds. It has to be called before there are children.
+    pub fn of_this_process() -> Self {
+        let place = place::find().and_then(|place| prepare(&place.directory).map(|()| place));
+        match &place {
+            Ok(place) => {
+                tracing::info!(directory = %place.directory.display(), of = place.what, "limits are kept by control groups");
             }
-            Err(error) => {
-                tracing::info!(reason = %error, "no control groups: memory is watched instead");
-                None
-            }
+            Err(error) => tracing::info!(reason = %error, "no control groups: memory is watched instead"),
+        }
+        ControlGroups {
+            place: place.map_err(|error| error.to_string()),
+            lost: AtomicBool::new(false),
+            next: AtomicU64::new(1),
+            left: Mutex::default(),
         }
     }
 
-    pub fn make(self: &std::sync::Arc<Self>, limits: &Limits) -> io::Result<ControlGroup> {
+    /// Whether limits are kept by them, and whose they are or why there are none.
+    pub fn describe(&self) -> (bool, String) {
+        match &self.place {
+            Ok(place) if self.lost.load(Ordering::Relaxed) => (false, format!("{} lost its controllers", place.what)),
+            Ok(place) => (true, place.what.clone()),
+            Err(reason) => (false, reason.clone()),
+        }
+    }
+
+    /// None where memory is to be watched instead.
+    pub fn make(self: &Arc<Self>, limits: &Limits) -> io::Result<Option<ControlGroup>> {
+        let Ok(place) = &self.place else { return Ok(None) };
         self.remove_left();
-        let directory = self.directory.join(format!("{PREFIX}{}", self.next.fetch_add(1, Ordering::Relaxed)));
-        fs::create_dir(&directory)?;
-        let group = ControlGroup {
-            entrance: File::options().write(true).open(directory.join("cgroup.procs"))?.into(),
-            directory,
-            groups: self.clone(),
+        let made = match self.try_make(&place.directory, limits) {
+            // Out of descriptors or memory.
+            Err(error) if has_controllers(&place.directory) => return Err(error),
+            Err(_) => give_controllers(&place.directory).and_then(|()| self.try_make(&place.directory, limits)),
+            made => made,
         };
+        let was_lost = self.lost.swap(made.is_err(), Ordering::Relaxed);
+        if let Err(error) = &made
+            && !was_lost
+        {
+            tracing::warn!(directory = %place.directory.display(), %error, "the control group lost its controllers: memory is watched instead");
+        }
+        Ok(made.ok())
+    }
+
+    fn try_make(self: &Arc<Self>, directory: &Path, limits: &Limits) -> io::Result<ControlGroup> {
+        let directory = directory.join(format!("{PREFIX}{}", self.next.fetch_add(1, Ordering::Relaxed)));
+        fs::create_dir(&directory)?;
+        let entrance = File::options().write(true).open(directory.join("cgroup.procs")).inspect_err(|_| {
+            let _ = fs::remove_dir(&directory);
+        })?;
+        // From here on it is removed when something fails.
+        let group = ControlGroup { entrance: entrance.into(), directory, groups: self.clone() };
         group.set("memory.max", &limits.memory.to_string())?;
         group.set("pids.max", &limits.processes.to_string())?;
         // A program that lost a part of itself would only be harder to understand.
@@ -75,9 +114,27 @@ impl ControlGroups {
 impl ControlGroup {
     /// Whether the kernel has ended the program because of its memory.
     pub fn ran_out_of_memory(&self) -> bool {
-        let events = fs::read_to_string(self.directory.join("memory.events")).unwrap_or_default();
-        let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        kills.is_some_and(|number| number.trim() != "0")
+        self.counted("memory.events", "oom_kill ")
+    }
+
+    /// Whether the kernel has refused a process or thread because there were too many.
+    pub fn ran_out_of_processes(&self) -> bool {
+        self.counted("pids.events", "max ")
+    }
+
+    /// Whether its programs share the processors with others as one, however many processes they are.
+    pub fn shares_processors(&self) -> bool {
+        self.directory.join("cpu.weight").exists()
+    }
+
+    /// Whether it still bounds memory: whoever gave the controllers may have taken them back.
+    pub fn is_kept(&self) -> bool {
+        self.directory.join("memory.max").exists()
+    }
+
+    fn counted(&self, file: &str, what: &str) -> bool {
+        let events = fs::read_to_string(self.directory.join(file)).unwrap_or_default();
+        events.lines().find_map(|line| line.strip_prefix(what)).is_some_and(|number| number.trim() != "0")
     }
 
     fn set(&self, name: &str, value: &str) -> io::Result<()> {
@@ -94,34 +151,7 @@ impl Drop for ControlGroup {
     }
 }
 
-/// The directory of this process's group, if it is this user's to change and has what is needed.
-fn delegated() -> io::Result<PathBuf> {
-    let other = |text: &str| io::Error::other(text.to_owned());
-    let groups = fs::read_to_string("/proc/self/cgroup")?;
-    let path =
-        groups.lines().find_map(|line| line.strip_prefix("0::")).ok_or_else(|| other("there is no cgroup v2"))?;
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let mount = mounts.lines().find_map(cgroup2_mount).ok_or_else(|| other("cgroup v2 is not mounted"))?;
-    let below = Path::new(path).strip_prefix(mount.0).map_err(io::Error::other)?;
-    let directory = mount.1.join(below);
-    let controllers = fs::read_to_string(directory.join("cgroup.controllers"))?;
-    for needed in ["memory", "pids"] {
-        if !controllers.split_whitespace().any(|controller| controller == needed) {
-            return Err(other(&format!("the controller {needed} is not delegated to {}", directory.display())));
-        }
-    }
-    rustix::fs::access(&directory, rustix::fs::Access::WRITE_OK)
-        .map_err(|error| other(&format!("{} is not delegated to this user: {error}", directory.display())))?;
-    Ok(directory)
-}
-
-/// (root, mount point) of a line of mountinfo.
-fn cgroup2_mount(line: &str) -> Option<(&str, &Path)> {
-    let (fields, kind) = line.split_once(" - ")?;
-    let mut fields = fields.split(' ').skip(3);
-    (kind.split(' ').next()? == "cgroup2").then_some((fields.next()?, Path::new(fields.next()?)))
-}
-
+/// Moves this process to a group of its own in `directory`, and has the rest be for slots.
 fn prepare(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)?.filter_map(Result::ok) {
         // Of a predecessor that was killed.
@@ -135,5 +165,25 @@ fn prepare(directory: &Path) -> io::Result<()> {
         _ => {}
     }
     fs::write(own.join("cgroup.procs"), "0")?;
-    fs::write(directory.join("cgroup.subtree_control"), "+memory +pids")
+    give_controllers(directory).inspect_err(|_| {
+        let _ = fs::write(directory.join("cgroup.procs"), "0");
+        let _ = fs::remove_dir(&own);
+    })?;
+    // Not there without the controller.
+    let _ = fs::write(own.join("cpu.weight"), OWN_WEIGHT);
+    Ok(())
+}
+
+/// Has the groups in `directory` be limited.
+fn give_controllers(directory: &Path) -> io::Result<()> {
+    let control = directory.join("cgroup.subtree_control");
+    fs::write(&control, NEEDED.map(|name| format!("+{name}")).join(" "))?;
+    // Where processors are not to be shared out, they are still bounded in time.
+    let _ = fs::write(&control, "+cpu");
+    Ok(())
+}
+
+fn has_controllers(directory: &Path) -> bool {
+    let given = controllers(&directory.join("cgroup.subtree_control"));
+    given.is_ok_and(|given| NEEDED.iter().all(|needed| given.iter().any(|name| name == needed)))
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::answer::answer;
 use crate::collect::{Collected, Known, collect, is_unchanged};
+use crate::control_group::ControlGroup;
 use crate::executor::ExecuteError;
 use crate::files::FileStore;
 use crate::memory::{self, Exceeded};
@@ -24,6 +25,9 @@ use crate::wire::{Event, ExecuteResponse, Outcome, WORKSPACE};
 
 /// What may pass beyond a program's own time until its slot is gone and its output read.
 pub const TEARDOWN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How often it is looked at whether a control group still bounds memory.
+const GROUP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What came of a request.
 #[derive(Debug)]
@@ -98,12 +102,12 @@ async fn until_end(
     Ok((end?, [stdout, stderr]))
 }
 
-/// Where the kernel bounds the memory of the slot, there is nothing to watch.
+/// Where the kernel bounds the memory of the slot, there is nothing to watch, as long as it does.
 async fn memory_exceeded(slot: &Slot) -> Exceeded {
-    match slot.group {
-        Some(_) => std::future::pending().await,
-        None => memory::exceeds(slot, slot.workshop.policy.limits.memory).await,
+    while slot.group.as_ref().is_some_and(ControlGroup::is_kept) {
+        tokio::time::sleep(GROUP_INTERVAL).await;
     }
+    memory::exceeds(slot, slot.workshop.policy.limits.memory).await
 }
 
 /// Puts the program and its files into the workspace.

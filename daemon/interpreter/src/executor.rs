@@ -17,6 +17,7 @@ use crate::files::FileStore;
 use crate::limits::Limits;
 use crate::mounts::Mount;
 use crate::pool::{Counts, Pool};
+use crate::precedence;
 use crate::prepare::{Prepared, prepare, time_limit};
 use crate::probe::ProbeError;
 use crate::python::PythonError;
@@ -91,8 +92,9 @@ pub enum ExecuteError {
 impl Executor {
     pub fn new(settings: Settings) -> std::io::Result<Self> {
         let files = Arc::new(FileStore::open(settings.state_directory.join("files"))?);
-        let groups = ControlGroups::of_this_process().map(Arc::new);
-        Ok(Self::with(settings, files, groups))
+        precedence::of_interpreter();
+        let groups = Arc::new(ControlGroups::of_this_process());
+        Ok(Self::with(settings, files, Some(groups)))
     }
 
     /// One for a process that only looks: its control group stays as it is.

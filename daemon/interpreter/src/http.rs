@@ -84,7 +84,7 @@ async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
     // Opening one has attacked a slot of it: there is none without its protections.
     let workshop = executor.workshop().await?;
     let limits = &workshop.policy.limits;
-    let memory = if workshop.groups.is_some() { "control group" } else { "watched" };
+    let (is_kept, because) = workshop.groups.as_ref().map(|groups| groups.describe()).unwrap_or_default();
     json(
         StatusCode::OK,
         &serde_json::json!({
@@ -102,7 +102,8 @@ async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
             "concurrency": executor.concurrency(),
             "network": workshop.policy.network,
             "protections": workshop.protections,
-            "memory_limit": memory,
+            "memory_limit": if is_kept { "control group" } else { "watched" },
+            "memory_limit_because": because,
             "slots": executor.slots(),
         }),
     )

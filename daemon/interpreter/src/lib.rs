@@ -27,6 +27,7 @@ pub use output::{rooms, shortened};
 mod channel;
 mod control_group;
 pub mod mounts;
+mod precedence;
 mod python;
 mod runner;
 mod sandbox;

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::channel::{Failure, SlotMessage, send_bytes};
 use crate::control_group::ControlGroup;
+use crate::precedence;
 use crate::sandbox::{Identity, refused, watch};
 use crate::spawner::{Need, SpawnerMessage};
 use crate::workshop::Workshop;
@@ -81,7 +82,8 @@ pub enum SlotError {
 impl Slot {
     /// Has the spawner of `workshop` build a slot, and waits until its child is isolated and waiting for its job.
     pub async fn build(workshop: Arc<Workshop>, need: Need) -> Result<(Slot, Output), SlotError> {
-        let group = workshop.groups.as_ref().map(|groups| groups.make(&workshop.policy.limits)).transpose()?;
+        let groups = workshop.groups.as_ref();
+        let group = groups.map(|groups| groups.make(&workshop.policy.limits)).transpose()?.flatten();
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(io::Error::from)?;
         rustix::io::ioctl_fionbio(&control, true).map_err(io::Error::from)?;
@@ -117,6 +119,8 @@ impl Slot {
             }
         };
         let (process, workspace, processes) = timeout(DEADLINE, ready).await.map_err(|_| SlotError::Slow)??;
+        let shares_processors = group.as_ref().is_some_and(ControlGroup::shares_processors);
+        precedence::of_program(processes[1], shares_processors);
         Ok((Slot { control, process, workspace, processes, group, workshop }, Output { stdout, stderr }))
     }
 

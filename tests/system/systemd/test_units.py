@@ -74,7 +74,7 @@ class Inside(UnitTest):
         allowed = {
             "write to its own state", "write beside the home", "write in the home", "see others' temporary files", "see devices",
             "make a control group", "set kernel variables", "tell users apart", "make a namespace",
-            "open an Internet socket", "make a set-user-id program", "map writable code", "call what is privileged",
+            "open a netlink socket", "open an Internet socket", "make a set-user-id program", "map writable code", "call what is privileged",
             "change its priority", "have capabilities to gain",
         }
         outside, inside = self.compare(INTERPRETER, allowed)
@@ -97,12 +97,12 @@ class Running(UnitTest):
 
     def test_programs_notice_nothing_of_the_interpreter_s_unit(self):
         code = "\n".join((
-            "import mmap, os, subprocess",
+            "import mmap, os, socket, subprocess",
             "os.nice(1), os.chown('script.py', os.getuid(), -1), os.chmod('script.py', 0o4755)",
             "mmap.mmap(-1, 4096, prot=7).close()",
-            "print(subprocess.run(['true']).returncode)",
+            "print(subprocess.run(['true']).returncode, socket.if_nameindex())",
         ))
         with Shim() as shim:
             shim.initialize()
             self.assertEqual(shim.call(code)["result"]["structuredContent"], {
-                "stdout": "0\n", "stderr": "", "exit_code": 0, "files": {"/workspace/script.py": unittest.mock.ANY}})
+                "stdout": "0 [(1, 'lo')]\n", "stderr": "", "exit_code": 0, "files": {"/workspace/script.py": unittest.mock.ANY}})

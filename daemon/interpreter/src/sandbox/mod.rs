@@ -18,8 +18,6 @@ mod resource_limits;
 mod root;
 mod seccomp;
 
-use std::fs;
-
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::system::sethostname;
 use serde::{Deserialize, Serialize};
@@ -35,6 +33,7 @@ pub use refused::{StepError, refused, step};
 pub use root::{Bind, Root};
 
 use crate::limits::Limits;
+use crate::precedence;
 
 /// What slots are built from; prepared once, the same for every slot.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,8 +55,7 @@ impl Policy {
 /// 1. `clone_into_namespaces` made this process: user, pid, mount, network, ipc, uts and cgroup namespaces of its own.
 /// 2. Its user is mapped to one unprivileged user outside (`Identity::map`, by the parent).
 pub fn build_outer(policy: &Policy) -> Result<(), StepError> {
-    // When memory is short, the kernel is to take programs first.
-    step("offer itself to the out-of-memory killer", || fs::write("/proc/self/oom_score_adj", "500"))?;
+    step("offer itself to the out-of-memory killer", precedence::of_zygote)?;
     step("set the host name", || Ok(sethostname(b"python")?))?;
     // Kept across the steps: sources of mounts may be readable only to the user that this process still is.
     let sources = step("open the parts of the root", || policy.root.open_sources())?;

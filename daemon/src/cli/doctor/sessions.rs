@@ -33,13 +33,13 @@ pub fn daemon() -> Finding {
 pub fn memory_limit() -> Option<Finding> {
     const NAME: &str = "memory limit";
     let health = ask_interpreter::<Value>("/healthz").ok().flatten()?;
+    let because = health["memory_limit_because"].as_str().unwrap_or_default();
     Some(match health["memory_limit"].as_str()? {
-        "control group" => Finding::ok(NAME, "kept by control groups"),
+        "control group" => Finding::ok(NAME, format!("kept by control groups, in {because}")),
         how => Finding::note(
             NAME,
             format!(
-                "{how}, not kept by control groups: for that the interpreter needs its systemd unit, python-interpreter.socket, on a \
-                 system that delegates the memory controller to users"
+                "{how}, not kept by control groups ({because}): start it from a session with a user manager, or by its systemd unit"
             ),
         ),
     })
