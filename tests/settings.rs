@@ -215,15 +215,61 @@ fn the_limit_behind_an_error_is_named() {
         ("PYTHON_INTERPRETER_MCP_FILE_SIZE", "1M"),
         ("PYTHON_INTERPRETER_MCP_OPEN_FILES", "32"),
         ("PYTHON_INTERPRETER_MCP_WORKSPACE", "4M"),
+        ("PYTHON_INTERPRETER_MCP_PROCESSES", "16"),
+        ("PYTHON_INTERPRETER_MCP_ADDRESS_SPACE", "256M"),
     ]);
     for (code, words) in [
         ("open('x', 'wb').write(bytes(2 << 20))", "a file may have 1 MiB (PYTHON_INTERPRETER_MCP_FILE_SIZE)"),
+        // As a library says it that looks at the length of what was written only.
+        (
+            "try: open('x', 'wb').write(bytes(2 << 20))\nexcept OSError: raise OSError('2097152 requested and 1048576 written') from None",
+            "a file may have 1 MiB (PYTHON_INTERPRETER_MCP_FILE_SIZE)",
+        ),
         ("x = [open('/dev/null') for _ in range(99)]", "32 open files (PYTHON_INTERPRETER_MCP_OPEN_FILES)"),
         ("for n in range(9): open(str(n), 'wb').write(bytes(1 << 20))", "hold 4 MiB and 65536 files (PYTHON"),
+        (
+            "import os, time\nfor _ in range(99):\n    if os.fork() == 0: time.sleep(60)",
+            "16 processes and threads (PYTHON_INTERPRETER_MCP_PROCESSES)",
+        ),
+        (
+            "import threading, time\nfor _ in range(99): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+            "16 processes and threads (PYTHON_INTERPRETER_MCP_PROCESSES)",
+        ),
+        (
+            "x = bytes(1 << 29)",
+            "256 MiB of address space beyond what it starts with (PYTHON_INTERPRETER_MCP_ADDRESS_SPACE)",
+        ),
     ] {
         let result = interpreter.execute(code);
         assert!(result["exit_code"] == 1 && result["stderr"].as_str().unwrap().contains(words), "{result}");
     }
+}
+
+#[test]
+fn what_no_limit_has_caused_names_none() {
+    let interpreter = Interpreter::start();
+    for code in [
+        "import socket\na, b = socket.socketpair(); a.setblocking(False); a.recv(1)",
+        "raise RuntimeError('MemoryError was reported by the remote worker')",
+        "import sys\nprint('OSError: Too many open files', file=sys.stderr)\nsys.exit(3)",
+    ] {
+        let result = interpreter.execute(code);
+        assert!(result["exit_code"] != 0 && !result["stderr"].as_str().unwrap().contains("Limit: "), "{result}");
+    }
+}
+
+#[test]
+fn address_space_that_is_preloaded_is_not_the_programs() {
+    let [plain, preloaded] =
+        ["json", "json,decimal,asyncio,email,http.client,xml.dom,unittest,multiprocessing,sqlite3"].map(|modules| {
+            let interpreter = Interpreter::start_with(&[
+                ("PYTHON_INTERPRETER_MCP_ADDRESS_SPACE", "256M"),
+                ("PYTHON_INTERPRETER_MCP_PRELOAD", modules),
+            ]);
+            let result = interpreter.execute("x = bytes(240 << 20)\nprint('reserved')");
+            result["stdout"].clone()
+        });
+    assert_eq!([plain, preloaded], ["reserved\n", "reserved\n"]);
 }
 
 #[test]

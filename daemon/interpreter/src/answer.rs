@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::collect::Collected;
 use crate::execution::{End, Executed};
 use crate::executor::ExecuteError;
-use crate::explain;
+use crate::explain::{self, Evidence};
 use crate::files::FileStore;
 use crate::output::{Printed, rooms, shortened};
 use crate::slot::Slot;
@@ -27,7 +27,7 @@ struct Text {
 
 /// `output_characters` is what the two texts may hold together.
 pub async fn answer(
-    end: End,
+    (end, crowded): (End, bool),
     printed: [Printed; 2],
     output_characters: Option<usize>,
     collected: Collected,
@@ -35,13 +35,14 @@ pub async fn answer(
     store: &Arc<FileStore>,
 ) -> Result<Executed, ExecuteError> {
     let limits = &slot.workshop.policy.limits;
-    let Collected { mut files, omitted } = collected;
+    let Collected { mut files, omitted, cut_off } = collected;
     let mut notes = Vec::new();
     let [stdout, stderr] = printed;
     let mut stdout = whole(("stdout", stdout), &mut files, &mut notes, store).await;
     let mut stderr = whole(("stderr", stderr), &mut files, &mut notes, store).await;
     let (exit_code, outcome) = explain::end(&end, slot, limits, &mut notes)?;
-    notes.extend(explain::limit_that_was_met(exit_code, &stderr.text, limits));
+    let evidence = Evidence { crowded, cut_off, full: slot.is_full(), bounded: slot.group.is_some() };
+    notes.extend(explain::limit_that_was_met(exit_code, &stderr.text, evidence, limits));
     notes.extend(omitted.iter().map(|line| format!("File not returned: {line}")));
     if let Some(most) = output_characters {
         let taken = ROOM_FOR_NOTES + notes.iter().map(|note| note.chars().count() + 1).sum::<usize>();

@@ -33,6 +33,8 @@ pub struct Collected {
     pub files: BTreeMap<String, String>,
     /// What was left out and why, a line each.
     pub omitted: Vec<String>,
+    /// A file is as large as files may be: its writer was stopped there.
+    pub cut_off: bool,
 }
 
 /// What was put into the workspace before the program ran: absolute path → its stamp then, and its id where it was a stored file.
@@ -158,6 +160,10 @@ impl Collector<'_> {
         let stored = open(directory, name, OFlags::NONBLOCK).and_then(|file| {
             let status = fstat(&file)?;
             let (size, stamp) = (status.st_size as u64, Stamp::of(&status));
+            if size == self.limits.file_size {
+                self.collected.cut_off = true;
+                return Err(std::io::Error::other("it is as large as a file may be, and probably cut off"));
+            }
             if size > self.bytes.min(self.limits.file_size) {
                 return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is too large"));
             }

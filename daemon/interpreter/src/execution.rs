@@ -20,7 +20,7 @@ use crate::memory::{self, Exceeded};
 use crate::output::{Sink, Stream, read_stream};
 use crate::pool::Taken;
 use crate::prepare::Prepared;
-use crate::slot::{Ended, Output, Slot, SlotError, put};
+use crate::slot::{Ended, Exit, Output, Slot, SlotError, put};
 use crate::wire::{Event, ExecuteResponse, Outcome, WORKSPACE};
 
 /// What may pass beyond a program's own time until its slot is gone and its output read.
@@ -63,10 +63,11 @@ pub async fn run(
     let Some(output) = taken.output.take() else { return Err(ExecuteError::Stuck) };
     let streams = [Stream::new(limits.output, limits.output_file), Stream::new(limits.output, limits.output_file)];
     let running = until_end(slot, output, streams, store, limit, events);
-    let (end, [stdout, stderr]) =
+    let (end, crowded, [stdout, stderr]) =
         timeout(limit + TEARDOWN_DEADLINE, running).await.map_err(|_| ExecuteError::Stuck)??;
     let collected = collect_files(slot, known, store).await?;
-    answer(end, [stdout.end(), stderr.end()], prepared.output_characters, collected, slot, store).await
+    let ended = (end, crowded);
+    answer(ended, [stdout.end(), stderr.end()], prepared.output_characters, collected, slot, store).await
 }
 
 async fn until_end(
@@ -76,7 +77,7 @@ async fn until_end(
     store: &FileStore,
     limit: Duration,
     events: Option<&Sender<Event>>,
-) -> Result<(End, [Stream; 2]), SlotError> {
+) -> Result<(End, bool, [Stream; 2]), SlotError> {
     let over = CancellationToken::new();
     let program = async {
         let end = tokio::select! {
@@ -87,10 +88,11 @@ async fn until_end(
             },
             how = memory_exceeded(slot) => End::Memory(how),
         };
+        let crowded = is_crowded(slot, &end).await;
         // Background processes may hold the output open: it ends for certain only when they are gone.
         let gone = slot.kill().await;
         over.cancel();
-        gone.map(|()| end)
+        gone.map(|()| (end, crowded))
     };
     let sink = |event| events.map(|events| Sink { events, event, over: &over });
     let sinks = [sink(|stdout| Event::Stdout { stdout }), sink(|stderr| Event::Stderr { stderr })];
@@ -99,7 +101,23 @@ async fn until_end(
         read_stream(output.stdout, &mut stdout, store, sinks[0]),
         read_stream(output.stderr, &mut stderr, store, sinks[1])
     );
-    Ok((end?, [stdout, stderr]))
+    let (end, crowded) = end?;
+    Ok((end, crowded, [stdout, stderr]))
+}
+
+/// Whether a program that failed met its limit of processes: the kernel has counted a refusal, or those that it has left are as many as
+/// there may be, itself and what it asked for aside.
+async fn is_crowded(slot: &Slot, end: &End) -> bool {
+    let End::Itself(Ended { exit, .. }) = end else { return false };
+    if *exit == Exit::Code(0) {
+        return false;
+    }
+    if let Some(group) = &slot.group {
+        return group.ran_out_of_processes();
+    }
+    let first = slot.processes[0];
+    let counted = tokio::task::spawn_blocking(move || memory::count_tasks(first)).await;
+    matches!(counted, Ok(Ok(tasks)) if tasks + 2 >= slot.workshop.policy.limits.processes)
 }
 
 /// Where the kernel bounds the memory of the slot, there is nothing to watch, as long as it does.

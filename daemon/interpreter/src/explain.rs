@@ -86,25 +86,47 @@ fn signal_name(signal: i32) -> &'static str {
     }
 }
 
-/// A line that names the limit behind an error that the program ended with, where there is one.
-pub fn limit_that_was_met(exit_code: i32, stderr: &str, limits: &Limits) -> Option<String> {
-    let last = stderr.trim_end().lines().last()?;
+/// What is known of a program that failed, beside how it ended.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Evidence {
+    /// It could have no more processes.
+    pub crowded: bool,
+    /// A file of its is as large as files may be.
+    pub cut_off: bool,
+    /// Its places hold no more.
+    pub full: bool,
+    /// A control group bounds its memory, and nothing its address space.
+    pub bounded: bool,
+}
+
+/// As a shell says it: 128 + SIGABRT and SIGXFSZ.
+const ABORTED: i32 = 134;
+const FILE_TOO_LARGE: i32 = 153;
+
+/// A line that names the limit behind a failure, where there is one. An exception says by its kind and number what the kernel refused,
+/// where only a limit of ours can be the cause; what it says in words may be the program's own.
+pub fn limit_that_was_met(exit_code: i32, stderr: &str, evidence: Evidence, limits: &Limits) -> Option<String> {
     if exit_code == 0 {
         return None;
     }
-    let met = |words: &[&str]| words.iter().any(|words| last.contains(words));
-    let (limit, variable) = if met(&["MemoryError", "Cannot allocate memory"]) {
-        (format!("a process may use {} of address space", size(limits.address_space())), "MEMORY")
-    } else if met(&["No space left on device"]) {
+    let exception = stderr.trim_end().lines().last().unwrap_or_default();
+    let (kind, said) = exception.split_once(": ").unwrap_or((exception, ""));
+    let is = |name: &str| kind.ends_with(name) && !kind.contains(' ');
+    let number = |number: u32| is("Error") && said.starts_with(&format!("[Errno {number}] "));
+    let no_memory = is("MemoryError") || number(12) || (exit_code == ABORTED && exception.contains("std::bad_alloc"));
+    let (limit, variable) = if number(28) || evidence.full {
         let places = "/workspace, /tmp and /dev/shm together hold";
         let (bytes, files) = (size(limits.workspace), limits.workspace_files);
         (format!("{places} {bytes} and {files} files"), "WORKSPACE")
-    } else if met(&["Resource temporarily unavailable", "can't start new thread"]) {
-        (format!("a program may have {} processes and threads", limits.processes), "PROCESSES")
-    } else if met(&["File too large"]) {
+    } else if number(27) || exit_code == FILE_TOO_LARGE || evidence.cut_off {
         (format!("a file may have {}", size(limits.file_size)), "FILE_SIZE")
-    } else if met(&["Too many open files"]) {
+    } else if number(24) {
         (format!("a process may have {} open files", limits.open_files), "OPEN_FILES")
+    } else if evidence.crowded || exception == "RuntimeError: can't start new thread" {
+        (format!("a program may have {} processes and threads", limits.processes), "PROCESSES")
+    } else if no_memory && !evidence.bounded {
+        let space = size(limits.address_space);
+        (format!("a process may use {space} of address space beyond what it starts with"), "ADDRESS_SPACE")
     } else {
         return None;
     };
@@ -119,17 +141,60 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{limit_that_was_met, size};
+    use super::{Evidence, limit_that_was_met, size};
     use crate::limits::Limits;
 
+    const NONE: Evidence = Evidence { crowded: false, cut_off: false, full: false, bounded: false };
+
+    fn line(exit_code: i32, stderr: &str, evidence: Evidence) -> String {
+        limit_that_was_met(exit_code, stderr, evidence, &Limits::default()).unwrap_or_default()
+    }
+
     #[test]
-    fn the_limit_behind_an_error_is_named() {
-        let limits = Limits::default();
-        let line = |stderr| limit_that_was_met(1, stderr, &limits).unwrap_or_default();
-        assert!(line("Traceback\nMemoryError\n").contains("4 GiB of address space (PYTHON_INTERPRETER_MCP_MEMORY)"));
-        assert!(line("OSError: [Errno 28] No space left on device\n").contains("512 MiB and 65536 files"));
-        assert_eq!(line("No space left on device\nValueError\n"), "");
-        assert_eq!(limit_that_was_met(0, "MemoryError", &limits), None);
+    fn the_exception_that_ended_a_program_names_the_limit() {
+        for (stderr, words) in [
+            (
+                "Traceback\nMemoryError\n",
+                "4 GiB of address space beyond what it starts with (PYTHON_INTERPRETER_MCP_ADDRESS_SPACE)",
+            ),
+            ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 9 GiB\n", "ADDRESS_SPACE"),
+            ("OSError: [Errno 12] Cannot allocate memory\n", "ADDRESS_SPACE"),
+            ("OSError: [Errno 28] No space left on device: 'x'\n", "512 MiB and 65536 files"),
+            ("OSError: [Errno 24] Too many open files: 'x'\n", "256 open files"),
+            ("RuntimeError: can't start new thread\n", "256 processes and threads"),
+        ] {
+            assert!(line(1, stderr, NONE).contains(words), "{stderr}: {}", line(1, stderr, NONE));
+            assert_eq!(line(0, stderr, NONE), "");
+        }
+        assert_eq!(line(1, "MemoryError\n", Evidence { bounded: true, ..NONE }), "", "nothing bounds address space");
+    }
+
+    #[test]
+    fn words_alone_name_none() {
+        for stderr in [
+            "RuntimeError: MemoryError was reported by the remote worker\n",
+            "BlockingIOError: [Errno 11] Resource temporarily unavailable\n",
+            "No space left on device\nValueError\n",
+            "ValueError: OSError: [Errno 28] No space left on device\n",
+            "the child said: MemoryError\n",
+        ] {
+            assert_eq!(line(1, stderr, NONE), "", "{stderr}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_has_counted_names_the_limit_whatever_was_said() {
+        let said = "OSError: 40000000 requested and 33554416 written\n";
+        for (evidence, words) in [
+            (Evidence { cut_off: true, ..NONE }, "a file may have 256 MiB (PYTHON_INTERPRETER_MCP_FILE_SIZE)"),
+            (Evidence { full: true, ..NONE }, "WORKSPACE"),
+            (Evidence { crowded: true, ..NONE }, "PROCESSES"),
+        ] {
+            assert!(line(1, said, evidence).contains(words));
+            assert_eq!(line(0, said, evidence), "");
+        }
+        assert!(line(153, "", NONE).contains("FILE_SIZE"));
+        assert!(line(134, "  what():  std::bad_alloc\n", NONE).contains("ADDRESS_SPACE"));
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub struct Limits {
     pub cpu_time: Duration,
     /// Memory of all processes together, what they write to `/workspace`, `/tmp` and `/dev/shm` included.
     pub memory: u64,
+    /// Address space of each process beyond what it starts with (RLIMIT_AS), where no control group bounds memory. Some libraries
+    /// reserve much more than they use.
+    pub address_space: u64,
     /// Processes and threads together (RLIMIT_NPROC, counted in the slot's own user namespace).
     pub processes: u64,
     /// Largest file (RLIMIT_FSIZE).
@@ -39,6 +42,7 @@ impl Default for Limits {
             timeout: Duration::from_secs(300),
             cpu_time: Duration::from_secs(1200),
             memory: 2048 * MIB,
+            address_space: 4096 * MIB,
             processes: 256,
             file_size: 256 * MIB,
             workspace: 512 * MIB,
@@ -49,13 +53,5 @@ impl Default for Limits {
             output_file: 64 * MIB,
             returned_files: 1000,
         }
-    }
-}
-
-impl Limits {
-    /// Address space of each process (RLIMIT_AS). Some libraries reserve much more than they use; the memory itself is bounded
-    /// otherwise.
-    pub fn address_space(&self) -> u64 {
-        self.memory.saturating_mul(2)
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::slot::Slot;
 pub use look::Exceeded;
 use look::{Look, SharedMemory, Verdict};
+pub use processes::count as count_tasks;
 
 /// Between two looks, at least.
 const INTERVAL: Duration = Duration::from_millis(50);

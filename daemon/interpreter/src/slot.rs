@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::channel::{Failure, SlotMessage, send_bytes};
 use crate::control_group::ControlGroup;
 use crate::precedence;
-use crate::sandbox::{Identity, refused, watch};
+use crate::sandbox::{Identity, limit_address_space, refused, watch};
 use crate::spawner::{Need, SpawnerMessage};
 use crate::workshop::Workshop;
 use control::{next, request};
@@ -119,6 +119,9 @@ impl Slot {
             }
         };
         let (process, workspace, processes) = timeout(DEADLINE, ready).await.map_err(|_| SlotError::Slow)??;
+        if group.is_none() {
+            limit_address_space(processes[1], workshop.policy.limits.address_space)?;
+        }
         let shares_processors = group.as_ref().is_some_and(ControlGroup::shares_processors);
         precedence::of_program(processes[1], shares_processors);
         Ok((Slot { control, process, workspace, processes, group, workshop }, Output { stdout, stderr }))
@@ -150,6 +153,11 @@ impl Slot {
     /// Whether its child still waits: it may have been killed from outside while nobody looked.
     pub fn is_waiting(&self) -> bool {
         control::is_quiet(&self.control)
+    }
+
+    /// Whether its places hold no more bytes, or no more files.
+    pub fn is_full(&self) -> bool {
+        rustix::fs::fstatvfs(&self.workspace).is_ok_and(|status| status.f_bfree == 0 || status.f_ffree == 0)
     }
 
     /// Kills everything in the slot and waits until it is gone; what it wrote stays readable.

@@ -29,6 +29,11 @@ pub struct LimitArguments {
           value_parser = |text: &str| size(text, 64 * MIB, TIB))]
     memory: u64,
 
+    /// Address space of each process where no control group bounds memory, beyond what it starts with [default: twice --memory]
+    #[arg(long, env = "PYTHON_INTERPRETER_MCP_ADDRESS_SPACE", value_name = "SIZE",
+          value_parser = |text: &str| size(text, 64 * MIB, 1024 * TIB))]
+    address_space: Option<u64>,
+
     /// Processes and threads of a program
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_PROCESSES", value_name = "NUMBER", default_value_t = 256,
           value_parser = value_parser!(u64).range(4..=32_768))]
@@ -76,6 +81,7 @@ impl LimitArguments {
             timeout: Duration::from_secs(self.timeout),
             cpu_time: Duration::from_secs(self.cpu_time),
             memory: self.memory,
+            address_space: self.address_space.unwrap_or(self.memory.saturating_mul(2)),
             processes: self.processes,
             file_size: self.file_size,
             workspace: self.workspace,

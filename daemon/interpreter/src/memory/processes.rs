@@ -29,6 +29,13 @@ pub fn processes(first: Pid) -> io::Result<Vec<Process>> {
     Ok(names.filter(is_process).map(|name| Process(format!("{directory}/{name}"))).collect())
 }
 
+/// Processes and threads.
+pub fn count(first: Pid) -> io::Result<u64> {
+    let threads =
+        |process: &Process| fs::read_dir(format!("{}/task", process.0)).map_or(0, |tasks| tasks.count() as u64);
+    Ok(processes(first)?.iter().map(threads).sum())
+}
+
 impl Process {
     /// Bytes of its own memory, that which it shares after a fork counted whole.
     pub fn resident(&self) -> u64 {

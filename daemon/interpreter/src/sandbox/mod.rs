@@ -30,6 +30,7 @@ pub use landlock::rules;
 pub use namespaces::{Child, auto_reap, child_ends, clone_into_namespaces, pause, reset_signals};
 pub use network::Network;
 pub use refused::{StepError, refused, step};
+pub use resource_limits::limit_address_space;
 pub use root::{Bind, Root};
 
 use crate::limits::Limits;
