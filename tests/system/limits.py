@@ -4,6 +4,7 @@ watches them where they are not. Prints a line for each thing that holds; the fi
 limits.py BINARY
 """
 
+import glob
 import http.client
 import json
 import os
@@ -69,9 +70,9 @@ def wait_until(what, happened):
         time.sleep(0.2)
 
 
-def serve(*start, path=os.environ["PATH"]):
+def serve(*start, path=os.environ["PATH"], memory="256M", **more):
     """Starts an interpreter, by a program that starts others, or as a client does: here, in a session's scope."""
-    settings = {"MEMORY": "256M", "PROCESSES": "60", "WORKSPACE": "200M", "PYTHON": "/usr/bin/python3"}
+    settings = {"MEMORY": memory, "PROCESSES": "60", "WORKSPACE": "200M", "PYTHON": "/usr/bin/python3", **more}
     settings = {f"PYTHON_INTERPRETER_MCP_{name}": value for name, value in settings.items()}
     # As clients do, without most of the environment.
     environment = {"PATH": path, "HOME": os.environ["HOME"], **settings}
@@ -126,7 +127,7 @@ def ended(process):
 
 def only_those_that_wait(directory):
     slots = request("GET", "/healthz")[1]["slots"]
-    return slots["in_use"] == slots["building"] == 0 and len(list(directory.glob("slot-*"))) == slots["waiting"]
+    return slots["in_use"] == slots["building"] == 0 and len(list(directory.glob("slots/slot-*"))) == slots["waiting"]
 
 
 def is_kept(kind, health, what):
@@ -143,6 +144,42 @@ def is_kept(kind, health, what):
     return own.parent
 
 
+def growing(mib, name):
+    return f"""import os, time
+def wait(name):
+    open(name, 'w').close()
+    while os.path.exists(name): time.sleep(0.05)
+wait('{name}')
+kept = bytearray(b'x') * ({mib} << 20)
+wait('{name}-grown')
+print('went on')"""
+
+
+def reached(name):
+    found = []
+    wait_until(name, lambda: found.extend(glob.glob(f"/proc/[0-9]*/cwd/{name}")) or found)
+    return pathlib.Path(found[0])
+
+
+def all_together():
+    """Each less than its own limit, and more than the limit of all."""
+    results = {}
+    threads = {}
+    for name, mib in (("small", 110), ("large", 190)):
+        threads[name] = threading.Thread(target=lambda name=name, mib=mib: results.update({name: execute(growing(mib, name))}))
+        threads[name].start()
+        reached(name)
+    reached("small").unlink()
+    grown = reached("small-grown")
+    reached("large").unlink()
+    threads["large"].join()
+    holds("all together: the largest is ended", results["large"]["exit_code"] == 137, results)
+    holds("all together: it is told so", "TOTAL_MEMORY" in results["large"]["stderr"], results)
+    grown.unlink()
+    threads["small"].join()
+    holds("all together: the others go on", results["small"]["stdout"] == "went on\n", results)
+
+
 UNIT = ["systemd-run", "--user", "--quiet", "--wait", "--collect", "--unit=limits"]
 
 
@@ -154,6 +191,7 @@ def stop(process):
 process, health = serve(*UNIT, "-p", "Delegate=yes")
 directory = is_kept("a delegated unit", health, "the unit limits.service")
 # Whoever gave the controllers takes them back: the group's own are switched off first, as the kernel demands.
+(directory / "slots/cgroup.subtree_control").write_text("-cpu -memory -pids")
 (directory / "cgroup.subtree_control").write_text("-cpu -memory -pids")
 (directory.parent / "cgroup.subtree_control").write_text("-cpu -memory -pids")
 # Those that wait were made before.
@@ -174,6 +212,9 @@ directory = is_kept("started by a client", health, "a scope of its own")
 holds("started by a client: it is in a scope", directory.name.startswith("python-interpreter-") and directory.suffix == ".scope", directory)
 ended(process)
 wait_until("the scope ends with its last process", lambda: not directory.exists())
+process, _ = serve(memory="220M", TOTAL_MEMORY="290M")
+all_together()
+ended(process)
 holds("started by a client: the scope ends with it", True)
 
 # The manager would end the whole unit with the first program that runs out of memory.

@@ -16,6 +16,8 @@ use place::{Place, controllers};
 
 /// The group that this process itself moves to: a group that gives controllers to others may hold no processes.
 const OWN: &str = "interpreter";
+/// The one in which those of slots are, so that they are bounded together.
+const SLOTS: &str = "slots";
 const PREFIX: &str = "slot-";
 const NEEDED: [&str; 2] = ["memory", "pids"];
 /// So that what answers calls is not one of many. Each slot has 100.
@@ -28,6 +30,8 @@ pub struct ControlGroups {
     /// Their controllers were taken back.
     lost: AtomicBool,
     next: AtomicU64,
+    /// What they may hold together, as the kernel was told last.
+    total: AtomicU64,
     /// Groups whose last process was still going when they were dropped.
     left: Mutex<Vec<PathBuf>>,
 }
@@ -55,6 +59,7 @@ impl ControlGroups {
             place: place.map_err(|error| error.to_string()),
             lost: AtomicBool::new(false),
             next: AtomicU64::new(1),
+            total: AtomicU64::new(0),
             left: Mutex::default(),
         }
     }
@@ -74,7 +79,7 @@ impl ControlGroups {
         self.remove_left();
         let made = match self.try_make(&place.directory, limits) {
             // Out of descriptors or memory.
-            Err(error) if has_controllers(&place.directory) => return Err(error),
+            Err(error) if has_controllers(&place.directory.join(SLOTS)) => return Err(error),
             Err(_) => give_controllers(&place.directory).and_then(|()| self.try_make(&place.directory, limits)),
             made => made,
         };
@@ -88,7 +93,11 @@ impl ControlGroups {
     }
 
     fn try_make(self: &Arc<Self>, directory: &Path, limits: &Limits) -> io::Result<ControlGroup> {
-        let directory = directory.join(format!("{PREFIX}{}", self.next.fetch_add(1, Ordering::Relaxed)));
+        let slots = directory.join(SLOTS);
+        if self.total.swap(limits.total_memory, Ordering::Relaxed) != limits.total_memory {
+            fs::write(slots.join("memory.max"), limits.total_memory.to_string())?;
+        }
+        let directory = slots.join(format!("{PREFIX}{}", self.next.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir(&directory)?;
         let entrance = File::options().write(true).open(directory.join("cgroup.procs")).inspect_err(|_| {
             let _ = fs::remove_dir(&directory);
@@ -127,9 +136,14 @@ impl ControlGroup {
         self.directory.join("cpu.weight").exists()
     }
 
-    /// Whether it still bounds memory: whoever gave the controllers may have taken them back.
-    pub fn is_kept(&self) -> bool {
-        self.directory.join("memory.max").exists()
+    /// Whether that was because of its own limit, and not of what all may hold together.
+    pub fn was_full(&self) -> bool {
+        self.counted("memory.events", "oom ")
+    }
+
+    /// What it holds; none where it does not bound memory any more, because whoever gave the controllers has taken them back.
+    pub fn memory(&self) -> Option<u64> {
+        fs::read_to_string(self.directory.join("memory.current")).ok()?.trim().parse().ok()
     }
 
     fn counted(&self, file: &str, what: &str) -> bool {
@@ -153,33 +167,38 @@ impl Drop for ControlGroup {
 
 /// Moves this process to a group of its own in `directory`, and has the rest be for slots.
 fn prepare(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)?.filter_map(Result::ok) {
+    let (own, slots) = (directory.join(OWN), directory.join(SLOTS));
+    for group in [&own, &slots] {
+        match fs::create_dir(group) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    for entry in fs::read_dir(&slots)?.filter_map(Result::ok) {
         // Of a predecessor that was killed.
         if entry.file_name().to_string_lossy().starts_with(PREFIX) {
             let _ = fs::remove_dir(entry.path());
         }
     }
-    let own = directory.join(OWN);
-    match fs::create_dir(&own) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
     fs::write(own.join("cgroup.procs"), "0")?;
     give_controllers(directory).inspect_err(|_| {
         let _ = fs::write(directory.join("cgroup.procs"), "0");
         let _ = fs::remove_dir(&own);
+        let _ = fs::remove_dir(&slots);
     })?;
     // Not there without the controller.
     let _ = fs::write(own.join("cpu.weight"), OWN_WEIGHT);
     Ok(())
 }
 
-/// Has the groups in `directory` be limited.
+/// Has the groups in `directory`, and those of slots, be limited.
 fn give_controllers(directory: &Path) -> io::Result<()> {
-    let control = directory.join("cgroup.subtree_control");
-    fs::write(&control, NEEDED.map(|name| format!("+{name}")).join(" "))?;
-    // Where processors are not to be shared out, they are still bounded in time.
-    let _ = fs::write(&control, "+cpu");
+    for group in [directory, &directory.join(SLOTS)] {
+        let control = group.join("cgroup.subtree_control");
+        fs::write(&control, NEEDED.map(|name| format!("+{name}")).join(" "))?;
+        // Where processors are not to be shared out, they are still bounded in time.
+        let _ = fs::write(&control, "+cpu");
+    }
     Ok(())
 }
 

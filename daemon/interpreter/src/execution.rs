@@ -21,13 +21,14 @@ use crate::output::{Sink, Stream, read_stream};
 use crate::pool::Taken;
 use crate::prepare::Prepared;
 use crate::slot::{Ended, Exit, Output, Slot, SlotError, put};
+use crate::total::Share;
 use crate::wire::{Event, ExecuteResponse, Outcome, WORKSPACE};
 
 /// What may pass beyond a program's own time until its slot is gone and its output read.
 pub const TEARDOWN_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How often it is looked at whether a control group still bounds memory.
-const GROUP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked at what a control group holds, and whether it still bounds memory.
+const GROUP_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What came of a request.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ pub enum End {
 pub async fn run(
     prepared: &Prepared,
     files: Vec<File>,
-    taken: &mut Taken,
+    (taken, share): (&mut Taken, &Share),
     store: &Arc<FileStore>,
     limit: Duration,
     events: Option<&Sender<Event>>,
@@ -62,7 +63,7 @@ pub async fn run(
     slot.start(&prepared.job(&slot.workshop.launch))?;
     let Some(output) = taken.output.take() else { return Err(ExecuteError::Stuck) };
     let streams = [Stream::new(limits.output, limits.output_file), Stream::new(limits.output, limits.output_file)];
-    let running = until_end(slot, output, streams, store, limit, events);
+    let running = until_end((slot, share), output, streams, store, limit, events);
     let (end, crowded, [stdout, stderr]) =
         timeout(limit + TEARDOWN_DEADLINE, running).await.map_err(|_| ExecuteError::Stuck)??;
     let collected = collect_files(slot, known, store).await?;
@@ -71,7 +72,7 @@ pub async fn run(
 }
 
 async fn until_end(
-    slot: &Slot,
+    (slot, share): (&Slot, &Share),
     output: Output,
     [mut stdout, mut stderr]: [Stream; 2],
     store: &FileStore,
@@ -86,7 +87,7 @@ async fn until_end(
                 Ok(Err(error)) => End::Lost(error),
                 Err(_) => End::Time(limit),
             },
-            how = memory_exceeded(slot) => End::Memory(how),
+            how = memory_exceeded(slot, share) => End::Memory(how),
         };
         let crowded = is_crowded(slot, &end).await;
         // Background processes may hold the output open: it ends for certain only when they are gone.
@@ -121,11 +122,13 @@ async fn is_crowded(slot: &Slot, end: &End) -> bool {
 }
 
 /// Where the kernel bounds the memory of the slot, there is nothing to watch, as long as it does.
-async fn memory_exceeded(slot: &Slot) -> Exceeded {
-    while slot.group.as_ref().is_some_and(ControlGroup::is_kept) {
+async fn memory_exceeded(slot: &Slot, share: &Share) -> Exceeded {
+    while let Some(held) = slot.group.as_ref().and_then(ControlGroup::memory) {
+        // The kernel bounds all together as well.
+        share.holds(held, true);
         tokio::time::sleep(GROUP_INTERVAL).await;
     }
-    memory::exceeds(slot, slot.workshop.policy.limits.memory).await
+    memory::exceeds(slot, share, slot.workshop.policy.limits.memory).await
 }
 
 /// Puts the program and its files into the workspace.

@@ -23,6 +23,7 @@ use crate::probe::ProbeError;
 use crate::python::PythonError;
 use crate::sandbox::Network;
 use crate::slot::SlotError;
+use crate::total::TotalMemory;
 use crate::wire::{Event, ExecuteRequest};
 use crate::workshop::{Workshop, WorkshopError};
 
@@ -53,6 +54,7 @@ pub struct Executor {
     pub files: Arc<FileStore>,
     pool: Arc<Pool>,
     turns: Semaphore,
+    total: Arc<TotalMemory>,
     waiting: AtomicUsize,
 }
 
@@ -73,6 +75,10 @@ pub enum ExecuteError {
     QueueFull,
     #[error("the interpreter was busy for the whole of the program's time: nothing was run, try again later")]
     Busy,
+    #[error(
+        "other programs held the machine's memory for the whole of the program's time (PYTHON_INTERPRETER_MCP_TOTAL_MEMORY): nothing was run, try again later"
+    )]
+    NoMemory,
     #[error(transparent)]
     Python(#[from] PythonError),
     #[error(transparent)]
@@ -110,8 +116,9 @@ impl Executor {
 
     fn with(settings: Settings, files: Arc<FileStore>, groups: Option<Arc<ControlGroups>>) -> Self {
         let turns = Semaphore::new(settings.concurrency);
+        let total = TotalMemory::new(settings.limits.total_memory);
         let pool = Arc::new(Pool::new(settings.clone(), groups));
-        Executor { settings, files, pool, turns, waiting: AtomicUsize::new(0) }
+        Executor { settings, files, pool, turns, total, waiting: AtomicUsize::new(0) }
     }
 
     pub fn state_directory(&self) -> &Path {
@@ -130,10 +137,12 @@ impl Executor {
         // Looked at before the wait, so that a wrong id is told at once, and opened after it: descriptors are few.
         self.open_files(&prepared)?;
         let _turn = self.turn(limit).await?;
+        let memory = self.settings.limits.memory;
+        let share = self.total.admit(memory, limit).await.ok_or(ExecuteError::NoMemory)?;
         let files = self.open_files(&prepared)?;
         let mut taken = self.pool.take().await?;
         let started = Instant::now();
-        let executed = execution::run(&prepared, files, &mut taken, &self.files, limit, events).await;
+        let executed = execution::run(&prepared, files, (&mut taken, &share), &self.files, limit, events).await;
         if let Err(ExecuteError::Slot(error @ (SlotError::Died | SlotError::NotGone))) = &executed {
             tracing::debug!(%error, "another workshop is opened");
             self.pool.discard(&taken.slot.workshop);
@@ -163,6 +172,11 @@ impl Executor {
 
     pub fn concurrency(&self) -> usize {
         self.settings.concurrency
+    }
+
+    /// Calls that wait for memory.
+    pub fn waiting_for_memory(&self) -> usize {
+        self.total.waiting()
     }
 
     /// How many slots there are now.

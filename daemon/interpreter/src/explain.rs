@@ -25,8 +25,13 @@ pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> 
             );
             return Ok((KILLED, Outcome::Limited));
         }
+        End::Memory(Exceeded::Total) => return Ok(total(limits, notes)),
         End::Memory(Exceeded::Limit) => {}
-        _ if out_of_memory => {}
+        _ if out_of_memory => {
+            if !slot.group.as_ref().is_some_and(|group| group.was_full()) {
+                return Ok(total(limits, notes));
+            }
+        }
         End::Time(limit) => {
             notes.push(timeout(*limit, limits));
             return Ok((TIMED_OUT, Outcome::TimedOut));
@@ -60,6 +65,15 @@ pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> 
         size(limits.memory)
     ));
     Ok((KILLED, Outcome::Limited))
+}
+
+fn total(limits: &Limits, notes: &mut Vec<String>) -> (i32, Outcome) {
+    notes.push(format!(
+        "Killed: all programs together used more memory than their limit of {}, and this one the most \
+         (PYTHON_INTERPRETER_MCP_TOTAL_MEMORY)",
+        size(limits.total_memory)
+    ));
+    (KILLED, Outcome::Limited)
 }
 
 fn timeout(limit: Duration, limits: &Limits) -> String {

@@ -102,6 +102,7 @@ async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
             "concurrency": executor.concurrency(),
             "network": workshop.policy.network,
             "protections": workshop.protections,
+            "waiting_for_memory": executor.waiting_for_memory(),
             "memory_limit": if is_kept { "control group" } else { "watched" },
             "memory_limit_because": because,
             "slots": executor.slots(),
@@ -152,6 +153,7 @@ impl From<ExecuteError> for Problem {
             // What the machine lacks, now or until its owner mends it.
             ExecuteError::QueueFull
             | ExecuteError::Busy
+            | ExecuteError::NoMemory
             | ExecuteError::Python(_)
             | ExecuteError::Workshop(_)
             | ExecuteError::Probe(_)

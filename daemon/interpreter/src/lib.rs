@@ -22,6 +22,7 @@ mod execution;
 mod explain;
 mod memory;
 mod output;
+mod total;
 pub use output::{rooms, shortened};
 
 mod channel;

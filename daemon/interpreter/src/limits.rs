@@ -1,5 +1,6 @@
 //! The bounds of one execution, each with its default. What a bound means to the kernel is in `sandbox/` and `control_group`.
 
+use std::fs;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ pub struct Limits {
     pub cpu_time: Duration,
     /// Memory of all processes together, what they write to `/workspace`, `/tmp` and `/dev/shm` included.
     pub memory: u64,
+    /// Memory of all programs together; a call that could exceed it waits.
+    pub total_memory: u64,
     /// Address space of each process beyond what it starts with (RLIMIT_AS), where no control group bounds memory. Some libraries
     /// reserve much more than they use.
     pub address_space: u64,
@@ -42,6 +45,7 @@ impl Default for Limits {
             timeout: Duration::from_secs(300),
             cpu_time: Duration::from_secs(1200),
             memory: 2048 * MIB,
+            total_memory: machine_memory() / 4 * 3,
             address_space: 4096 * MIB,
             processes: 256,
             file_size: 256 * MIB,
@@ -54,4 +58,14 @@ impl Default for Limits {
             returned_files: 1000,
         }
     }
+}
+
+/// Bytes of the machine, or of the container.
+fn machine_memory() -> u64 {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let machine = read("/proc/meminfo").lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    });
+    let container = read("/sys/fs/cgroup/memory.max").trim().parse::<u64>().ok();
+    machine.into_iter().chain(container).min().unwrap_or(u64::MAX)
 }

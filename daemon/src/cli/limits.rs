@@ -29,6 +29,11 @@ pub struct LimitArguments {
           value_parser = |text: &str| size(text, 64 * MIB, TIB))]
     memory: u64,
 
+    /// Memory of all programs together; a call that could exceed it waits [default: three quarters of the machine's]
+    #[arg(long, env = "PYTHON_INTERPRETER_MCP_TOTAL_MEMORY", value_name = "SIZE",
+          value_parser = |text: &str| size(text, 64 * MIB, 1024 * TIB))]
+    total_memory: Option<u64>,
+
     /// Address space of each process where no control group bounds memory, beyond what it starts with [default: twice --memory]
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_ADDRESS_SPACE", value_name = "SIZE",
           value_parser = |text: &str| size(text, 64 * MIB, 1024 * TIB))]
@@ -81,6 +86,7 @@ impl LimitArguments {
             timeout: Duration::from_secs(self.timeout),
             cpu_time: Duration::from_secs(self.cpu_time),
             memory: self.memory,
+            total_memory: self.total_memory.unwrap_or_else(|| Limits::default().total_memory),
             address_space: self.address_space.unwrap_or(self.memory.saturating_mul(2)),
             processes: self.processes,
             file_size: self.file_size,

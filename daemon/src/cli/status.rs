@@ -91,11 +91,15 @@ fn shown(status: &Status, paint: Paint) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn embedded(interpreter: &Capabilities) -> [(&'static str, String); 2] {
-    let Capabilities { python, network, preloaded, slots, .. } = interpreter;
+fn embedded(interpreter: &Capabilities) -> Vec<(&'static str, String)> {
+    let Capabilities { python, network, preloaded, slots, memory_limit, memory_limit_because, .. } = interpreter;
     let modules = preloaded.len();
-    [
+    let memory = format!("limited by {memory_limit}: {memory_limit_because}");
+    let lines = [
         ("", format!("Python {python}, network {network}, {modules} modules ahead")),
+        ("memory", if memory_limit.is_empty() { "".to_owned() } else { memory }),
         ("slots", format!("{} in use, {} waiting, {} being built", slots.in_use, slots.waiting, slots.building)),
-    ]
+    ];
+    // An interpreter of another version may say less.
+    lines.into_iter().filter(|(_, text)| !text.is_empty()).collect()
 }

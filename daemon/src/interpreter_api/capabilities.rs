@@ -19,6 +19,10 @@ pub struct Capabilities {
     /// "none" or "host".
     pub network: String,
     pub limits: Limits,
+    /// How memory is limited: "control group" or "watched".
+    pub memory_limit: String,
+    /// Whose the control groups are, or why there are none.
+    pub memory_limit_because: String,
     pub slots: Slots,
 }
 

@@ -74,7 +74,7 @@ fn taken(hierarchy: &Hierarchy, group: &Path, what: String) -> io::Result<Place>
     let read = |name: &str| fs::read_to_string(directory.join(name));
     // The machine's own root has no kind.
     if read("cgroup.type").unwrap_or_default().trim() != "domain" {
-        return refused("it cannot be divided");
+        return refused("it is the root of all groups, or one for threads, and cannot be divided");
     }
     let given = controllers(&directory.join("cgroup.controllers"))?;
     if let Some(missing) = NEEDED.iter().find(|needed| !given.iter().any(|name| name == *needed)) {

@@ -25,12 +25,18 @@ const FREE_SOCKETS: u64 = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exceeded {
     Limit,
+    /// With others, what all may hold together.
+    Total,
     /// A look could not be finished.
     Unknown,
 }
 
 pub enum Verdict {
-    Within,
+    /// And how much it holds: at most so, or exactly.
+    Within {
+        held: u64,
+        exact: bool,
+    },
     Exceeded(Exceeded),
 }
 
@@ -44,6 +50,8 @@ pub struct Look {
     pub first: Pid,
     pub network: Network,
     pub limit: u64,
+    /// What others leave of what all may hold together.
+    pub room: u64,
 }
 
 /// Something could not be looked at, or not in time.
@@ -51,24 +59,41 @@ struct Unfinished;
 
 impl Look {
     pub fn take(&self, shared: &mut SharedMemory) -> Verdict {
-        match self.exceeds(shared) {
-            Ok(false) => Verdict::Within,
-            Ok(true) => Verdict::Exceeded(Exceeded::Limit),
+        match self.measure(shared) {
+            Ok((held, _)) if held > self.limit => Verdict::Exceeded(Exceeded::Limit),
+            Ok((held, exact)) => Verdict::Within { held, exact },
             Err(Unfinished) => Verdict::Exceeded(Exceeded::Unknown),
         }
     }
 
-    fn exceeds(&self, shared: &mut SharedMemory) -> Result<bool, Unfinished> {
+    /// What the slot holds, at most or exactly. What is shared after a fork is counted for each of its owners, and exactly only when
+    /// it matters.
+    fn measure(&self, shared: &mut SharedMemory) -> Result<(u64, bool), Unfinished> {
         let bound = Bound::start();
         let processes = processes(self.first).map_err(|_| Unfinished)?;
-        let mut total = self.stored() + self.sockets();
-        let quick = self.sum(&bound, &processes, Process::resident)?;
-        // What is shared after a fork is counted for each of its owners, and exactly only when it matters.
-        if total + quick > self.limit && total + self.sum(&bound, &processes, Process::proportional)? > self.limit {
-            return Ok(true);
+        let enough = self.limit.min(self.room);
+        let others = self.stored() + self.sockets();
+        let mut own = self.sum(&bound, &processes, Process::resident)?;
+        let mut exact = others.saturating_add(own) > enough;
+        if exact {
+            own = self.sum(&bound, &processes, Process::proportional)?;
         }
-        let mut seen = SharedMemory::new();
-        for process in &processes {
+        let mut total = others.saturating_add(own);
+        if total > self.limit {
+            return Ok((total, exact));
+        }
+        total = total.saturating_add(self.mappings(&bound, &processes, shared)?);
+        if total > enough && !exact {
+            total = total - own + self.sum(&bound, &processes, Process::proportional)?;
+            exact = true;
+        }
+        Ok((total, exact))
+    }
+
+    /// Shared memory, and what the kernel keeps for mappings.
+    fn mappings(&self, bound: &Bound, processes: &[Process], shared: &mut SharedMemory) -> Result<u64, Unfinished> {
+        let (mut seen, mut total) = (SharedMemory::new(), 0);
+        for process in processes {
             bound.check()?;
             let Mappings { number, shared } = process.mappings().map_err(|_| Unfinished)?;
             total += number * MAPPING;
@@ -81,8 +106,7 @@ impl Look {
             *extent = shared.get(inode).copied().unwrap_or(0).max(*extent);
         }
         *shared = seen;
-        total += shared.values().sum::<u64>();
-        Ok(total + quick > self.limit && total + self.sum(&bound, &processes, Process::proportional)? > self.limit)
+        Ok(shared.values().fold(total, |total, extent| total.saturating_add(*extent)))
     }
 
     fn sum(&self, bound: &Bound, processes: &[Process], own: fn(&Process) -> u64) -> Result<u64, Unfinished> {
