@@ -26,6 +26,27 @@ for _ in range(24):
         x = bytearray(16 << 20)
         time.sleep(99)
 time.sleep(99)"""
+UNMAPPED = """import mmap
+kept = []
+print('before', flush=True)
+while True:
+    memory = mmap.mmap(-1, 4 << 20)
+    for place in range(0, 4 << 20, 4096): memory[place] = 1
+    # All but its first page is given back to the kernel, which keeps it.
+    memory.resize(4096)
+    kept.append(memory)"""
+SOCKETS = """import os, socket, time
+print('before', flush=True)
+for _ in range(40):
+    if os.fork() == 0:
+        pairs = [socket.socketpair() for _ in range(100)]
+        for ours, theirs in pairs:
+            ours.setblocking(False)
+            try:
+                while True: ours.send(bytes(65536))
+            except BlockingIOError: pass
+        time.sleep(99)
+time.sleep(99)"""
 SHARED = "with open('/dev/shm/x', 'wb') as file:\n    while True: file.write(bytes(1 << 20))"
 FORKS = """import os, time
 count = 0
@@ -139,6 +160,9 @@ def is_kept(kind, health, what):
     given = (own.parent / "cgroup.subtree_control").read_text().split()
     holds(f"{kind}: memory, processes and processors are shared out", {"cpu", "memory", "pids"} <= set(given), given)
     bombs(kind)
+    for name, code in {"shared memory that is unmapped": UNMAPPED, "sockets": SOCKETS}.items():
+        result = execute(code)
+        holds(f"{kind}: a bomb of {name} is ended", result["exit_code"] == 137 and "its limit of 256 MiB" in result["stderr"], result)
     wait_until("no group is left of any program", lambda: only_those_that_wait(own.parent))
     holds(f"{kind}: no group is left of any program", True)
     return own.parent

@@ -100,23 +100,31 @@ impl Executor {
         let files = Arc::new(FileStore::open(settings.state_directory.join("files"))?);
         precedence::of_interpreter();
         let groups = Arc::new(ControlGroups::of_this_process());
-        Ok(Self::with(settings, files, Some(groups)))
+        let total = TotalMemory::new(settings.limits.total_memory);
+        Ok(Self::with(settings, files, Some(groups), total))
     }
 
     /// One for a process that only looks: its control group stays as it is.
     pub fn without_groups(settings: Settings) -> std::io::Result<Self> {
         let files = Arc::new(FileStore::open(settings.state_directory.join("files"))?);
-        Ok(Self::with(settings, files, None))
+        let total = TotalMemory::new(settings.limits.total_memory);
+        Ok(Self::with(settings, files, None, total))
     }
 
     /// Another one in the same place with other settings. This one goes on until nobody has it any more.
     pub fn renewed(&self, settings: Settings) -> Self {
-        Self::with(settings, self.files.clone(), self.pool.groups())
+        // What still runs counts.
+        self.total.change(settings.limits.total_memory);
+        Self::with(settings, self.files.clone(), self.pool.groups(), self.total.clone())
     }
 
-    fn with(settings: Settings, files: Arc<FileStore>, groups: Option<Arc<ControlGroups>>) -> Self {
+    fn with(
+        settings: Settings,
+        files: Arc<FileStore>,
+        groups: Option<Arc<ControlGroups>>,
+        total: Arc<TotalMemory>,
+    ) -> Self {
         let turns = Semaphore::new(settings.concurrency);
-        let total = TotalMemory::new(settings.limits.total_memory);
         let pool = Arc::new(Pool::new(settings.clone(), groups));
         Executor { settings, files, pool, turns, total, waiting: AtomicUsize::new(0) }
     }
@@ -136,9 +144,11 @@ impl Executor {
         let prepared = prepare(request)?;
         // Looked at before the wait, so that a wrong id is told at once, and opened after it: descriptors are few.
         self.open_files(&prepared)?;
+        let asked = Instant::now();
         let _turn = self.turn(limit).await?;
         let memory = self.settings.limits.memory;
-        let share = self.total.admit(memory, limit).await.ok_or(ExecuteError::NoMemory)?;
+        let share =
+            self.total.admit(memory, limit.saturating_sub(asked.elapsed())).await.ok_or(ExecuteError::NoMemory)?;
         let files = self.open_files(&prepared)?;
         let mut taken = self.pool.take().await?;
         let started = Instant::now();

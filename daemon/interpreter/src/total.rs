@@ -2,6 +2,7 @@
 //! by the kernel where it keeps the limits, else by the one who watches it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ const UNKNOWN: Duration = Duration::from_millis(250);
 const INTERVAL: Duration = Duration::from_millis(100);
 
 pub struct TotalMemory {
-    limit: u64,
+    limit: AtomicU64,
     slots: Mutex<Slots>,
     /// A program has ended.
     freed: Notify,
@@ -47,7 +48,7 @@ pub struct Share {
 impl TotalMemory {
     pub fn new(limit: u64) -> Arc<Self> {
         Arc::new(TotalMemory {
-            limit,
+            limit: AtomicU64::new(limit),
             slots: Mutex::default(),
             freed: Notify::new(),
             turn: tokio::sync::Mutex::default(),
@@ -69,6 +70,11 @@ impl TotalMemory {
         timeout(deadline, admitted).await.ok()
     }
 
+    /// From now on.
+    pub fn change(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
     /// Calls that wait.
     pub fn waiting(&self) -> usize {
         self.slots().waiting
@@ -78,13 +84,17 @@ impl TotalMemory {
         let mut slots = self.slots();
         let expected = |held: &Held| if held.since.elapsed() < UNKNOWN { held.most } else { held.bytes };
         let expected = slots.held.values().map(expected).fold(most, u64::saturating_add);
-        if !slots.held.is_empty() && expected > self.limit {
+        if !slots.held.is_empty() && expected > self.limit() {
             return None;
         }
         let id = slots.next;
         slots.next += 1;
         slots.held.insert(id, Held { bytes: 0, exact: true, since: Instant::now(), most });
         Some(Share { id, total: self.clone() })
+    }
+
+    fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
@@ -97,7 +107,7 @@ impl Share {
     pub fn room(&self) -> u64 {
         let slots = self.total.slots();
         let others = slots.held.iter().filter(|(id, _)| **id != self.id).map(|(_, held)| held.bytes);
-        self.total.limit.saturating_sub(others.fold(0, u64::saturating_add))
+        self.total.limit().saturating_sub(others.fold(0, u64::saturating_add))
     }
 
     /// Tells what it holds. True where all together hold too much, for certain, and this one the most.
@@ -109,7 +119,7 @@ impl Share {
         let all = slots.held.values().map(|held| held.bytes).fold(0, u64::saturating_add);
         let is_certain = slots.held.values().all(|held| held.exact);
         let is_largest = slots.held.iter().all(|(id, held)| (held.bytes, *id) <= (bytes, self.id));
-        all > self.total.limit && is_certain && is_largest
+        all > self.total.limit() && is_certain && is_largest
     }
 }
 
