@@ -53,6 +53,27 @@ fn a_time_limit_keeps_what_was_printed() {
 }
 
 #[test]
+fn status_and_doctor_say_how_memory_is_limited_and_why() {
+    let world = World::new();
+    assert_eq!(text(&exec(&world, &["print(1)"]).stdout), "1\n");
+    for (command, lines) in [
+        ("status", ["memory       limited by watched: ", "memory       limited by control group: "]),
+        (
+            "doctor",
+            [
+                "note   memory limit   watched, not kept by control groups (",
+                "ok     memory limit   kept by control groups, in ",
+            ],
+        ),
+    ] {
+        let output = world.command(DAEMON).arg(command).output().unwrap();
+        let said = text(&output.stdout).lines().find(|line| lines.iter().any(|start| line.starts_with(start)));
+        let reason = said.and_then(|line| lines.iter().find_map(|start| line.strip_prefix(start)));
+        assert!(reason.is_some_and(|reason| reason.len() > 10), "{command}: {}", text(&output.stdout));
+    }
+}
+
+#[test]
 fn daemon_and_interpreter_leave_when_idle_and_are_started_again() {
     let world = World::new();
     let run = || {

@@ -34,7 +34,9 @@ child.kill()";
             .find(|id| fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.contains("zygote.py")))
             .unwrap();
         let scores = [program, zygote, interpreter.id(), std::process::id()].map(score);
-        assert!(scores.is_sorted_by(|first, next| first > next), "{scores:?}");
+        // Where everything has nearly the most already, as in some containers, there is no room for an order.
+        let is_ordered = |first: &i32, next: &i32| if scores[3] > 800 { first >= next } else { first > next };
+        assert!(scores.is_sorted_by(is_ordered), "{scores:?}");
         for process in interpreter::children(program) {
             assert_eq!(score(process), scores[0], "what the program starts goes with it");
             assert!(niceness(process) > niceness(interpreter.id()));

@@ -2,6 +2,7 @@
 watches them where they are not. Prints a line for each thing that holds; the first that does not is the end.
 
 limits.py BINARY
+limits.py BINARY container: by root, in a control group that looks as a container's does.
 """
 
 import glob
@@ -16,7 +17,8 @@ import threading
 import time
 
 BINARY = sys.argv[1]
-RUNTIME = pathlib.Path("/run/user/1000")
+IN_CONTAINER = sys.argv[2:] == ["container"]
+RUNTIME = pathlib.Path("/run/limits-container" if IN_CONTAINER else "/run/user/1000")
 DEADLINE = 240
 BOMB = "print('before', flush=True)\nx = []\nwhile True: x.append(bytearray(8 << 20))"
 SPREAD = """import os, time
@@ -96,9 +98,12 @@ def serve(*start, path=os.environ["PATH"], memory="256M", **more):
     settings = {"MEMORY": memory, "PROCESSES": "60", "WORKSPACE": "200M", "PYTHON": "/usr/bin/python3", **more}
     settings = {f"PYTHON_INTERPRETER_MCP_{name}": value for name, value in settings.items()}
     # As clients do, without most of the environment.
-    environment = {"PATH": path, "HOME": os.environ["HOME"], **settings}
+    environment = {"PATH": path, "HOME": os.environ.get("HOME", "/root"), **settings}
+    if IN_CONTAINER:
+        environment |= {"XDG_RUNTIME_DIR": str(RUNTIME), "XDG_STATE_HOME": str(RUNTIME / "state")}
     if start:
-        start = [*start, *(f"--setenv={name}={value}" for name, value in environment.items())]
+        prefix = "" if IN_CONTAINER else "--setenv="
+        start = [*start, *(f"{prefix}{name}={value}" for name, value in environment.items())]
         environment = None
     process = subprocess.Popen([*start, BINARY, "interpreter"], env=environment)
 
@@ -211,6 +216,16 @@ def stop(process):
     subprocess.run(["systemctl", "--user", "stop", "limits"], check=True)
     process.wait(DEADLINE)
 
+
+if IN_CONTAINER:
+    RUNTIME.mkdir(mode=0o700)
+    group = pathlib.Path("/sys/fs/cgroup/container")
+    group.mkdir()
+    inside = "echo 0 >/sys/fs/cgroup/container/cgroup.procs; exec unshare --cgroup --mount sh -c 'umount /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"' -"
+    process, health = serve("sh", "-c", f'{inside} "$@"', "-", "env")
+    is_kept("a container", health, "the container's group")
+    ended(process)
+    sys.exit()
 
 process, health = serve(*UNIT, "-p", "Delegate=yes")
 directory = is_kept("a delegated unit", health, "the unit limits.service")

@@ -41,6 +41,11 @@ impl Manager {
         processes.lines().any(sees_the_same).then_some(Manager { group, runtime_directory })
     }
 
+    /// Whether it is in charge of `group`.
+    pub fn has(&self, group: &Path) -> bool {
+        group.starts_with(&self.group)
+    }
+
     /// The unit of this manager's that `group` is the group of.
     pub fn unit<'a>(&self, group: &'a Path) -> Option<&'a str> {
         let name = group.strip_prefix(&self.group).ok()?.file_name()?.to_str()?;

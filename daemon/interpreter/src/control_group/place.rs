@@ -28,11 +28,11 @@ pub struct Hierarchy {
 }
 
 pub fn find() -> io::Result<Place> {
-    let hierarchy = Hierarchy::find()?;
     let own = own_group()?;
+    let hierarchy = Hierarchy::of(&own)?;
     let manager = Manager::of_this_user(&hierarchy);
     let Some(manager) = manager else { return delegated_by_others(&hierarchy, &own) };
-    let in_unit = match manager.unit(&own) {
+    let had = match manager.unit(&own) {
         Some(unit) if manager.delegates(unit) => taken(&hierarchy, &own, format!("the unit {unit}")),
         Some(unit) => {
             let reason = io::Error::other(format!("the unit {unit} is not delegated (Delegate=yes)"));
@@ -42,9 +42,10 @@ pub fn find() -> io::Result<Place> {
             }
             Err(reason)
         }
+        None if manager.has(&own) => Err(io::Error::other(format!("{} is a part of a unit", own.display()))),
         None => delegated_by_others(&hierarchy, &own),
     };
-    in_unit.or_else(|reason| {
+    had.or_else(|reason| {
         let scope = manager.scope().and_then(|()| taken(&hierarchy, &own_group()?, "a scope of its own".to_owned()));
         scope.map_err(|error| io::Error::other(format!("{reason}; a scope cannot be had: {error}")))
     })
@@ -105,10 +106,11 @@ pub fn own_group() -> io::Result<PathBuf> {
 }
 
 impl Hierarchy {
-    fn find() -> io::Result<Self> {
+    /// Of several mounts, as in a container that was not given one of its own only, the last one that shows `group`.
+    fn of(group: &Path) -> io::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let found =
-            mounts.lines().find_map(cgroup2_mount).ok_or_else(|| io::Error::other("cgroup v2 is not mounted"))?;
+        let found = mounts.lines().filter_map(cgroup2_mount).rfind(|(root, _)| group.starts_with(root));
+        let found = found.ok_or_else(|| io::Error::other("cgroup v2 is not mounted"))?;
         Ok(Hierarchy { root: found.0.into(), mount: found.1.into() })
     }
 
