@@ -72,3 +72,68 @@ print(threading.current_thread() is threading.main_thread())
         assert_eq!(printed(&interpreter, program), "1 2 7\nTrue True\nTrue\n", "preloaded: {preload:?}");
     }
 }
+
+/// A child has the one thread that forked it, and of descriptors its streams.
+#[test]
+fn a_module_that_leaves_a_thread_or_a_descriptor_is_named_and_left_out() {
+    let thread = "
+import threading
+lock, held = threading.Lock(), threading.Event()
+def hold():
+    with lock:
+        held.set()
+        threading.Event().wait()
+threading.Thread(target=hold, daemon=True).start()
+held.wait()
+";
+    // `through` is found only when it is what imports the other.
+    let modules = [
+        ("holds", thread),
+        ("opens", "import os\nopened = os.open('/dev/null', os.O_RDONLY)\n"),
+        ("through", "import holds"),
+        ("ends", "import threading\nthread = threading.Thread(target=bool)\nthread.start()\nthread.join()\n"),
+    ];
+    let environment = Environment::with(&modules);
+    let interpreter = environment.preloading("json,holds,opens,through,ends");
+    let program = "
+import os, threading, ends, holds, opens, through
+os.fstat(opens.opened)
+print(threading.active_count(), holds.lock.locked(), ends.thread.is_alive())
+";
+    // The thread, what it holds and the descriptor are this very program's.
+    assert_eq!(printed(&interpreter, program), "2 True False\n");
+    let log = interpreter.log();
+    for line in [
+        "holds is not preloaded: its import leaves a thread",
+        "opens is not preloaded: its import leaves an open descriptor",
+        "through is not preloaded: its import leaves a thread",
+    ] {
+        assert!(log.contains(line), "{line:?} is not in:\n{log}");
+    }
+    assert!(!log.contains("ends is not preloaded") && !log.contains("json is not preloaded"), "{log}");
+}
+
+#[test]
+fn generators_of_preloaded_modules_differ_between_programs_where_they_would_without() {
+    let module = "
+import random
+unseeded, seeded, again = random.Random(), random.Random(1), random.Random(1)
+again.seed()
+system = random.SystemRandom()
+class Own(random.Random): pass
+own = Own()
+";
+    let environment = Environment::with(&[("draws", module)]);
+    let program = "
+import draws, random
+for generator in draws.unseeded, draws.again, draws.system, draws.own, random, draws.seeded:
+    print(generator.random())
+print(random.Random.seed.__qualname__)
+";
+    for preload in ["", "draws"] {
+        let interpreter = environment.preloading(preload);
+        let [first, second] = [(); 2].map(|()| printed(&interpreter, program));
+        let pairs: Vec<_> = first.lines().zip(second.lines()).map(|(first, second)| first == second).collect();
+        assert_eq!(pairs, [false, false, false, false, false, true, true], "{preload:?}: {first}{second}");
+    }
+}

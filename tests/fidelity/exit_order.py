@@ -172,3 +172,36 @@ class Late:
         try: open("late", "w").close()
         except NameError as error: print(error)
 late = Late()
+# %% what is called for each collection, in a module that somebody else keeps
+open("tracker.py", "w").write("import gc, time as clock\ndef seen(phase, info): clock.time()\ngc.callbacks.append(seen)\n")
+import tracker, logging
+logging.tracker = tracker
+print("end")
+# %% collections that are told of while leaving
+import atexit, gc
+class Told:
+    def __del__(self): print("deleted", gc is None)
+@atexit.register
+def leaving():
+    cycle = [Told()]; cycle.append(cycle)
+    gc.callbacks.append(lambda phase, info: print(phase, info["generation"], gc is None))
+gc.collect()
+print("end")
+# %% an object in a cycle where the collector is switched off
+import gc
+gc.disable()
+class Told:
+    def __del__(self): print("deleted", gc is None)
+cycle = [Told()]; cycle.append(cycle)
+del cycle
+print("end")
+# %% an import in a destructor, while leaving
+import sys
+class Late:
+    def __init__(self, names): self.names = names
+    def __del__(self):
+        for name in self.names:
+            try: __import__(name); print("imported", name)
+            except ImportError as error: print(error)
+        print(sys.meta_path, sys.path, sys.argv)
+late = Late(["colorsys"])

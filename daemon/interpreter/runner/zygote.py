@@ -17,16 +17,31 @@ import gc
 import importlib.machinery
 import itertools
 import os
+import time
+import warnings
+from _weakref import ref
+
+# Before any module has changed it.
+ENVIRONMENT = dict(os.environ)
 
 WORKSPACE = "/workspace"
 
 # More modules than this stay where programs find them: to give them back would take longer than most programs do.
 FEW = 150
 
+# Beyond stdin, stdout, stderr and the native part's socket.
+FIRST_FREE_DESCRIPTOR = 4
+
+# By their names: jemalloc's, which returns memory in the background, and which jemalloc does without in a child. pyarrow has it.
+FORK_SAFE_THREADS = {"jemalloc_bg_thd"}
+
+# How long a fork may take, in seconds.
+FORK_DEADLINE = 5
+
 # Looked up by the native part.
 from _io import BufferedWriter, TextIOWrapper
 
-collect, freeze, get_objects = gc.collect, gc.freeze, gc.get_objects
+callbacks, collect, freeze, get_objects = gc.callbacks, gc.collect, gc.freeze, gc.get_objects
 
 
 def prepare():
@@ -38,7 +53,9 @@ def prepare():
     names.update(AT_THE_BEGINNING)
     names["__doc__"] = None
     sys.modules["__main__"] = main
-    # `random` seeds itself again after a fork; this generator does not.
+    # Those of modules, which plain Python would have seeded anew. The one of `random` itself does so after every fork.
+    for generator in generators:
+        generator.seed()
     if "numpy.random" in ahead:
         ahead["numpy.random"].seed()
     # Threads are counted from one, whatever was imported, and the main one is this process's.
@@ -142,16 +159,105 @@ def package_of(name):
 
 
 def load(names):
-    """Imports what children are to find imported; what cannot be is said, and left out."""
+    """Imports what children are to find imported. What cannot be is said, and left out; so is what a fork would break."""
+    left_out = []
     for name in names:
+        before = threads(), descriptors()
         try:
             __import__(name)
         except BaseException as error:
-            print(f"cannot preload {name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            say(f"cannot preload {name}: {type(error).__name__}: {error}")
+        if left := what_is_left(*before):
+            say(f"{name} is not preloaded: its import leaves {left}, which children would miss")
+            left_out.append(name)
+    if left_out:
+        # Nothing else ends a thread.
+        os.closerange(FIRST_FREE_DESCRIPTOR, max(descriptors(), default=0) + 1)
+        rest = [name for name in names if name not in left_out]
+        os.execve(sys.executable, [sys.executable, *sys.argv[:2], *rest], ENVIRONMENT)
+
+
+def say(text):
+    """Into the log, as one entry."""
+    os.write(2, f"{text}\n".encode(errors="backslashreplace"))
+
+
+def threads():
+    """How many there are, but for those that a fork does not miss."""
+    return sum(thread_name(task) not in FORK_SAFE_THREADS for task in os.listdir("/proc/self/task"))
+
+
+def thread_name(task):
+    try:
+        with open(f"/proc/self/task/{task}/comm") as file:
+            return file.read().strip()
+    except OSError:
+        # It has ended.
+        return None
+
+
+def descriptors():
+    """Those that are open, but for the one by which they are listed."""
+    return {int(name) for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}")}
+
+
+def what_is_left(threads_before, descriptors_before):
+    """What a module has left that a fork does not copy, or a child closes."""
+    if (more := threads() - threads_before) > 0:
+        # Libraries that calculate end their threads before a fork, and start them again when there is work.
+        fork_once()
+        more = threads() - threads_before
+    if more > 0:
+        return "a thread" if more == 1 else f"{more} threads"
+    if opened := descriptors() - descriptors_before:
+        return "an open descriptor" if len(opened) == 1 else f"{len(opened)} open descriptors"
+    return None
+
+
+def fork_once():
+    with warnings.catch_warnings():
+        # Of a fork beside threads, which is what is tried.
+        warnings.simplefilter("ignore")
+        child = os.fork()
+    if not child:
+        os._exit(0)
+    # What is to be done in a child after a fork may wait for a thread that is not there.
+    deadline = time.monotonic() + FORK_DEADLINE
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            return
+        time.sleep(0.001)
+
+
+def load_and_note_generators(names):
+    """Loads them; returns the generators of random numbers that the system has seeded, and not the modules."""
+    import random
+
+    plain, noted = random.Random.seed, {}
+
+    def seed(self, a=None, version=2):
+        if a is None and not isinstance(self, random.SystemRandom):
+            noted[id(self)] = ref(self)
+        else:
+            noted.pop(id(self), None)
+        return plain(self, a, version)
+
+    random.Random.seed = seed
+    try:
+        load(names)
+    finally:
+        random.Random.seed = plain
+    numpy = sys.modules.get("numpy.random")
+    if numpy and (count := sum(type(found) in (numpy.Generator, numpy.RandomState) for found in gc.get_objects()) - 1) > 0:
+        say(f"preloaded modules have {count} generators of numpy's, which begin alike in every program")
+    found = [generator for reference in noted.values() if (generator := reference()) is not None]
+    return [generator for generator in found if generator is not random._inst]
 
 
 def load_and_watch(names):
-    """Loads them; returns which package imports which others, directly or through others."""
+    """Loads them; returns which package imports which others, directly or through others, and the generators."""
     plain, imports = builtins.__import__, {}
 
     def watched(name, globals=None, locals=None, fromlist=(), level=0):
@@ -161,18 +267,18 @@ def load_and_watch(names):
 
     builtins.__import__ = watched
     try:
-        load(names)
+        generators = load_and_note_generators(names)
     finally:
         builtins.__import__ = plain
     for found in imports.values():
         more = found
         while more := {other for package in more for other in imports.get(package, ())} - found:
             found |= more
-    return imports
+    return imports, generators
 
 
 library, *preload = sys.argv[1:]
-imports = load_and_watch(preload)
+imports, generators = load_and_watch(preload) if preload else ({}, [])
 main = None
 IMPORTED = [module for name, module in sys.modules.items() if name != "__main__"]
 ahead = {name: module for name, module in sys.modules.items() if name not in AT_THE_START}

@@ -72,7 +72,10 @@ impl Zygote {
     pub fn log_output(&mut self) {
         let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = rustix::io::read(&self.output, &mut buffer) {
-            tracing::warn!(text = String::from_utf8_lossy(&buffer[..length]).trim_end(), "the zygote says");
+            let text = String::from_utf8_lossy(&buffer[..length]);
+            if !text.trim().is_empty() {
+                tracing::warn!(text = text.trim_end(), "the zygote says");
+            }
             self.last_words.extend(&buffer[..length]);
             let excess = self.last_words.len().saturating_sub(LAST_WORDS);
             self.last_words.drain(..excess);

@@ -7,7 +7,7 @@ use core::ffi::{CStr, c_int};
 
 use crate::kernel;
 use crate::python::{self, Exception, Raised, Reference};
-use crate::teardown::{Collector, Imported};
+use crate::teardown::{self, Collector, Imported};
 
 /// What Python itself answers when its output cannot be flushed at the end.
 const NOT_FLUSHED: c_int = 120;
@@ -131,6 +131,8 @@ fn end(runner: &Runner) -> Option<c_int> {
         }
     }
     let first = flush_streams();
+    runner.collector.collect_for_the_last_time();
+    teardown::delete_special();
     runner.imported.let_go_of_others(&runner.collector);
     let second = flush_streams();
     (!first || !second).then_some(NOT_FLUSHED)

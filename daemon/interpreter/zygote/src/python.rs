@@ -34,6 +34,7 @@ unsafe extern "C" {
     fn PyDict_SetItem(dictionary: *mut Object, key: *mut Object, value: *mut Object) -> c_int;
     fn PyDict_Size(dictionary: *mut Object) -> isize;
     fn PyDict_GetItemString(dictionary: *mut Object, key: *const c_char) -> *mut Object;
+    fn PyGC_Collect() -> isize;
     fn PyErr_Clear();
     fn PyErr_Display(class: *mut Object, value: *mut Object, traceback: *mut Object);
     fn PyErr_ExceptionMatches(class: *mut Object) -> c_int;
@@ -47,6 +48,7 @@ unsafe extern "C" {
     fn PyImport_AddModule(name: *const c_char) -> *mut Object;
     fn PyImport_GetModuleDict() -> *mut Object;
     fn PyList_GetItem(list: *mut Object, place: isize) -> *mut Object;
+    fn PyList_SetSlice(list: *mut Object, from: isize, to: isize, items: *mut Object) -> c_int;
     fn PyList_Size(list: *mut Object) -> isize;
     fn PyLong_AsLong(number: *mut Object) -> c_long;
     fn PyModule_GetDict(module: *mut Object) -> *mut Object;
@@ -216,6 +218,19 @@ pub fn items_of_list(list: &Reference) -> Vec<Reference> {
         Reference::borrowed(unsafe { PyList_GetItem(list.0, place) })
     };
     (0..length).map(item).collect()
+}
+
+pub fn clear_list(list: &Reference) {
+    // SAFETY: a list, or what is an error; without items in their place.
+    if unsafe { PyList_SetSlice(list.0, 0, isize::MAX, ptr::null_mut()) } < 0 {
+        forget_exception();
+    }
+}
+
+/// Nothing, where the program has switched the collector off.
+pub fn collect_garbage() {
+    // SAFETY: takes nothing; what goes wrong is reported by Python.
+    unsafe { PyGC_Collect() };
 }
 
 /// Where an object is that somebody else keeps, looked at without taking a reference.

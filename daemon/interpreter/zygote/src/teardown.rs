@@ -2,6 +2,7 @@
 //! can still print. Modules that the zygote had imported stay as they are, but for what the program put into them.
 
 use alloc::vec::Vec;
+use core::ffi::CStr;
 
 use crate::python::{self, Address, Reference};
 
@@ -33,11 +34,6 @@ impl Imported {
     /// Lets the program's modules go.
     pub fn let_go_of_others(&self, collector: &Collector) {
         collector.write_open_files();
-        for name in python::LAST_EXCEPTION {
-            if !python::system_object(name).is_null() {
-                python::set_system_object(name, &python::none());
-            }
-        }
         for (name, original) in [(c"stdin", c"__stdin__"), (c"stdout", c"__stdout__"), (c"stderr", c"__stderr__")] {
             python::set_system_object(name, &python::system_object(original));
         }
@@ -63,21 +59,52 @@ impl Imported {
     }
 }
 
+/// What of `sys` is taken from a program at its end, before its modules: whoever imports then is told that it is too late.
+pub fn delete_special() {
+    const SPECIAL: [&CStr; 11] = [
+        c"path",
+        c"argv",
+        c"ps1",
+        c"ps2",
+        c"last_type",
+        c"last_value",
+        c"last_traceback",
+        c"path_hooks",
+        c"path_importer_cache",
+        c"meta_path",
+        c"__interactivehook__",
+    ];
+    for name in SPECIAL {
+        python::set_system_object(name, &python::none());
+    }
+    // From Python 3.12 on.
+    if !python::system_object(c"last_exc").is_null() {
+        python::set_system_object(c"last_exc", &python::none());
+    }
+}
+
 /// Python's garbage collector.
 pub struct Collector {
     collect: Reference,
     freeze: Reference,
     objects: Reference,
+    callbacks: Reference,
     /// The classes of files that hold what is to be written.
     files: [Reference; 2],
 }
 
 impl Collector {
-    /// `module` has `collect`, `freeze` and `get_objects` of `gc`, and what `open` returns.
+    /// `module` has `callbacks`, `collect`, `freeze` and `get_objects` of `gc`, and what `open` returns.
     pub fn of(module: &Reference) -> Option<Self> {
         let find = |name| Some(module.attribute(name)).filter(|found| !found.is_null());
         let files = [find(c"TextIOWrapper")?, find(c"BufferedWriter")?];
-        Some(Collector { collect: find(c"collect")?, freeze: find(c"freeze")?, objects: find(c"get_objects")?, files })
+        Some(Collector {
+            collect: find(c"collect")?,
+            freeze: find(c"freeze")?,
+            objects: find(c"get_objects")?,
+            callbacks: find(c"callbacks")?,
+            files,
+        })
     }
 
     /// Has the collector never look again at what there is now.
@@ -85,6 +112,15 @@ impl Collector {
         if self.freeze.call().is_null() {
             python::forget_exception();
         }
+    }
+
+    /// Collects once more while all modules are whole, and has nobody told of what is collected after that: as CPython does, whose
+    /// later collections call no callback, because what it needs may be gone.
+    pub fn collect_for_the_last_time(&self) {
+        python::collect_garbage();
+        // They are not to end now, but with the process.
+        core::mem::forget(python::items_of_list(&self.callbacks));
+        python::clear_list(&self.callbacks);
     }
 
     fn collect(&self) {
