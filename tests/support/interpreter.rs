@@ -30,6 +30,7 @@ pub struct Interpreter {
     address: String,
     user: u32,
     environment: Vec<(String, String)>,
+    arguments: Vec<String>,
     /// Those of the host when it was started.
     mounts: Vec<String>,
     log: Log,
@@ -58,11 +59,22 @@ impl Interpreter {
         Self::start_as(if am_root() { ORDINARY_USER } else { rustix::process::getuid().as_raw() }, &[])
     }
 
+    /// As an ordinary user, with further arguments.
+    pub fn start_with_arguments(arguments: &[&str]) -> Self {
+        let user = if am_root() { ORDINARY_USER } else { rustix::process::getuid().as_raw() };
+        Self::start_as_with(user, &[], arguments)
+    }
+
     pub fn start_with(environment: &[(&str, &str)]) -> Self {
         Self::start_as(if am_root() { ORDINARY_USER } else { rustix::process::getuid().as_raw() }, environment)
     }
 
     pub fn start_as(user: u32, environment: &[(&str, &str)]) -> Self {
+        Self::start_as_with(user, environment, &[])
+    }
+
+    /// With further arguments.
+    pub fn start_as_with(user: u32, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         // Whatever whoever runs the tests has: that user is to read what is made here, and plain programs start with it.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -85,15 +97,17 @@ impl Interpreter {
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
         let log = Log::default();
-        let (process, address) = serve(&program, user, home.path(), &environment, &log);
-        Interpreter { process, address, user, environment, mounts: mounts(), log, home }
+        let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string()).collect();
+        let (process, address) = serve(&program, user, home.path(), &environment, &arguments, &log);
+        Interpreter { arguments, process, address, user, environment, mounts: mounts(), log, home }
     }
 
     /// Another one with the same home, state and settings in place of this one, which is killed if it still lives.
     pub fn restart(&mut self) {
         self.kill();
         let program = self.home.path().join("python-interpreter-mcpd");
-        (self.process, self.address) = serve(&program, self.user, self.home.path(), &self.environment, &self.log);
+        (self.process, self.address) =
+            serve(&program, self.user, self.home.path(), &self.environment, &self.arguments, &self.log);
     }
 
     pub fn kill(&mut self) {
@@ -351,9 +365,16 @@ fn living_processes() -> Vec<(u32, u32)> {
     ids.filter_map(relation).collect()
 }
 
-fn serve(program: &Path, user: u32, home: &Path, environment: &[(String, String)], log: &Log) -> (Child, String) {
+fn serve(
+    program: &Path,
+    user: u32,
+    home: &Path,
+    environment: &[(String, String)],
+    arguments: &[String],
+    log: &Log,
+) -> (Child, String) {
     let mut command = as_user(program, user, home);
-    command.args(["interpreter", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped());
+    command.args(["interpreter", "--listen", "127.0.0.1:0"]).args(arguments).stderr(Stdio::piped());
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     let mut process = command.spawn().unwrap();
     let address = wait_for_address(process.stderr.take().unwrap(), log.clone());

@@ -83,7 +83,11 @@ pub fn receive<M: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<Rece
     if received.bytes == 0 {
         return Ok(None);
     }
-    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        // There is room for all that is ever sent: this process may not open what came along.
+        return Err(rustix::io::Errno::MFILE.into());
+    }
+    if received.flags.contains(ReturnFlags::TRUNC) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a message was cut off"));
     }
     let (mut descriptors, mut sender) = (Vec::new(), None);

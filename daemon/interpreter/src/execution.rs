@@ -2,13 +2,13 @@
 //! is collected after everything in the slot has ended.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Sender;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::answer;
@@ -18,7 +18,7 @@ use crate::executor::ExecuteError;
 use crate::files::FileStore;
 use crate::memory::{self, Exceeded};
 use crate::output::{Sink, Stream, read_stream};
-use crate::pool::Taken;
+use crate::pool::{PATIENCE, PAUSE, Taken};
 use crate::prepare::Prepared;
 use crate::slot::{Ended, Exit, Output, Slot, SlotError, put};
 use crate::total::Share;
@@ -136,32 +136,51 @@ async fn put_files(prepared: &Prepared, files: Vec<File>, slot: &Slot) -> Result
     let mut known = Known::new();
     let failed = |path: &Path, source| ExecuteError::Workspace { path: path.display().to_string(), source };
     if !files.is_empty() {
-        let workspace = slot.workspace.try_clone().map_err(SlotError::from)?;
+        let workspace = slot.workspace.clone();
         let (identity, paths) = (slot.workshop.policy.identity.clone(), prepared.files.clone());
         let work = move || {
             let _as_program = identity.act();
             let put_one = |((path, id), file): (&(_, String), File)| {
                 let path: &std::path::PathBuf = path;
-                let stamp = put(&workspace, path, file).map_err(|source| failed(path, source))?;
+                let put = || put(&workspace, path, &file);
+                let stamp = tokio::runtime::Handle::current().block_on(when_there_is_room(put));
+                let stamp = stamp.map_err(|source| failed(path, source))?;
                 Ok((format!("{WORKSPACE}{}", path.display()), (stamp, Some(id.clone()))))
             };
             paths.iter().zip(files).map(put_one).collect::<Result<Known, ExecuteError>>()
         };
         known = tokio::task::spawn_blocking(work).await.map_err(|error| SlotError::Io(error.into()))??;
     }
-    let _as_program = slot.workshop.policy.identity.act();
     let script = Path::new(&prepared.script);
-    let stamp =
-        put(&slot.workspace, script, prepared.source_code.as_bytes()).map_err(|source| failed(script, source))?;
+    let put_script = || {
+        let _as_program = slot.workshop.policy.identity.act();
+        put(&slot.workspace, script, prepared.source_code.as_bytes())
+    };
+    let stamp = when_there_is_room(put_script).await.map_err(|source| failed(script, source))?;
     known.insert(format!("{WORKSPACE}{}", prepared.script), (stamp, None));
     Ok(known)
+}
+
+/// Tries again what this process has no descriptors for: others give back theirs when they end.
+async fn when_there_is_room<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match act() {
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && Instant::now() < deadline =>
+            {
+                sleep(PAUSE).await
+            }
+            result => return result,
+        }
+    }
 }
 
 async fn collect_files(slot: &Slot, known: Known, store: &Arc<FileStore>) -> Result<Collected, ExecuteError> {
     if is_unchanged(&slot.workspace, &known) {
         return Ok(Collected::default());
     }
-    let workspace: OwnedFd = slot.workspace.try_clone().map_err(SlotError::from)?;
+    let workspace = slot.workspace.clone();
     let (store, limits) = (store.clone(), slot.workshop.policy.limits.clone());
     let work = tokio::task::spawn_blocking(move || collect(&workspace, &known, &store, &limits));
     work.await.map_err(|error| SlotError::Io(error.into()).into())

@@ -47,6 +47,8 @@ pub struct Settings {
     pub spawner: Vec<OsString>,
     /// Executions at the same time.
     pub concurrency: usize,
+    /// After this many executions another Python takes over.
+    pub most_slots: u64,
 }
 
 pub struct Executor {

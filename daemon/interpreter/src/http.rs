@@ -157,9 +157,9 @@ impl From<ExecuteError> for Problem {
             | ExecuteError::Python(_)
             | ExecuteError::Workshop(_)
             | ExecuteError::Probe(_)
-            | ExecuteError::Slot(SlotError::Failed(_) | SlotError::SpawnerGone(_) | SlotError::Slow) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            | ExecuteError::Slot(
+                SlotError::Failed(_) | SlotError::SpawnerGone(_) | SlotError::Short(_) | SlotError::Slow,
+            ) => StatusCode::SERVICE_UNAVAILABLE,
             ExecuteError::Slot(SlotError::Died | SlotError::NotGone | SlotError::Io(_))
             | ExecuteError::Store { .. }
             | ExecuteError::Workspace { .. }

@@ -14,6 +14,9 @@ use crate::workshop::Workshop;
 
 /// Waiting children where nothing is known of the calls to come.
 const FEWEST: usize = 2;
+/// How long a call waits for what is short, as descriptors, and how long between two tries.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PAUSE: Duration = Duration::from_millis(20);
 /// How long a number of simultaneous calls is remembered.
 const MEMORY: Duration = Duration::from_secs(60);
 /// Less available memory than this part of all, and no child waits that could be forked when it is needed.
@@ -164,15 +167,23 @@ impl Pool {
     }
 
     async fn build(&self) -> Result<(Slot, Output), ExecuteError> {
-        let workshop = self.workshop().await?;
-        match self.build_in(&workshop, Need::Now).await {
-            // Gone between two calls, or just going: nothing has been run yet.
-            Err(error) if !matches!(error, SlotError::Slow) => {
-                tracing::debug!(%error, "a slot is asked for once more");
-                let workshop = self.workshop().await?;
-                Ok(self.build_in(&workshop, Need::Now).await?)
+        let deadline = Instant::now() + PATIENCE;
+        let mut is_first = true;
+        loop {
+            let workshop = self.workshop().await?;
+            match self.build_in(&workshop, Need::Now).await {
+                // Others give back what is short when they end.
+                Err(SlotError::Short(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+                // Gone between two calls, or just going: nothing has been run yet.
+                Err(error) if is_first && !matches!(error, SlotError::Slow | SlotError::Short(_)) => {
+                    tracing::debug!(%error, "a slot is asked for once more");
+                    is_first = false;
+                }
+                built => return Ok(built?),
             }
-            built => Ok(built?),
+            if let Some(waiting) = self.state().waiting.pop_front() {
+                return Ok(waiting);
+            }
         }
     }
 
@@ -180,7 +191,7 @@ impl Pool {
         // In a task of its own: a caller that gives up midway must not leave half a slot behind.
         let built = tokio::spawn(Slot::build(workshop.clone(), need)).await;
         let built = built.map_err(|error| SlotError::Io(error.into())).and_then(|built| built);
-        if built.is_err() {
+        if built.as_ref().is_err_and(|error| !matches!(error, SlotError::Short(_))) {
             self.discard(workshop);
         }
         built

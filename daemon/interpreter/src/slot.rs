@@ -33,7 +33,7 @@ pub struct Slot {
     control: AsyncFd<OwnedFd>,
     process: FirstProcess,
     /// The directory `/workspace`, which can be read after everything in the slot has ended.
-    pub workspace: OwnedFd,
+    pub workspace: Arc<OwnedFd>,
     /// The first process and the child, as the host sees them: all others descend from them.
     pub processes: [Pid; 2],
     pub group: Option<ControlGroup>,
@@ -69,6 +69,9 @@ pub enum SlotError {
     Died,
     #[error("the spawner of slots is gone: it was killed; it is started again with the next execution")]
     SpawnerGone(#[source] io::Error),
+    /// Nothing is wrong with the workshop: another one would meet the same.
+    #[error("{0}: nothing was run, try again when less runs on this machine")]
+    Short(String),
     #[error("a slot was not ready within {DEADLINE:?}: the machine is overloaded")]
     Slow,
     #[error(
@@ -82,6 +85,10 @@ pub enum SlotError {
 impl Slot {
     /// Has the spawner of `workshop` build a slot, and waits until its child is isolated and waiting for its job.
     pub async fn build(workshop: Arc<Workshop>, need: Need) -> Result<(Slot, Output), SlotError> {
+        Self::try_build(workshop, need).await.map_err(SlotError::or_short)
+    }
+
+    async fn try_build(workshop: Arc<Workshop>, need: Need) -> Result<(Slot, Output), SlotError> {
         let groups = workshop.groups.as_ref();
         let group = groups.map(|groups| groups.make(&workshop.policy.limits)).transpose()?.flatten();
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -124,6 +131,7 @@ impl Slot {
         }
         let shares_processors = group.as_ref().is_some_and(ControlGroup::shares_processors);
         precedence::of_program(processes[1], shares_processors);
+        let workspace = Arc::new(workspace);
         Ok((Slot { control, process, workspace, processes, group, workshop }, Output { stdout, stderr }))
     }
 
@@ -166,6 +174,27 @@ impl Slot {
         match timeout(DEADLINE, self.process.0.readable()).await {
             Ok(ended) => Ok(ended.map(drop)?),
             Err(_) => Err(SlotError::NotGone),
+        }
+    }
+}
+
+impl SlotError {
+    /// Whether this machine, or this process, has no more of something for the moment.
+    fn or_short(self) -> Self {
+        use rustix::io::Errno;
+        const SHORT: [Errno; 7] =
+            [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS, Errno::NOSPC, Errno::USERS];
+        let number = match &self {
+            SlotError::Io(error) => error.raw_os_error(),
+            SlotError::Failed(Failure::Isolation(error)) => error.number,
+            _ => None,
+        };
+        match number {
+            Some(number) if SHORT.iter().any(|short| short.raw_os_error() == number) => SlotError::Short(format!(
+                "there is no room for another program ({})",
+                io::Error::from_raw_os_error(number)
+            )),
+            _ => self,
         }
     }
 }

@@ -62,6 +62,7 @@ fn serve() -> io::Result<()> {
     // An interpreter that died before this line has closed the socket: the first receive ends.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     sandbox::reset_signals();
+    sandbox::block_requests_to_end()?;
     let interpreter = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(null)?;

@@ -25,8 +25,7 @@ use crate::spawner::{SpawnerMessage, SpawnerReport};
 
 /// Longest wait for a zygote: it imports what is to be preloaded, perhaps from a cold disk.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
-/// After this many slots, or this long, another workshop takes over: with a new hash seed, new addresses, and fresh memory.
-const MOST_SLOTS: u64 = 2000;
+/// After this long another workshop takes over: with a new hash seed, new addresses, and fresh memory.
 const LONGEST_USE: Duration = Duration::from_secs(600);
 
 pub struct Workshop {
@@ -43,6 +42,7 @@ pub struct Workshop {
     /// What programs can import, asked of one of them when somebody wants to know.
     libraries: OnceCell<BTreeMap<String, String>>,
     opened: Instant,
+    most_slots: u64,
     slots: AtomicU64,
     ended: AtomicBool,
     /// Killed when this is dropped.
@@ -95,6 +95,7 @@ impl Workshop {
             protections: Protections::new(),
             libraries: OnceCell::new(),
             opened: started,
+            most_slots: settings.most_slots,
             slots: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             _process: process,
@@ -123,7 +124,7 @@ impl Workshop {
     /// Whether another one should take over.
     pub fn is_worn(&self) -> bool {
         let slots = self.slots.load(Ordering::Relaxed);
-        slots >= MOST_SLOTS || (slots > 0 && self.opened.elapsed() >= LONGEST_USE)
+        slots >= self.most_slots || (slots > 0 && self.opened.elapsed() >= LONGEST_USE)
     }
 
     /// Its spawner or its zygote is gone, or its Python was taken away or replaced.
@@ -175,6 +176,8 @@ fn start(settings: &Settings, prepare: &SpawnerMessage) -> io::Result<(AsyncFd<O
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
         .current_dir("/")
+        // Signals for whoever started the interpreter, as Ctrl-C, are for the interpreter to act on.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
     send(ours.as_fd(), prepare, &[])?;

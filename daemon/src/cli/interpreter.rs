@@ -57,6 +57,10 @@ pub struct Arguments {
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: Option<u16>,
 
+    /// Programs that one warm Python is forked for, until another takes over: for tests
+    #[arg(long, value_name = "NUMBER", default_value_t = 2000, hide = true)]
+    most_slots: u64,
+
     /// Leave the terminal, and end when nobody has needed it for a while: how the daemon starts it
     #[arg(long)]
     background: bool,
@@ -162,6 +166,7 @@ pub fn settings(arguments: &Arguments, state_directory: PathBuf) -> Settings {
         mounts: arguments.mount.clone(),
         network: arguments.network.into(),
         spawner: vec!["/proc/self/exe".into(), "spawner".into(), "--log".into(), arguments.logging.log.clone().into()],
+        most_slots: arguments.most_slots,
         concurrency: arguments.concurrency.map_or_else(default_concurrency, usize::from),
         state_directory,
     }

@@ -27,7 +27,10 @@ pub use confinement::confinement;
 pub use descriptors::{keep_only, pass_on, watch};
 pub use identity::Identity;
 pub use landlock::rules;
-pub use namespaces::{Child, auto_reap, child_ends, clone_into_namespaces, pause, reset_signals};
+pub use namespaces::{
+    Child, auto_reap, block_requests_to_end, child_ends, clone_into_namespaces, pause, reset_signals,
+    start_without_requests_to_end,
+};
 pub use network::Network;
 pub use refused::{StepError, refused, step};
 pub use resource_limits::limit_address_space;

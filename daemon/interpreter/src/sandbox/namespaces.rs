@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use rustix::process::Pid;
 
@@ -74,6 +76,28 @@ pub fn child_ends() -> io::Result<OwnedFd> {
         descriptor if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Blocks the signals by which people and service managers ask for an end. The interpreter has them too, and ends its programs when
+/// it is their time.
+pub fn block_requests_to_end() -> io::Result<()> {
+    // SAFETY: all-zero is a valid, empty set.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: the set is valid.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    // SAFETY: the set outlives the call.
+    match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// Has `command` start with them blocked. Not ignored: a Python that finds them so leaves them so, and its children with it.
+pub fn start_without_requests_to_end(command: &mut Command) {
+    // SAFETY: only a system call, which may be made between fork and exec.
+    unsafe { command.pre_exec(block_requests_to_end) };
 }
 
 /// Gives every signal its default action again and blocks none: programs must not inherit what whoever started the interpreter

@@ -11,6 +11,8 @@ pub struct StepError {
     pub step: String,
     /// The kernel's reason.
     pub reason: String,
+    /// The reason's number.
+    pub number: Option<i32>,
     /// What the user can do.
     pub remedy: String,
 }
@@ -21,7 +23,12 @@ pub fn step<T>(name: &str, act: impl FnOnce() -> io::Result<T>) -> Result<T, Ste
 }
 
 pub fn refused(step: &str, error: &io::Error) -> StepError {
-    StepError { step: step.to_owned(), reason: error.to_string(), remedy: remedy(step, error) }
+    StepError {
+        step: step.to_owned(),
+        reason: error.to_string(),
+        number: error.raw_os_error(),
+        remedy: remedy(step, error),
+    }
 }
 
 /// The remedy for a failed step, from what is known of systems on which it fails.

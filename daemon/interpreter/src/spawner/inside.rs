@@ -71,6 +71,10 @@ fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut Zygote, ends: &Own
                     spawn(policy, zygote, need, &descriptors);
                 }
                 Ok(Some(_)) => {}
+                // The slot's socket is closed with the message, which tells whoever waits for it.
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+                    tracing::warn!(%error, "a slot cannot be made");
+                }
                 Ok(None) | Err(_) => return None,
             }
         }

@@ -50,6 +50,7 @@ impl Zygote {
             command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
             sandbox::pass_on(&mut command, theirs, SOCKET);
             sandbox::keep_to_join_namespaces(&mut command);
+            sandbox::start_without_requests_to_end(&mut command);
             let child = command.spawn()?;
             drop(command);
             send_bytes(&socket, &confinement, &[])?;

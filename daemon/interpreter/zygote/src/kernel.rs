@@ -17,7 +17,10 @@ pub type Descriptor = c_int;
 pub const EINVAL: c_int = 22;
 const EINTR: c_int = 4;
 
+const SIGHUP: c_int = 1;
 pub const SIGINT: c_int = 2;
+const SIGQUIT: c_int = 3;
+const SIGTERM: c_int = 15;
 pub const SIGCHLD: c_int = 17;
 pub const CLONE_NEWPID: c_int = 0x2000_0000;
 
@@ -298,24 +301,25 @@ pub fn start_session() -> Result<(), Errno> {
 
 /// Has the ends of children come as something to read, and not as a signal.
 pub fn child_ends() -> Result<Descriptor, Errno> {
-    let set = SignalSet::of(SIGCHLD);
+    let set = SignalSet::of(&[SIGCHLD]);
     // SAFETY: the set outlives the call.
     check(unsafe { sigprocmask(SIG_BLOCK, &raw const set, ptr::null_mut()) })?;
     // SAFETY: the set outlives the call.
     check(unsafe { signalfd(-1, &raw const set, SFD_CLOEXEC) })
 }
 
-/// Undoes the blocking of [`child_ends`], in a child.
-pub fn unblock_child_ends() {
-    let set = SignalSet::of(SIGCHLD);
+/// Undoes in a child the blocking of [`child_ends`], and of the requests to end with which the spawner has started the zygote.
+pub fn unblock_signals() {
+    let set = SignalSet::of(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD]);
     // SAFETY: the set outlives the call.
     unsafe { sigprocmask(SIG_UNBLOCK, &raw const set, ptr::null_mut()) };
 }
 
 impl SignalSet {
-    fn of(signal: c_int) -> Self {
+    /// Of the first 64 signals.
+    fn of(signals: &[c_int]) -> Self {
         let mut set = SignalSet([0; 16]);
-        set.0[0] = 1 << (signal - 1);
+        set.0[0] = signals.iter().map(|signal| 1 << (signal - 1)).sum();
         set
     }
 }

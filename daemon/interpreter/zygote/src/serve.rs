@@ -125,7 +125,7 @@ impl Zygote {
         python::before_fork();
         let forked = kernel::fork_process();
         if let Ok(0) = forked {
-            kernel::unblock_child_ends();
+            kernel::unblock_signals();
             python::after_fork_in_child();
             child::run(&self.confinement, &self.runner, request);
         }

@@ -11,7 +11,8 @@ macro_rules! same {
 #[test]
 fn constants_are_those_of_the_c_library() {
     same! {
-        SIGINT => libc::SIGINT, SIGCHLD => libc::SIGCHLD, CLONE_NEWPID => libc::CLONE_NEWPID,
+        SIGHUP => libc::SIGHUP, SIGINT => libc::SIGINT, SIGQUIT => libc::SIGQUIT, SIGTERM => libc::SIGTERM,
+        SIGCHLD => libc::SIGCHLD, CLONE_NEWPID => libc::CLONE_NEWPID,
         O_RDONLY => libc::O_RDONLY, O_CLOEXEC => libc::O_CLOEXEC,
         MSG_NOSIGNAL => libc::MSG_NOSIGNAL, MSG_CMSG_CLOEXEC => libc::MSG_CMSG_CLOEXEC,
         SOL_SOCKET => libc::SOL_SOCKET, SCM_RIGHTS => libc::SCM_RIGHTS,
@@ -57,9 +58,11 @@ fn structures_are_those_of_the_c_library() {
     assert_eq!((size_of::<SignalSet>(), align_of::<SignalSet>()), (size_of::<libc::sigset_t>(), 8));
     // SAFETY: all-zero is a valid, empty set.
     let mut theirs: libc::sigset_t = unsafe { core::mem::zeroed() };
-    // SAFETY: a valid set and a signal.
-    unsafe { libc::sigaddset(&raw mut theirs, libc::SIGCHLD) };
+    for signal in [libc::SIGHUP, libc::SIGCHLD] {
+        // SAFETY: a valid set and a signal.
+        unsafe { libc::sigaddset(&raw mut theirs, signal) };
+    }
     // SAFETY: as large as a set, as was just seen.
     let theirs: SignalSet = unsafe { core::mem::transmute(theirs) };
-    assert_eq!(SignalSet::of(SIGCHLD).0, theirs.0);
+    assert_eq!(SignalSet::of(&[SIGHUP, SIGCHLD]).0, theirs.0);
 }
