@@ -54,6 +54,7 @@ pub fn enter(
     step("start in the workspace", kernel::change_directory(c"/workspace"))?;
     // 10. A session of its own: no terminal, no process group shared with anyone.
     step("start a session", kernel::start_session())?;
+    kernel::unblock_signals();
     // 11. Resource limits.
     for (resource, value) in &confinement.limits {
         step("set resource limits", kernel::limit(*resource, *value))?;

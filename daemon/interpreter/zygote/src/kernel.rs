@@ -124,6 +124,7 @@ unsafe extern "C" {
     fn set_signal(number: c_int, handler: usize) -> usize;
     fn signalfd(descriptor: c_int, set: *const SignalSet, flags: c_int) -> c_int;
     fn sigprocmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
+    fn sigtimedwait(set: *const SignalSet, information: *mut c_void, time: *const [c_long; 2]) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
     fn wait4(process: c_int, status: *mut c_int, options: c_int, usage: *mut Usage) -> c_int;
     fn write(descriptor: c_int, buffer: *const c_void, length: usize) -> isize;
@@ -308,9 +309,13 @@ pub fn child_ends() -> Result<Descriptor, Errno> {
     check(unsafe { signalfd(-1, &raw const set, SFD_CLOEXEC) })
 }
 
-/// Undoes in a child the blocking of [`child_ends`], and of the requests to end with which the spawner has started the zygote.
+/// Undoes in a child the blocking of [`child_ends`], and of the requests to end with which the spawner has started the zygote. Those
+/// that have come until now were for the process group that it was born in.
 pub fn unblock_signals() {
+    let now = [0; 2];
     let set = SignalSet::of(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD]);
+    // SAFETY: the set and the time outlive the call; what came is not asked for.
+    while unsafe { sigtimedwait(&raw const set, ptr::null_mut(), &raw const now) } > 0 {}
     // SAFETY: the set outlives the call.
     unsafe { sigprocmask(SIG_UNBLOCK, &raw const set, ptr::null_mut()) };
 }

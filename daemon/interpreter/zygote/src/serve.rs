@@ -125,7 +125,6 @@ impl Zygote {
         python::before_fork();
         let forked = kernel::fork_process();
         if let Ok(0) = forked {
-            kernel::unblock_signals();
             python::after_fork_in_child();
             child::run(&self.confinement, &self.runner, request);
         }
