@@ -137,3 +137,25 @@ print(random.Random.seed.__qualname__)
         assert_eq!(pairs, [false, false, false, false, false, true, true], "{preload:?}: {first}{second}");
     }
 }
+
+/// Its `.pth` files hold code of whoever installed something into it.
+#[test]
+fn nothing_that_lies_in_an_environment_runs_outside_the_sandbox() {
+    let environment = Environment::with(&[("found", "")]);
+    let library = fs::read_dir(environment.0.path().join("lib")).unwrap().next().unwrap().unwrap().path();
+    let home = tempfile::tempdir().unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let ran = home.path().join("ran-outside");
+    let line = format!("import os; open({:?}, 'w').write(str(os.getpid()))\n", ran.to_str().unwrap());
+    fs::write(library.join("site-packages/runs.pth"), line).unwrap();
+    // The harmless twin: the same Python outside, started as usual.
+    let python = environment.0.path().join("bin/python");
+    assert!(Command::new(&python).args(["-I", "-c", "pass"]).status().unwrap().success());
+    assert!(ran.exists());
+    fs::remove_file(&ran).unwrap();
+    let interpreter = environment.preloading("");
+    let program = "import found, sys; print(sys.prefix, sys.executable)";
+    let prefix = environment.0.path().display();
+    assert_eq!(interpreter.execute(program)["stdout"], format!("{prefix} {}\n", python.display()));
+    assert!(!ran.exists());
+}

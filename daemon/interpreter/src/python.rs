@@ -119,8 +119,10 @@ struct Description {
     prefixes: Vec<PathBuf>,
 }
 
-const DESCRIBE: &str = "import sys,json;print(json.dumps(dict(version=sys.version_info[:3],implementation=sys.implementation.name,executable=sys.executable,\
-                        prefixes=[sys.prefix,sys.base_prefix,sys.exec_prefix,sys.base_exec_prefix])))";
+/// Outside the sandbox nothing runs but Python itself: without `site`, and so without the `.pth` files of an environment, which can
+/// hold any code.
+const ALONE: [&str; 3] = ["-I", "-S", "-c"];
+const DESCRIBE: &str = include_str!("../runner/describe.py");
 
 /// Asks the host's Python, `configured` or found by name, what it needs. None of a caller's code runs here.
 ///
@@ -172,7 +174,7 @@ async fn describe(path: &Path) -> Result<Description, PythonError> {
     }
     let described = async {
         let mut command = Command::new(path);
-        command.args(["-I", "-c", DESCRIBE]).current_dir("/").kill_on_drop(true);
+        command.args(ALONE).arg(DESCRIBE).current_dir("/").kill_on_drop(true);
         let mut python = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (mut stdout, mut stderr) = (Kept::new(DESCRIBE_LIMIT), Kept::new(DESCRIBE_LIMIT));
         let ended = async {
