@@ -135,3 +135,31 @@ fn bytes_that_are_no_text_are_replaced_and_that_is_said() {
     // What was printed as that character is no replacement.
     assert_eq!(interpreter.execute("print('\\ufffd')")["stderr"], "");
 }
+
+#[test]
+fn output_is_shortened_beyond_what_is_asked_for_and_counted_from_the_whole() {
+    let interpreter = Interpreter::start();
+    let run = |code: &str| {
+        interpreter.run(&json!({ "source_code": code, "output_characters": 30_000 }))["stdout"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(run("print('x' * 29_999)"), format!("{}\n", "x".repeat(29_999)));
+    for length in [30_001, 10_000_000] {
+        let stdout = run(&format!("import sys; sys.stdout.write('x' * {length})"));
+        let (head, rest) = stdout.split_once("\n[").unwrap();
+        let (omitted, tail) = rest.split_once(" bytes left out]\n").unwrap();
+        assert_eq!(omitted.parse::<usize>().unwrap() + head.len() + tail.len(), length);
+    }
+}
+
+#[test]
+fn the_whole_of_long_binary_output_is_what_was_written() {
+    let interpreter = Interpreter::start();
+    let code = "import os; os.write(1, bytes(range(256)) * 200)";
+    let result = interpreter.run(&json!({ "source_code": code, "output_characters": 1000 }));
+    let id = result["files"]["/workspace/stdout.txt"].as_str().unwrap();
+    let whole: Vec<u8> = (0..=255).cycle().take(256 * 200).collect();
+    assert!(interpreter.request("GET", &format!("/v1/files/{id}"), &[], b"").body == whole);
+}

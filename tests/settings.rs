@@ -47,6 +47,26 @@ print(plt.get_fignums())";
     }
 }
 
+/// Each looks for a free name.
+#[test]
+fn plots_that_processes_show_at_the_same_time_are_all_saved() {
+    let Some(interpreter) = with_packages("numpy,matplotlib.pyplot") else { return };
+    let code = "import matplotlib.pyplot as plt, multiprocessing as mp
+def show(barrier, number):
+    plt.plot([number, 1]); barrier.wait(); plt.show()
+if __name__ == '__main__':
+    barrier = mp.Barrier(3)
+    processes = [mp.Process(target=show, args=(barrier, number)) for number in range(3)]
+    for process in processes: process.start()
+    for process in processes: process.join()";
+    for _ in 0..5 {
+        let result = interpreter.execute(code);
+        let files = result["files"].as_object().unwrap();
+        assert_eq!((files.len(), &result["stderr"]), (3, &json!("")), "{result}");
+        assert!(files.values().all(|id| png(&interpreter, id)));
+    }
+}
+
 #[test]
 fn shown_pictures_are_saved() {
     for preload in ["PIL.Image", ""] {

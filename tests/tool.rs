@@ -184,6 +184,34 @@ fn pictures_are_shown_once_and_within_bounds() {
 }
 
 #[test]
+fn pictures_come_in_the_order_of_their_numbers_and_those_left_out_are_named() {
+    let daemon = daemon();
+    let mut session = daemon.connect();
+    let code = format!(
+        "{PICTURE}import sys
+for number in range(1, 13): open(f'plot-{{number}}.png' if number > 1 else 'plot.png', 'wb').write(png(number, 1))
+sys.stderr.write('own')"
+    );
+    let result = call(&mut session, json!({ "source_code": code }));
+    use base64::Engine as _;
+    let width = |image: &&Value| {
+        let bytes = base64::engine::general_purpose::STANDARD.decode(image["data"].as_str().unwrap()).unwrap();
+        u32::from_be_bytes(bytes[16..20].try_into().unwrap())
+    };
+    let widths: Vec<u32> = items(&result, "image").iter().map(width).collect();
+    assert_eq!(widths, (1..=10).collect::<Vec<_>>());
+    let expected = "own
+Picture not shown: /workspace/plot-11.png: a result shows 10
+Picture not shown: /workspace/plot-12.png: a result shows 10
+";
+    assert_eq!(result["structuredContent"]["stderr"], expected);
+    let claimed = format!("{PICTURE}open('huge.png', 'wb').write(png(7000, 6000))");
+    let result = call(&mut session, json!({ "source_code": claimed }));
+    let expected = "Picture not shown: /workspace/huge.png: 7000 × 6000 pixels are too many\n";
+    assert_eq!(result["structuredContent"]["stderr"], expected);
+}
+
+#[test]
 fn output_over_what_clients_take_is_a_file_as_a_whole() {
     let daemon = daemon();
     let mut session = daemon.connect();

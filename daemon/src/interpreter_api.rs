@@ -194,7 +194,7 @@ impl FileSource for InterpreterApi {
 fn shorten(response: &mut ExecuteResponse, most: usize) {
     let rooms = rooms(most, [&response.stdout, &response.stderr]);
     for (text, room) in [&mut response.stdout, &mut response.stderr].into_iter().zip(rooms) {
-        if let Some(shortened) = shortened(text, room) {
+        if let Some(shortened) = shortened(text, room, text.len() as u64) {
             *text = shortened;
         }
     }

@@ -26,6 +26,19 @@ pub struct Picture {
     pub mime_type: &'static str,
 }
 
+/// Why a file is not shown as a picture.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotShown {
+    #[error("it is no picture")]
+    NoPicture,
+    #[error("{width} × {height} pixels are too many")]
+    TooManyPixels { width: u32, height: u32 },
+    #[error("it cannot be decoded")]
+    Damaged,
+    #[error("there is no room for it")]
+    NoRoom,
+}
+
 type Encode = fn(&DynamicImage) -> Option<Vec<u8>>;
 
 /// Whether a file of this name may be one, so that it is worth reading.
@@ -34,22 +47,34 @@ pub fn may_be_picture(path: &str) -> bool {
     matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg" | "webp" | "gif"))
 }
 
-/// The picture in `content`, scaled down where its base64 would be longer than `room`, or its sides too long; none if it is no picture,
-/// or cannot be made to fit. Takes its time: call it where blocking is allowed.
-pub fn fit(content: &[u8], room: usize) -> Option<Picture> {
-    let format = image::guess_format(content).ok()?;
+/// Orders paths as people number them: plot.png, plot-2.png, plot-10.png.
+pub fn in_order(first: &str, second: &str) -> std::cmp::Ordering {
+    let key = |path: &str| {
+        let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
+        let name = stem.trim_end_matches(|character: char| character.is_ascii_digit());
+        // What has no number comes first; a longer number is a larger one.
+        let number = stem[name.len()..].trim_start_matches('0');
+        (name.trim_end_matches(['-', '_', ' ']).to_owned(), number.len(), number.to_owned(), path.to_owned())
+    };
+    key(first).cmp(&key(second))
+}
+
+/// The picture in `content`, scaled down where its base64 would be longer than `room`, or its sides too long. Takes its time: call it
+/// where blocking is allowed.
+pub fn fit(content: &[u8], room: usize) -> Result<Picture, NotShown> {
+    let format = image::guess_format(content).map_err(|_| NotShown::NoPicture)?;
     let mime_type = match format {
         ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP | ImageFormat::Gif => format.to_mime_type(),
-        _ => return None,
+        _ => return Err(NotShown::NoPicture),
     };
-    let (width, height) = reader(content, format).into_dimensions().ok()?;
+    let (width, height) = reader(content, format).into_dimensions().map_err(|_| NotShown::Damaged)?;
     if width.max(height) > MAX_CLAIMED_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return None;
+        return Err(NotShown::TooManyPixels { width, height });
     }
     // Also where it goes out as it is: one that is damaged is refused by whoever it is shown to, and the conversation with it.
-    let picture = reader(content, format).decode().ok()?;
+    let picture = reader(content, format).decode().map_err(|_| NotShown::Damaged)?;
     if width.max(height) <= MAX_SIDE && encoded_length(content.len()) <= room {
-        return Some(Picture { base64: STANDARD.encode(content), mime_type });
+        return Ok(Picture { base64: STANDARD.encode(content), mime_type });
     }
     let mut side = picture.width().max(picture.height()).min(MAX_SIDE);
     while side >= MIN_SIDE {
@@ -59,14 +84,14 @@ pub fn fit(content: &[u8], room: usize) -> Option<Picture> {
             false => Cow::Borrowed(&picture),
         };
         for (encode, mime_type) in [(png as Encode, "image/png"), (jpeg, "image/jpeg")] {
-            let bytes = encode(&scaled)?;
+            let bytes = encode(&scaled).ok_or(NotShown::Damaged)?;
             if encoded_length(bytes.len()) <= room {
-                return Some(Picture { base64: STANDARD.encode(bytes), mime_type });
+                return Ok(Picture { base64: STANDARD.encode(bytes), mime_type });
             }
         }
         side = side * 7 / 10;
     }
-    None
+    Err(NotShown::NoRoom)
 }
 
 fn reader(content: &[u8], format: ImageFormat) -> ImageReader<Cursor<&[u8]>> {
@@ -132,20 +157,31 @@ mod tests {
         assert!(encoded_length(content.len()) > 1 << 20);
         let picture = fit(&content, 1 << 20).unwrap();
         assert!(picture.base64.len() <= 1 << 20 && decoded(&picture).width() >= 500, "{}", decoded(&picture).width());
-        assert_eq!(fit(&content, 500), None);
+        assert_eq!(fit(&content, 500), Err(NotShown::NoRoom));
     }
 
     #[test]
-    fn what_is_no_picture_or_claims_too_much_is_none() {
-        assert_eq!(fit(b"<svg/>", 1 << 20), None);
-        assert_eq!(fit(b"\x89PNG\r\n\x1a\n", 1 << 20), None);
+    fn what_is_no_picture_or_claims_too_much_is_not_shown() {
+        assert_eq!(fit(b"<svg/>", 1 << 20), Err(NotShown::NoPicture));
+        assert_eq!(fit(b"\x89PNG\r\n\x1a\n", 1 << 20), Err(NotShown::Damaged));
         let mut bomb = noise(8, 8);
         // Width and height in the header: 100,000 each.
         bomb[16..24].copy_from_slice(&[0, 1, 134, 160, 0, 1, 134, 160]);
-        assert_eq!(fit(&bomb, 1 << 20), None);
-        assert_eq!(fit(&png(&image::GrayImage::new(20_000, 1).into()).unwrap(), 1 << 20), None);
+        assert_eq!(fit(&bomb, 1 << 20), Err(NotShown::TooManyPixels { width: 100_000, height: 100_000 }));
+        let wide = png(&image::GrayImage::new(20_000, 1).into()).unwrap();
+        assert_eq!(fit(&wide, 1 << 20), Err(NotShown::TooManyPixels { width: 20_000, height: 1 }));
         let whole = noise(30, 20);
-        assert_eq!(fit(&whole[..60], 1 << 20), None, "the rest is missing");
+        assert_eq!(fit(&whole[..60], 1 << 20), Err(NotShown::Damaged), "the rest is missing");
+    }
+
+    #[test]
+    fn pictures_are_ordered_by_their_numbers() {
+        let ordered = ["a2.png", "a10.png", "plot.png", "plot-2.png", "plot-09.png", "plot-10.png", "plot-100.png"];
+        let mut mixed = ordered;
+        mixed.sort();
+        assert_ne!(mixed, ordered);
+        mixed.sort_by(|first, second| in_order(first, second));
+        assert_eq!(mixed, ordered);
     }
 
     #[test]

@@ -21,6 +21,10 @@ const ROOM_FOR_NOTES: usize = 200;
 struct Text {
     name: &'static str,
     text: String,
+    /// What it was before bytes that are not UTF-8 were replaced, if they were.
+    bytes: Option<Vec<u8>>,
+    /// How many bytes were printed.
+    total: u64,
     /// The whole is in a file already, because not even [`Printed::text`] holds it.
     is_stored: bool,
 }
@@ -44,9 +48,12 @@ pub async fn answer(
     let evidence = Evidence { crowded, cut_off, full: slot.is_full(), bounded: slot.group.is_some() };
     notes.extend(explain::limit_that_was_met(exit_code, &stderr.text, evidence, limits));
     notes.extend(omitted.iter().map(|line| format!("File not returned: {line}")));
-    if let Some(most) = output_characters {
-        let taken = ROOM_FOR_NOTES + notes.iter().map(|note| note.chars().count() + 1).sum::<usize>();
-        let rooms = rooms(most.saturating_sub(taken), [&stdout.text, &stderr.text]);
+    let characters = |text: &str| text.chars().count();
+    let taken = notes.iter().map(|note| characters(note) + 1).sum::<usize>();
+    if let Some(most) = output_characters
+        && characters(&stdout.text) + characters(&stderr.text) + taken > most
+    {
+        let rooms = rooms(most.saturating_sub(ROOM_FOR_NOTES + taken), [&stdout.text, &stderr.text]);
         for (stream, room) in [&mut stdout, &mut stderr].into_iter().zip(rooms) {
             stream.shorten(room, &mut files, &mut notes, store).await;
         }
@@ -65,7 +72,7 @@ async fn whole(
     notes: &mut Vec<String>,
     store: &Arc<FileStore>,
 ) -> Text {
-    let Printed { text, replaced, whole, total } = printed;
+    let Printed { text, replaced, bytes, whole, total } = printed;
     if replaced {
         notes.push(format!("Output: {name} held bytes that are not UTF-8; each was replaced by U+FFFD"));
     }
@@ -74,7 +81,7 @@ async fn whole(
         let stored = put(file, length, store).await;
         note_whole(name, stored, (length, total), files, notes);
     }
-    Text { name, text, is_stored }
+    Text { name, text, bytes, total, is_stored }
 }
 
 impl Text {
@@ -86,9 +93,10 @@ impl Text {
         notes: &mut Vec<String>,
         store: &Arc<FileStore>,
     ) {
-        let Some(shortened) = shortened(&self.text, room) else { return };
+        let Some(shortened) = shortened(&self.text, room, self.total) else { return };
         let whole = std::mem::replace(&mut self.text, shortened);
         if !self.is_stored {
+            let whole = self.bytes.take().unwrap_or_else(|| whole.into_bytes());
             let length = whole.len() as u64;
             let stored = put(io::Cursor::new(whole), length, store).await;
             note_whole(self.name, stored, (length, length), files, notes);

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::files::FileStore;
 use crate::wire::Event;
 
-/// What the words about a gap take at most, in characters.
-const GAP: usize = 40;
+/// What the words about a gap take, in characters, beside the number in them.
+const GAP: usize = "\n[ bytes left out]\n".len();
 
 /// The kept part of one output stream.
 #[derive(Debug)]
@@ -37,6 +37,10 @@ impl Kept {
         let excess = self.tail.len().saturating_sub(self.limit / 2);
         self.tail.drain(..excess);
         self.omitted += excess as u64;
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.head.iter().chain(&self.tail).copied().collect()
     }
 
     /// As text. What is not UTF-8 is replaced, and a gap says how many bytes it stands for.
@@ -65,6 +69,8 @@ pub struct Printed {
     pub text: String,
     /// It held bytes that are not UTF-8, which were replaced.
     pub replaced: bool,
+    /// What it was before they were, where the text is all of it.
+    pub bytes: Option<Vec<u8>>,
     /// All of it, or its beginning, where the text is not: the content and its length in bytes.
     pub whole: Option<(File, u64)>,
     /// How long it was altogether, in bytes.
@@ -109,7 +115,9 @@ impl Stream {
         self.decoder.end();
         let length = self.total.min(self.limit);
         let whole = self.whole.and_then(|mut file| file.rewind().is_ok().then_some((file, length)));
-        Printed { text: self.kept.into_text(), replaced: self.decoder.replaced, whole, total: self.total }
+        let replaced = self.decoder.replaced;
+        let bytes = (replaced && self.kept.omitted == 0).then(|| self.kept.bytes());
+        Printed { text: self.kept.into_text(), replaced, bytes, whole, total: self.total }
     }
 }
 
@@ -126,8 +134,9 @@ pub fn rooms(most: usize, texts: [&str; 2]) -> [usize; 2] {
     }
 }
 
-/// The beginning and the end of a text that has more than `most` characters, with what is left out counted; None if it has not.
-pub fn shortened(text: &str, most: usize) -> Option<String> {
+/// The beginning and the end of a text that has more than `most` characters, and how much of `total` bytes is left out, which may be more
+/// than the text has; None if it is not longer.
+pub fn shortened(text: &str, most: usize, total: u64) -> Option<String> {
     // Bytes are never fewer than characters, and known at once.
     if text.len() <= most {
         return None;
@@ -136,10 +145,11 @@ pub fn shortened(text: &str, most: usize) -> Option<String> {
     if count <= most {
         return None;
     }
-    let kept = most.saturating_sub(GAP);
+    let kept = most.saturating_sub(GAP + total.to_string().len());
     let at = |character: usize| text.char_indices().nth(character).map_or(text.len(), |(place, _)| place);
     let (head, tail) = (at(kept - kept / 2), at(count - kept / 2));
-    Some(format!("{}\n[{} bytes left out]\n{}", &text[..head], tail - head, &text[tail..]))
+    let (head, tail) = (&text[..head], &text[tail..]);
+    Some(format!("{head}\n[{} bytes left out]\n{tail}", total.saturating_sub((head.len() + tail.len()) as u64)))
 }
 
 /// UTF-8 in pieces.
@@ -270,10 +280,20 @@ mod tests {
 
     #[test]
     fn a_text_is_shortened_between_characters_and_says_by_how_much() {
-        assert_eq!(shortened("é".repeat(50).as_str(), 50), None);
-        let short = shortened("é".repeat(100).as_str(), 50).unwrap();
-        assert_eq!(short, format!("{}\n[180 bytes left out]\n{}", "é".repeat(5), "é".repeat(5)));
-        assert_eq!(shortened("abc", 0).unwrap(), "\n[3 bytes left out]\n");
+        assert_eq!(shortened("é".repeat(50).as_str(), 50, 100), None);
+        let short = shortened("é".repeat(100).as_str(), 50, 200).unwrap();
+        assert_eq!(short, format!("{}\n[144 bytes left out]\n{}", "é".repeat(14), "é".repeat(14)));
+        assert_eq!(short.chars().count(), 50);
+        assert_eq!(shortened("abc", 0, 3).unwrap(), "\n[3 bytes left out]\n");
+    }
+
+    #[test]
+    fn a_gap_within_a_gap_is_counted_from_the_whole() {
+        let text = kept(1000, &["x".repeat(5000).as_str()]);
+        let short = shortened(&text, 101, 5000).unwrap();
+        let (head, rest) = short.split_once("\n[").unwrap();
+        let (omitted, tail) = rest.split_once(" bytes left out]\n").unwrap();
+        assert_eq!(omitted.parse::<usize>().unwrap() + head.len() + tail.len(), 5000);
     }
 
     fn stream(shown: usize, stored: u64, pieces: &[&[u8]]) -> (Vec<String>, super::Printed) {

@@ -7,7 +7,7 @@ from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 # Put there at Python's start, by the file beside this one.
-(free_name,) = (finder.free_name for finder in sys.meta_path if getattr(finder, "__name__", "") == "FindForSlots")
+(save_as,) = (finder.save_as for finder in sys.meta_path if getattr(finder, "__name__", "") == "FindForSlots")
 
 
 class FigureManager(FigureManagerBase):
@@ -27,5 +27,5 @@ def show(*_, **__):
 def save_open_figures():
     """As after closing a window, a figure that was shown is gone."""
     for manager in Gcf.get_all_fig_managers():
-        manager.canvas.figure.savefig(free_name("plot"))
+        save_as("plot", manager.canvas.figure.savefig)
     Gcf.destroy_all()

@@ -27,21 +27,30 @@ class FindForSlots:
         return None
 
     @staticmethod
-    def free_name(stem):
-        """The first of stem.png, stem-2.png, … that the workspace does not have."""
+    def save_as(stem, save):
+        """Has `save` write to the first of stem.png, stem-2.png, … that the workspace does not have."""
         import os
 
         number, path = 1, f"/workspace/{stem}.png"
-        while os.path.lexists(path):
-            number += 1
-            path = f"/workspace/{stem}-{number}.png"
-        return path
+        while True:
+            try:
+                # Another process of the program may look for a name at the same time.
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+                break
+            except FileExistsError:
+                number += 1
+                path = f"/workspace/{stem}-{number}.png"
+        try:
+            save(path)
+        except BaseException:
+            os.unlink(path)
+            raise
 
 
 def add_viewer(image_show):
     class Saver(image_show.Viewer):
         def show(self, image, **options):
-            image.save(FindForSlots.free_name("image"), format="PNG")
+            FindForSlots.save_as("image", lambda path: image.save(path, format="PNG"))
             return 1
 
     image_show.register(Saver, 0)

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::INTERPRETER_KEY;
 use crate::interpreter_api::{Execution, FileSource, Outcome};
-use crate::pictures::{self, Picture};
+use crate::pictures::{self, NotShown, Picture};
 use crate::resources;
 
 /// What all pictures of a result may take together, in bytes of base64: clients refuse messages that are much larger.
@@ -18,6 +18,8 @@ const PICTURE_BYTES: usize = 1024 * 1024;
 const MAX_PICTURES: usize = 10;
 /// The largest file that is looked at as a picture.
 const MAX_PICTURE_FILE_BYTES: u64 = 32 * 1024 * 1024;
+/// Pictures that are not shown, by name; of more it is said how many there are.
+const MAX_NAMED: usize = 5;
 /// Files that are linked; `files` names all of them.
 const MAX_LINKS: usize = 100;
 
@@ -25,29 +27,30 @@ const MAX_LINKS: usize = 100;
 #[derive(Debug, Default)]
 pub struct Shown {
     pictures: Vec<Picture>,
+    /// What is not shown and why, a line each.
+    omitted: Vec<String>,
 }
 
 impl Shown {
     /// Reads the pictures among the files, as many as fit.
     pub async fn of(execution: &Execution, files: &dyn FileSource, turns: &Arc<Semaphore>) -> Self {
-        let mut pictures = Vec::new();
+        let mut shown = Self::default();
         if !execution.has_files {
-            return Self { pictures };
+            return shown;
         }
-        let candidates: Vec<_> = execution
-            .response
-            .files
-            .iter()
-            .filter(|(path, _)| pictures::may_be_picture(path))
-            .take(MAX_PICTURES)
-            .collect();
+        let mut candidates: Vec<_> =
+            execution.response.files.iter().filter(|(path, _)| pictures::may_be_picture(path)).collect();
+        candidates.sort_by(|(first, _), (second, _)| pictures::in_order(first, second));
+        let too_many = candidates.split_off(candidates.len().min(MAX_PICTURES));
+        let mut omitted = Vec::new();
         let mut room = PICTURE_BYTES;
-        for (place, (_, id)) in candidates.iter().enumerate() {
+        for (place, (path, id)) in candidates.iter().enumerate() {
             // One at a time for all clients, because each takes much memory; and what has begun keeps its turn to its end, although its
             // caller may have left.
             let Ok(turn) = turns.clone().acquire_owned().await else { continue };
             let Ok(part) = files.read(id, 0, MAX_PICTURE_FILE_BYTES).await else { continue };
             if part.total > MAX_PICTURE_FILE_BYTES {
+                omitted.push(format!("{path}: {} bytes are too many", part.total));
                 continue;
             }
             // Each has at least its share; what one leaves is for those that follow.
@@ -57,18 +60,38 @@ impl Shown {
                 pictures::fit(&part.bytes, share)
             };
             let fitted = tokio::task::spawn_blocking(fit).await;
-            if let Ok(Some(picture)) = fitted {
-                room -= picture.base64.len();
-                pictures.push(picture);
+            match fitted {
+                Ok(Ok(picture)) => {
+                    room -= picture.base64.len();
+                    shown.pictures.push(picture);
+                }
+                // Only its name was one of a picture.
+                Ok(Err(NotShown::NoPicture)) => {}
+                Ok(Err(reason)) => omitted.push(format!("{path}: {reason}")),
+                Err(_) => omitted.push(format!("{path}: it cannot be decoded")),
             }
         }
-        Self { pictures }
+        omitted.extend(too_many.iter().map(|(path, _)| format!("{path}: a result shows {MAX_PICTURES}")));
+        let untold = omitted.len().saturating_sub(MAX_NAMED);
+        omitted.truncate(MAX_NAMED);
+        shown.omitted = omitted.into_iter().map(|line| format!("Picture not shown: {line}")).collect();
+        if untold > 0 {
+            shown.omitted.push(format!("Picture not shown: and {untold} more"));
+        }
+        shown
     }
 }
 
 pub fn result(execution: Execution, shown: Shown) -> CallToolResult {
     let Execution { response, outcome, interpreter, has_files, .. } = execution;
-    let ExecuteResponse { exit_code, files, stderr, stdout } = response;
+    let ExecuteResponse { exit_code, files, mut stderr, stdout } = response;
+    for line in shown.omitted {
+        if !stderr.is_empty() && !stderr.ends_with('\n') {
+            stderr.push('\n');
+        }
+        stderr.push_str(&line);
+        stderr.push('\n');
+    }
     let links: Vec<_> = files
         .iter()
         .filter(|_| has_files)
