@@ -81,8 +81,7 @@ if __name__ == '__main__':
     print(pathlib.Path.home(), os.getcwd(), time.tzname is not None, zoneinfo.ZoneInfo('Europe/Berlin').key)
     queue = multiprocessing.Queue(); queue.put('queue'); print(queue.get())",
     );
-    let expected =
-        "shell\n[4, 9]\n[4, 9]\n[16]\nasync\n/tmp\n(1,) user python\n5\n/tmp /workspace True Europe/Berlin\nqueue\n";
+    let expected = "shell\n[4, 9]\n[4, 9]\n[16]\nasync\n/tmp\n(1,) user python\n5\n/tmp/home /workspace True Europe/Berlin\nqueue\n";
     assert_eq!(result["stdout"], expected, "{result}");
     assert_eq!(result["files"].as_object().unwrap().keys().collect::<Vec<_>>(), ["/workspace/helper.py"]);
 }

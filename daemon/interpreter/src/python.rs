@@ -13,7 +13,7 @@ use crate::executor::Settings;
 use crate::mounts::{show_mounts, show_name_service};
 use crate::output::{Kept, drain};
 use crate::runner;
-use crate::sandbox::{Bind, Network, Root};
+use crate::sandbox::{Bind, HOME, Network, Root};
 
 /// The oldest Python that slots run.
 pub const OLDEST: (u32, u32) = (3, 9);
@@ -41,6 +41,9 @@ const ETC: [&str; 11] = [
     "services",
     "ssl/certs",
 ];
+
+/// What libraries read of the processors, to choose how many threads to start, and where; it says nothing about who uses them.
+const HARDWARE: [&str; 2] = ["/sys/devices/system/cpu", "/sys/devices/system/node"];
 
 /// How Python is started in a slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,7 +206,7 @@ fn environment(python_directory: &Path) -> BTreeMap<String, String> {
     [
         ("PATH", path.as_str()),
         // Not the workspace: what libraries cache there would come back as the program's files.
-        ("HOME", "/tmp"),
+        ("HOME", HOME),
         ("USER", "user"),
         ("LOGNAME", "user"),
         ("LANG", "C.UTF-8"),
@@ -232,6 +235,9 @@ fn root(python: &Description, private: &[PathBuf]) -> Result<Root, PythonError> 
     }
     let (major, minor, _) = python.version;
     let versioned = format!("python{major}.{minor}");
+    for path in HARDWARE {
+        show(&mut root, Path::new(path), private)?;
+    }
     for name in ETC.iter().copied().chain([versioned.as_str()]) {
         show(&mut root, &Path::new("/etc").join(name), private)?;
     }
@@ -242,7 +248,7 @@ fn root(python: &Description, private: &[PathBuf]) -> Result<Root, PythonError> 
     for (path, content) in [
         (
             "/etc/passwd",
-            "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+            "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp/home:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
         ),
         ("/etc/group", "root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n"),
         ("/etc/hosts", "127.0.0.1 localhost python\n::1 localhost\n"),

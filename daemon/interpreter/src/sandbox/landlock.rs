@@ -9,7 +9,7 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, Scope,
 };
 
-use super::root::{DEVICES, WRITABLE};
+use super::root::{DEVICES, TERMINALS, WRITABLE};
 
 /// The newest rights asked for; an older kernel (from Linux 5.13) enforces those it knows.
 const NEWEST: ABI = ABI::V6;
@@ -34,7 +34,7 @@ fn ruleset() -> io::Result<RulesetCreated> {
     for path in DEVICES {
         rules = allow(rules, path, AccessFs::ReadFile | AccessFs::WriteFile)?;
     }
-    Ok(rules)
+    allow(rules, TERMINALS, AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev)
 }
 
 fn allow(rules: RulesetCreated, path: &str, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {

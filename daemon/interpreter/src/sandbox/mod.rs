@@ -34,7 +34,7 @@ pub use namespaces::{
 pub use network::Network;
 pub use refused::{StepError, refused, step};
 pub use resource_limits::limit_address_space;
-pub use root::{Bind, Root};
+pub use root::{Bind, HOME, Root};
 
 use crate::limits::Limits;
 use crate::precedence;
@@ -67,7 +67,7 @@ pub fn build_outer(policy: &Policy) -> Result<(), StepError> {
     step("become the unprivileged user", || policy.identity.assume())?;
     // 4. Everything within ends with its first process, and that with the interpreter.
     step("die with the interpreter", || Ok(set_parent_process_death_signal(Some(Signal::KILL))?))?;
-    // 5. A root with nothing in it but the system's libraries and Python's prefixes, read-only.
+    // 5. A root with nothing in it but the system's libraries, Python's prefixes and the kernel's words on the processors, read-only.
     step("build the root", || policy.root.build(sources, &policy.limits))
 }
 
@@ -76,7 +76,7 @@ pub fn build_outer(policy: &Policy) -> Result<(), StepError> {
 /// 6. `clone_into_namespaces` made it, inside the outer sandbox: user, pid, mount, network, ipc and uts namespaces once more.
 pub fn build_slot(policy: &Policy) -> Result<(), StepError> {
     step("die with the spawner", || Ok(set_parent_process_death_signal(Some(Signal::KILL))?))?;
-    // 7. A world of its own: a loopback, /workspace, /tmp and /dev/shm in bounded memory, its own read-only /proc.
+    // 7. A world of its own: a loopback, /workspace, /tmp and /dev/shm in bounded memory, terminals, its own read-only /proc.
     step("bring up loopback", || network::prepare(policy.network))?;
     step("build the workspace", || policy.root.build_slot(&policy.limits))
 }

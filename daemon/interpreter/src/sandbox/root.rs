@@ -21,6 +21,10 @@ use crate::runner;
 
 /// Where a program may write; together bounded by [`Limits::workspace`].
 pub const WRITABLE: [&str; 3] = ["/workspace", "/tmp", "/dev/shm"];
+/// The user's home, which nobody else may write to.
+pub const HOME: &str = "/tmp/home";
+/// Where a slot has its pseudo-terminals.
+pub const TERMINALS: &str = "/dev/pts";
 pub const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
 /// Names of the kernel's keyrings, which belong to the user and not to a namespace.
@@ -102,6 +106,7 @@ impl Root {
         for (bind, source) in covered {
             attach(&bind.target, &source)?;
         }
+        mount_terminals()?;
         mount_proc()?;
         Ok(chdir(WRITABLE[0])?)
     }
@@ -121,6 +126,8 @@ impl Root {
         for (name, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
             symlink(format!("/proc/self/fd{target}"), format!("dev/{name}"))?;
         }
+        fs::create_dir(relative(Path::new(TERMINALS)))?;
+        symlink("pts/ptmx", "dev/ptmx")?;
         for (path, content) in &self.files {
             create_parent(path)?;
             fs::write(relative(path), content)?;
@@ -150,7 +157,13 @@ fn mount_writable(root: &Path, limits: &Limits) -> io::Result<()> {
         }
         mount_bind(&part, &place)?;
     }
-    Ok(())
+    fs::DirBuilder::new().mode(0o700).create(root.join(relative(Path::new(HOME))))
+}
+
+/// Pseudo-terminals of its own. The machine has a number of them for everybody, of which a slot gets a few.
+fn mount_terminals() -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    Ok(mount("devpts", TERMINALS, "devpts", flags, c"newinstance,ptmxmode=0666,mode=0600,max=32")?)
 }
 
 /// The pid namespace's own /proc, read-only: nobody in it can write a setting of the kernel.
