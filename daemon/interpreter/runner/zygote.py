@@ -35,6 +35,9 @@ FIRST_FREE_DESCRIPTOR = 4
 # By their names: jemalloc's, which returns memory in the background, and which jemalloc does without in a child. pyarrow has it.
 FORK_SAFE_THREADS = {"jemalloc_bg_thd"}
 
+# Modules that notice a fork by the process's id, and start their threads anew then; and what says how many they have.
+RESTARTED_THREADS = {"numexpr": "nthreads"}
+
 # How long a fork may take, in seconds.
 FORK_DEADLINE = 5
 
@@ -184,7 +187,8 @@ def say(text):
 
 def threads():
     """How many there are, but for those that a fork does not miss."""
-    return sum(thread_name(task) not in FORK_SAFE_THREADS for task in os.listdir("/proc/self/task"))
+    restarted = sum(getattr(sys.modules.get(name), number, 0) for name, number in RESTARTED_THREADS.items())
+    return sum(thread_name(task) not in FORK_SAFE_THREADS for task in os.listdir("/proc/self/task")) - restarted
 
 
 def thread_name(task):
