@@ -84,7 +84,7 @@ print(zoneinfo.ZoneInfo("Europe/Berlin").utcoffset(datetime.datetime(2024, 7, 1)
 # %% resources and identity
 import os, platform, resource, sys
 usage = resource.getrusage(resource.RUSAGE_SELF)
-print(usage.ru_maxrss > 0, os.getpid() > 1, os.cpu_count(), len(os.sched_getaffinity(0)), os.nice(0), os.getpriority(os.PRIO_PROCESS, 0))
+print(usage.ru_maxrss > 0, os.getpid() > 1, os.cpu_count(), len(os.sched_getaffinity(0)), os.nice(0) == os.getpriority(os.PRIO_PROCESS, 0))
 print(resource.getrlimit(resource.RLIMIT_STACK), platform.python_implementation(), platform.machine(), platform.system(), os.uname().sysname)
 print(os.sched_getscheduler(0), os.get_exec_path()[-1], os.path.realpath("."), os.ctermid(), os.sysconf("SC_PAGE_SIZE"))
 # %% environment

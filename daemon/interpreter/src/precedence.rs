@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 
-use rustix::process::{Pid, setpriority_process};
+use rustix::process::{Pid, getpriority_process, setpriority_process};
 
 /// The kernel's own scale (`oom_score_adj`): at the most, a process is ended before all that have less.
 const MOST: i32 = 1000;
@@ -32,8 +32,8 @@ pub fn of_program(child: Pid, shares_processors: bool) {
     let path = format!("/proc/{}/oom_score_adj", child.as_raw_nonzero());
     // It may have ended meanwhile.
     let _ = fs::write(path, MOST.to_string());
-    if !shares_processors {
-        let _ = setpriority_process(Some(child), NICER);
+    if !shares_processors && let Ok(own) = getpriority_process(None) {
+        let _ = setpriority_process(Some(child), own + NICER);
     }
 }
 

@@ -31,10 +31,7 @@ impl Manager {
         let user = getuid().as_raw();
         let group = PathBuf::from(format!("/user.slice/user-{user}.slice/user@{user}.service"));
         let processes = fs::read_to_string(hierarchy.directory(&group).ok()?.join("init.scope/cgroup.procs")).ok()?;
-        let sees_the_same = |process: &str| {
-            let namespace = fs::read_link(format!("/proc/{process}/ns/pid"));
-            namespace.is_ok_and(|theirs| fs::read_link("/proc/self/ns/pid").is_ok_and(|ours| ours == theirs))
-        };
+        let sees_the_same = |process: &str| has_one_id(process) && has_one_id("self");
         let given =
             std::env::var_os("XDG_RUNTIME_DIR").filter(|place| Path::new(place).join("systemd/private").exists());
         let runtime_directory = given.unwrap_or_else(|| format!("/run/user/{user}").into());
@@ -121,6 +118,14 @@ impl Manager {
             (false, _) => Err(told(&format!("no answer within {DEADLINE:?}"))),
         }
     }
+}
+
+/// Whether it has no other id than the one it has here: it is not in a pid namespace below. (Its namespace itself is not told of a
+/// manager that has capabilities.)
+fn has_one_id(process: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    ids.is_some_and(|ids| ids.split_whitespace().count() == 1)
 }
 
 fn has_ended(process: Pid, deadline: Duration) -> bool {

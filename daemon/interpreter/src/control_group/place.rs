@@ -55,6 +55,10 @@ pub fn find() -> io::Result<Place> {
 fn delegated_by_others(hierarchy: &Hierarchy, own: &Path) -> io::Result<Place> {
     let directory = hierarchy.directory(own)?;
     let is_container = own == Path::new("/");
+    let is_managers = |part: &std::ffi::OsStr| part.to_string_lossy().starts_with("user@");
+    if own.iter().any(is_managers) {
+        return Err(io::Error::other(format!("{} is of a user's manager that cannot be asked", own.display())));
+    }
     // Root can write everywhere; systemd has a mark for what it delegates.
     if getuid().is_root() && !is_container && !is_marked(&directory) {
         return Err(io::Error::other(format!("{} is not delegated", directory.display())));
