@@ -4,6 +4,8 @@
 
 #[path = "support/interpreter.rs"]
 mod interpreter;
+#[path = "fidelity/known.rs"]
+mod known;
 #[path = "support/venv.rs"]
 mod venv;
 
@@ -18,6 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use interpreter::{Interpreter, children};
+use known::{KNOWN, Part};
 use serde_json::{Value, json};
 
 const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fidelity");
@@ -109,73 +112,6 @@ fn with_packages(python: &Path) -> Interpreter {
         ("PYTHON_INTERPRETER_MCP_PRELOAD", "numpy,pandas,matplotlib.pyplot"),
     ])
 }
-
-/// Where a program differs that runs in a fork of a warm Python, and why: only in these parts of its outcome, and always.
-struct Known {
-    title: &'static str,
-    parts: &'static [Part],
-    /// Only where large modules are imported ahead.
-    only_with_packages: bool,
-    _reason: &'static str,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Part {
-    ExitCode,
-    Stdout,
-    Stderr,
-    Files,
-}
-
-const fn known(title: &'static str, parts: &'static [Part], reason: &'static str) -> Known {
-    Known { title, parts, only_with_packages: false, _reason: reason }
-}
-
-const fn known_with_packages(title: &'static str, parts: &'static [Part], reason: &'static str) -> Known {
-    Known { title, parts, only_with_packages: true, _reason: reason }
-}
-
-const KNOWN: [Known; 11] = [
-    known(
-        "asynchronous.py: without a loop",
-        &[Part::Stderr],
-        "objects die in another order where modules imported ahead stay whole",
-    ),
-    known(
-        "exit_order.py: objects in other modules",
-        &[Part::Stdout],
-        "Python never destroys what sys and builtins hold; here it is",
-    ),
-    known(
-        "exit_order.py: an exception in __del__ while leaving",
-        &[Part::Stderr],
-        "the source line can still be shown",
-    ),
-    known(
-        "exit_order.py: functions that are called when the interpreter is nearly gone",
-        &[Part::Stdout, Part::Files],
-        "it is not gone: they work",
-    ),
-    known("recursion.py: in an atexit function", &[Part::Stdout], "one call deeper"),
-    known_with_packages(
-        "faults.py: a segmentation fault",
-        &[Part::Stderr],
-        "the list of extension modules has those imported ahead",
-    ),
-    known_with_packages("faults.py: a fatal error", &[Part::Stderr], "the same"),
-    known_with_packages("faults.py: an abort", &[Part::Stderr], "the same"),
-    known_with_packages(
-        "watching.py: sys.settrace that stays on",
-        &[Part::Stdout],
-        "what was imported ahead has something to do at the end",
-    ),
-    known_with_packages("watching.py: a profile that stays on", &[Part::Stdout], "the same"),
-    known_with_packages(
-        "warned.py: filters from the start",
-        &[Part::Stdout],
-        "libraries that were imported ahead have added theirs",
-    ),
-];
 
 /// What came of a program.
 #[derive(PartialEq, Eq)]

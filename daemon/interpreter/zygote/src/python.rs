@@ -5,6 +5,12 @@ use alloc::vec::Vec;
 use core::ffi::{CStr, c_char, c_int, c_long, c_void};
 use core::ptr;
 
+mod dictionary;
+mod exception;
+
+pub use dictionary::{Address, delete_item, entries, set_item};
+pub use exception::{Exception, Raised, exception, print_exception, report_unraisable, take_exception};
+
 /// `PyObject`; only ever behind a pointer.
 #[repr(C)]
 pub struct Object {
@@ -233,55 +239,6 @@ pub fn collect_garbage() {
     unsafe { PyGC_Collect() };
 }
 
-/// Where an object is that somebody else keeps, looked at without taking a reference.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Address(*mut Object);
-
-impl Address {
-    pub fn is_null(self) -> bool {
-        self.0.is_null()
-    }
-
-    /// How many entries the dictionary there has.
-    pub fn entries(self) -> isize {
-        // SAFETY: a dictionary, kept by the list of its modules.
-        unsafe { PyDict_Size(self.0) }
-    }
-
-    pub fn reference(self) -> Reference {
-        Reference::borrowed(self.0)
-    }
-}
-
-/// The entries of a dictionary in their order, from the one at `first` on, whose values are wanted.
-pub fn entries(dictionary: &Reference, first: usize, wanted: impl Fn(Address) -> bool) -> Vec<(Reference, Reference)> {
-    let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
-    let mut entries = Vec::new();
-    let mut number = 0;
-    // SAFETY: a dictionary, which is not changed meanwhile, and places for what is borrowed from it.
-    while unsafe { PyDict_Next(dictionary.0, &raw mut place, &raw mut key, &raw mut value) } != 0 {
-        if number >= first && wanted(Address(value)) {
-            entries.push((Reference::borrowed(key), Reference::borrowed(value)));
-        }
-        number += 1;
-    }
-    entries
-}
-
-pub fn delete_item(dictionary: &Reference, key: &Reference) {
-    // SAFETY: both are alive.
-    if unsafe { PyDict_DelItem(dictionary.0, key.0) } < 0 {
-        forget_exception();
-    }
-}
-
-pub fn set_item(dictionary: &Reference, key: &Reference, value: &Reference) {
-    // SAFETY: all are alive.
-    if unsafe { PyDict_SetItem(dictionary.0, key.0, value.0) } < 0 {
-        forget_exception();
-    }
-}
-
 /// Null where the object allows none.
 pub fn weak_reference(object: &Reference) -> Reference {
     // SAFETY: alive; without a callback.
@@ -412,57 +369,6 @@ pub fn run_file(stream: *mut c_void, name: &CStr, module: &Reference) -> bool {
     !result.is_null()
 }
 
-pub enum Exception {
-    SystemExit,
-    KeyboardInterrupt,
-    Other,
-}
-
-/// The kind of the current exception.
-pub fn exception() -> Exception {
-    let is = |class: *mut Object| {
-        // SAFETY: there is an exception, and the class is one of Python's own.
-        unsafe { PyErr_ExceptionMatches(class) != 0 }
-    };
-    // SAFETY: set when Python was initialised.
-    let (system_exit, keyboard_interrupt) = unsafe { (PyExc_SystemExit, PyExc_KeyboardInterrupt) };
-    if is(system_exit) {
-        Exception::SystemExit
-    } else if is(keyboard_interrupt) {
-        Exception::KeyboardInterrupt
-    } else {
-        Exception::Other
-    }
-}
-
-/// An exception that was raised. What it holds is let go in this order.
-pub struct Raised {
-    class: Reference,
-    pub value: Reference,
-    traceback: Reference,
-}
-
-impl Raised {
-    fn display(&self) {
-        // SAFETY: all are alive; a traceback may be null.
-        unsafe { PyErr_Display(self.class.0, self.value.0, self.traceback.0) }
-    }
-}
-
-/// Takes the current exception.
-pub fn take_exception() -> Raised {
-    let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-    // SAFETY: three places for three references, which are owned from here on.
-    unsafe { PyErr_Fetch(&raw mut class, &raw mut value, &raw mut traceback) };
-    // SAFETY: as above.
-    unsafe { PyErr_NormalizeException(&raw mut class, &raw mut value, &raw mut traceback) };
-    if !traceback.is_null() {
-        // SAFETY: an exception and its traceback, both alive.
-        unsafe { PyException_SetTraceback(value, traceback) };
-    }
-    Raised { class: Reference(class), value: Reference(value), traceback: Reference(traceback) }
-}
-
 /// What `sys` holds under `name`, or null.
 pub fn system_object(name: &CStr) -> Reference {
     // SAFETY: a C string; borrowed, and without an exception where it is missing.
@@ -472,51 +378,4 @@ pub fn system_object(name: &CStr) -> Reference {
 pub fn forget_exception() {
     // SAFETY: takes nothing.
     unsafe { PyErr_Clear() }
-}
-
-/// Prints the current exception as an uncaught one, by `sys.excepthook`. If a hook of the program's own leaves by SystemExit, that is
-/// the current exception then, and the answer is true: CPython would end the process there.
-pub fn print_exception() -> bool {
-    let hook = system_object(c"excepthook");
-    if hook.is_null() || hook.is(&system_object(c"__excepthook__")) {
-        // SAFETY: there is an exception.
-        unsafe { PyErr_Print() }
-        return false;
-    }
-    let raised = take_exception();
-    for (name, object) in
-        [(c"last_type", &raised.class), (c"last_value", &raised.value), (c"last_traceback", &raised.traceback)]
-    {
-        set_system_object(name, object);
-    }
-    // SAFETY: all are alive; a null pointer ends the list of arguments.
-    let result = Reference(unsafe {
-        PyObject_CallFunctionObjArgs(
-            hook.0,
-            raised.class.0,
-            raised.value.0,
-            raised.traceback.or_none().0,
-            ptr::null_mut::<Object>(),
-        )
-    });
-    if !result.is_null() {
-        return false;
-    }
-    if matches!(exception(), Exception::SystemExit) {
-        return true;
-    }
-    let of_hook = take_exception();
-    // SAFETY: a C string without a place for anything.
-    unsafe { PySys_WriteStderr(c"Error in sys.excepthook:\n".as_ptr()) };
-    of_hook.display();
-    // SAFETY: as above.
-    unsafe { PySys_WriteStderr(c"\nOriginal exception was:\n".as_ptr()) };
-    raised.display();
-    false
-}
-
-/// Reports the current exception as one that nobody can catch.
-pub fn report_unraisable(object: &Reference) {
-    // SAFETY: there is an exception; the object is alive.
-    unsafe { PyErr_WriteUnraisable(object.0) }
 }
