@@ -235,6 +235,8 @@ async fn add_waiting(pool: Arc<Pool>, workshop: Arc<Workshop>, need: Need) {
     state.building -= 1;
     match built {
         Ok(slot) => state.waiting.push_back(slot),
+        // Many may fail together, and others give back what is short.
+        Err(error @ SlotError::Short(_)) => tracing::debug!(%error, "a slot could not be built ahead of need"),
         // Whoever calls next tries again, and hears of it.
         Err(error) => tracing::warn!(%error, "a slot could not be built ahead of need"),
     }
