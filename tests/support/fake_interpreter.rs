@@ -132,6 +132,11 @@ impl FakeInterpreter {
         self.shared.changed.notify_all();
     }
 
+    /// What is held from now on waits for another release.
+    pub fn hold_again(&self) {
+        self.shared.state().released = false;
+    }
+
     pub fn accepted(&self) -> usize {
         self.shared.state().accepted
     }
