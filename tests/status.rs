@@ -134,6 +134,19 @@ fn stop_ends_daemon_and_interpreter_and_what_runs_is_answered() {
 }
 
 #[test]
+fn stop_removes_the_socket_of_a_daemon_that_was_killed() {
+    let interpreter = FakeInterpreter::start();
+    let mut daemon = Daemon::start(&interpreter);
+    support::daemon::signal(daemon.pid(), rustix::process::Signal::KILL);
+    daemon.wait();
+    assert!(daemon.home().socket().exists());
+    let output = run(daemon.home(), &["stop"]);
+    assert!(output.status.success());
+    assert!(text(&output.stderr).contains("mcp.sock was left behind and is removed"), "{output:?}");
+    assert!(!daemon.home().socket().exists());
+}
+
+#[test]
 fn logs_are_shown_and_followed() {
     let home = Home::new();
     let output = run(&home, &["logs"]);

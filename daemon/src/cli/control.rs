@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use python_interpreter_mcp::endpoint::{self, Socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
-use super::running::{ask, ask_interpreter};
+use super::running::{ask, ask_interpreter, is_only_listened_for};
 use crate::status::Status;
 
 /// Longer than they take to let calls end, unless `drain` says otherwise.
@@ -48,6 +49,14 @@ pub fn stop(Stop {}: &Stop) -> anyhow::Result<ExitCode> {
         let ended = signal(&health, Signal::TERM).and_then(|process| wait(&process));
         ended.with_context(|| format!("the {name} cannot be stopped"))?;
         stopped = true;
+    }
+    // A process that was killed has left its socket.
+    for socket in [Socket::Mcp, Socket::Interpreter] {
+        let path = endpoint::socket_path(socket)?;
+        // Where systemd listens there is nobody to be found and nothing stale.
+        if !is_only_listened_for(socket) && endpoint::remove_stale(&path)? {
+            let _ = writeln!(io::stderr(), "{} was left behind and is removed", path.display());
+        }
     }
     if !stopped {
         let _ = writeln!(io::stderr(), "nothing runs");

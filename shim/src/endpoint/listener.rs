@@ -86,6 +86,22 @@ pub(super) fn bind_under(_lock: &Lock, path: &Path) -> Result<OwnedFd, EndpointE
     Ok(options.create_sync_as::<Listener>().map_err(failed)?.into())
 }
 
+/// Removes our socket at `path` if nobody listens there any more: a process that was killed has left it. Returns whether it did.
+pub fn remove_stale(path: &Path) -> Result<bool, EndpointError> {
+    if !is_our_socket(path)? {
+        return Ok(false);
+    }
+    let _lock = Lock::take(path)?;
+    if connect(path)?.is_some() {
+        return Ok(false);
+    }
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(EndpointError::Remove { path: path.to_owned(), source }),
+    }
+}
+
 /// Connects within a deadline; `None` if nobody listens. Refuses a listener of another user.
 pub fn connect(path: &Path) -> Result<Option<UnixStream>, EndpointError> {
     check_length(path)?;

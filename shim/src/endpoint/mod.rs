@@ -20,7 +20,7 @@ mod unit;
 
 pub use directory::{config_directory, runtime_directory, state_directory, state_place};
 pub use error::EndpointError;
-pub use listener::{bind, connect};
+pub use listener::{bind, connect, remove_stale};
 pub use owned_path::OwnedPath;
 pub use owner::{Owner, daemon, daemon_log, reason_in};
 pub use start::{connect_or_start, ensure_listening};

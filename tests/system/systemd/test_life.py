@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 import unittest
 import urllib.error
 import urllib.request
@@ -77,7 +78,7 @@ class Start(UnitTest):
         for unit in (DAEMON, INTERPRETER):
             self.assertEqual((show(unit, "ActiveState"), show(unit, "SubState")), ("active", "running"))
             systemctl("stop", unit)
-            drop_in(unit, "[Service]", "ExecStart=", "ExecStart=sleep 60", "TimeoutStartSec=200ms", "Restart=no")
+            drop_in(unit, "[Service]", "ExecStart=", "ExecStart=sleep 60", "TimeoutStartSec=200ms")
             systemctl("start", unit, check=False)
             self.assertEqual(show(unit, "Result"), "timeout", "nobody has said that it is ready")
 
@@ -156,34 +157,55 @@ class Failure(UnitTest):
             until("a busy daemon is heard of", lambda: [shim.call("pass") for _ in range(50)] and beats() > begun + 3_000_000)
             self.assertEqual(show(DAEMON, "MainPID"), first)
             os.kill(int(first), signal.SIGSTOP)
-            until("the watchdog bites", lambda: show(DAEMON, "NRestarts") == "1")
+            until("the watchdog bites", lambda: show(DAEMON, "Result") == "watchdog")
             self.assertEqual(shim.stdout("print('alive')"), "alive\n")
 
-    def test_after_a_crash_loop_the_socket_is_there(self):
-        drop_in(DAEMON, "[Service]", "ExecStart=", "ExecStart=sh -c 'kill -SEGV $$$$'")
+    def expect_told(self, why, *lines):
+        """With these lines the daemon never serves: who waits is told why, within seconds, and once; and once it is mended is served."""
+        drop_in(DAEMON, "[Service]", *lines)
         with Shim() as shim:
-            waiting = shim.send("ping")
-            # More often than systemd's own limits of starts and of triggers allow.
-            until("it crashes again and again", lambda: int(show(DAEMON, "NRestarts")) > 8)
-            self.assertEqual(show(SOCKET, "ActiveState"), "active")
+            begun = time.monotonic()
+            waiting = [shim.send("ping"), shim.send_call("print(1)")]
+            for identity in waiting:
+                message = shim.answer(identity)["error"]["message"]
+                self.assertIn(why, message)
+                self.assertIn("journalctl --user -u python-interpreter-mcpd", message)
+                self.assertIn("The code was not run", message)
+            print(f"told after {time.monotonic() - begun:.1f} s: {lines[-1]}")
+            # 5 s on an idle machine.
+            self.assertLess(time.monotonic() - begun, 10)
+            until("nobody is waited for any more", lambda: show(DAEMON, "ActiveState") in ("failed", "activating"))
+            self.assertEqual((show(DAEMON, "NRestarts"), show(SOCKET, "ActiveState")), ("0", "active"))
             (UNITS / f"{DAEMON}.d/test.conf").unlink()
             systemctl("daemon-reload")
-            self.assertEqual(shim.answer(waiting)["result"], {})
+            systemctl("stop", DAEMON)
+            time.sleep(1.1)  # For so long requests are refused with what was found out.
+            self.assertTrue(shim.initialize()["serverInfo"])
+            self.assertEqual(shim.stdout("print(6 * 7)"), "42\n")
+
+    def test_a_daemon_that_crashes_at_its_start_is_told_of_and_started_for_nobody(self):
+        self.expect_told("does not answer", "ExecStart=", "ExecStart=sh -c 'kill -SEGV $$$$'")
+
+    def test_a_program_that_is_not_there_is_told_of(self):
+        self.expect_told("does not answer", "ExecStart=", "ExecStart=/nonexistent/python-interpreter-mcpd serve")
+
+    def test_a_daemon_that_never_serves_is_told_of(self):
+        self.expect_told("has not started within 4 s", "ExecStart=", "ExecStart=sleep 60")
 
     def test_a_daemon_that_cannot_serve_says_so_to_whoever_connects_and_is_not_started_for_nothing(self):
         drop_in(DAEMON, "[Service]", "Environment=PYTHON_INTERPRETER_MCP_HTTP=127.0.0.1:8080")
         with Shim() as shim:
-            self.assertIn("journalctl --user -u python-interpreter-mcpd", shim.initialize()["message"])
+            self.assertIn("needs a token", shim.initialize()["message"])
         until("it has ended", lambda: show(DAEMON, "ActiveState") == "failed")
         self.assertEqual((show(DAEMON, "NRestarts"), show(SOCKET, "ActiveState")), ("0", "active"))
         drop_in(DAEMON, "[Service]", "Environment=PYTHON_INTERPRETER_MCP_TIMEOUT=never")
         with Shim() as shim:
-            self.assertIn("journalctl --user -u python-interpreter-mcpd", shim.initialize()["message"])
+            self.assertIn("'--timeout <SECONDS>'", shim.initialize()["message"])
         drop_in(DAEMON, "")
         with Shim() as shim:
             shim.initialize()
 
-    def test_a_program_that_systemd_cannot_start_is_said_to_whoever_connects(self):
+    def test_a_socket_that_was_triggered_too_often_is_started_again_for_the_next_client(self):
         drop_in(SOCKET, "[Socket]", "TriggerLimitBurst=10")
         systemctl("restart", SOCKET)
         drop_in(DAEMON, "[Service]", "ExecStart=", "ExecStart=/nonexistent/python-interpreter-mcpd serve")
@@ -245,6 +267,19 @@ class Stop(UnitTest):
             until("programs see it", lambda: shim.stdout("import os; print(os.path.exists('/data'))") == "True\n")
             self.assertEqual((show(DAEMON, "ActiveState"), show(DAEMON, "MainPID")), ("active", daemon))
             self.assertEqual(show(INTERPRETER, "MainPID"), interpreter)
+
+    def test_a_reload_of_a_file_with_a_mistake_fails_for_whoever_asks(self):
+        settings = HOME / ".config/python-interpreter-mcp/config.toml"
+        settings.parent.mkdir()
+        self.addCleanup(shutil.rmtree, settings.parent)
+        with Shim() as shim:
+            shim.initialize()
+            self.assertEqual(shim.stdout("print(0)"), "0\n")
+            settings.write_text("timeuot = 3\n")
+            said = subprocess.run(["systemctl", "--user", "reload", DAEMON], capture_output=True, text=True, timeout=PATIENCE)
+            self.assertNotEqual(said.returncode, 0)
+            self.assertEqual(shim.stdout("print(1)"), "1\n")
+            self.assertIn('did you mean "timeout"', run(BIN / "python-interpreter-mcpd", "reload", check=False).stderr)
 
     def test_a_call_that_runs_is_answered_when_the_daemon_is_stopped(self):
         with Shim() as shim:
