@@ -6,7 +6,7 @@
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use rustix::process::Signal;
@@ -133,7 +133,7 @@ fn a_file_that_is_named_is_checked_alone_and_in_every_form() {
     let home = Home::new();
     configure(&home, "no such setting");
     let good = home.path().join("good.toml");
-    std::fs::write(
+    fs::write(
         &good,
         "memory = \"2GiB\"\npython = \"~/python\"\n[[mounts]]\nsource = \"/srv\"\ntarget = \"/data\"\n",
     )
@@ -141,6 +141,42 @@ fn a_file_that_is_named_is_checked_alone_and_in_every_form() {
     let output = run(&home, &[], &["config", "check", good.to_str().unwrap()]);
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
     assert!(!run(&home, &[], &["config", "check"]).status.success());
+}
+
+/// The README and the pages in docs/.
+fn documentation() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let pages = fs::read_dir(root.join("docs")).unwrap().map(|page| page.unwrap().path());
+    pages.chain([root.join("README.md")]).map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+#[test]
+fn every_configuration_that_the_documentation_shows_is_taken() {
+    let home = Home::new();
+    let mut shown = 0;
+    for (page, text) in documentation() {
+        for block in text.split("```toml\n").skip(1) {
+            let file = home.path().join("shown.toml");
+            fs::write(&file, block.split("```").next().unwrap()).unwrap();
+            let output = run(&home, &[], &["config", "check", file.to_str().unwrap()]);
+            assert!(output.status.success(), "{}: {output:?}", page.display());
+            shown += 1;
+        }
+    }
+    assert!(shown >= 2);
+}
+
+#[test]
+fn every_setting_is_in_the_documentation() {
+    let home = Home::new();
+    let pages: String = documentation().into_iter().map(|(_, text)| text).collect();
+    let example = String::from_utf8(run(&home, &[], &["config", "example"]).stdout).unwrap();
+    let keys: Vec<_> = example.lines().filter_map(|line| line.strip_prefix('#')?.split_once(" = ")).collect();
+    assert!(keys.len() > 20, "{example}");
+    for (key, _) in keys {
+        let flag = format!("--{}", key.replace('_', "-"));
+        assert!(pages.contains(&flag) || pages.contains(&format!("key `{key}`")), "{key} is not documented");
+    }
 }
 
 #[test]

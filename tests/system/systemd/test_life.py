@@ -17,19 +17,19 @@ from world import (ALL, BIN, DAEMON, HOME, INTERPRETER, INTERPRETER_SOCKET, PATI
 CHECKOUT = pathlib.Path("/run/tests/checkout")
 
 
-def readme_blocks(kind):
-    """What stands in the README's section on systemd, word for word."""
-    section = (CHECKOUT / "README.md").read_text().split("\n## Run it under systemd\n")[1].split("\n## ")[0]
-    return [block.split("```")[0] for block in section.split(f"```{kind}\n")[1:]]
+def blocks(kind):
+    """What stands in the documentation, word for word."""
+    text = (CHECKOUT / "docs/systemd.md").read_text()
+    return [block.split("```")[0] for block in text.split(f"```{kind}\n")[1:]]
 
 
-class Readme(unittest.TestCase):
+class Documentation(unittest.TestCase):
     def setUp(self):
         clean()
         self.addCleanup(clean)
 
     def test_its_commands_lead_to_a_first_answer(self):
-        subprocess.run(["bash", "-euc", readme_blocks("sh")[0]], cwd=CHECKOUT, check=True, capture_output=True, timeout=PATIENCE)
+        subprocess.run(["bash", "-euc", blocks("sh")[0]], cwd=CHECKOUT, check=True, capture_output=True, timeout=PATIENCE)
         self.assertEqual(show(SOCKET, "ActiveState"), "active")
         self.assertEqual(show(DAEMON, "ActiveState"), "inactive")
         with Shim() as shim:
@@ -46,7 +46,7 @@ class Readme(unittest.TestCase):
         self.addCleanup(token.unlink)
         for unit in (CHECKOUT / "packaging/systemd").glob("*.s*"):
             shutil.copy(unit, UNITS)
-        drop_in(DAEMON, readme_blocks("ini")[0])
+        drop_in(DAEMON, blocks("ini")[0])
         systemctl("start", DAEMON)
         request = urllib.request.Request("http://127.0.0.1:8080/healthz")
         with self.assertRaises(urllib.error.HTTPError) as refused:
