@@ -133,11 +133,8 @@ fn a_file_that_is_named_is_checked_alone_and_in_every_form() {
     let home = Home::new();
     configure(&home, "no such setting");
     let good = home.path().join("good.toml");
-    fs::write(
-        &good,
-        "memory = \"2GiB\"\npython = \"~/python\"\n[[mounts]]\nsource = \"/srv\"\ntarget = \"/data\"\n",
-    )
-    .unwrap();
+    fs::write(&good, "memory = \"2GiB\"\npython = \"~/python\"\n[[mounts]]\nsource = \"/srv\"\ntarget = \"/data\"\n")
+        .unwrap();
     let output = run(&home, &[], &["config", "check", good.to_str().unwrap()]);
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
     assert!(!run(&home, &[], &["config", "check"]).status.success());

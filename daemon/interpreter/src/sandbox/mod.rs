@@ -1,7 +1,7 @@
 //! The sandbox: what keeps one execution's program from everything that is not its own, as one ordered list in three parts.
 //!
 //! [`build_outer`] is done once, and holds the Python that children are forked from; [`build_slot`] once for each execution; the
-//! rest by the child that will run the program, in `zygote/src/enter.rs`, from what [`confinement`] and [`Rules`] prepare here.
+//! rest by the child that will run the program, in `zygote/src/enter.rs`, from what `confinement` and `landlock` prepare here.
 //! `docs/security.md` has the same steps in the same order. Each file is one kernel mechanism. No step is optional: where the
 //! kernel refuses one, nothing runs, and the error names the step and the remedy.
 #![allow(unsafe_code, reason = "namespaces and mounts have no safe interface for all that is needed here")]
