@@ -187,9 +187,14 @@ except OSError: pass
 if not 4 < len(opened) < 64 or os.ttyname(opened[0][1]) != '/dev/pts/0': print('REACHED', len(opened), 'terminals')
 for fd in opened[0]:
     if libc.ioctl(fd, termios.TIOCSTI, b'x') == 0: print('REACHED by typing')
+    # The discipline that it has already: setting it succeeds outside.
+    if libc.ioctl(fd, 0x5423, bytes(4)) == 0: print('REACHED line disciplines')
 if os.tcgetpgrp.__name__ and libc.tcgetsid(0) >= 0: print('REACHED a session')",
     );
     interpreter.is_unscathed();
+    let twin = "import fcntl, os; print(fcntl.ioctl(os.openpty()[1], 0x5423, bytes(4)) == bytes(4))";
+    let output = std::process::Command::new("/usr/bin/python3").args(["-c", twin]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "True\n", "the act succeeds outside");
 }
 
 #[test]

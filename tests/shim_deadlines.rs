@@ -170,3 +170,15 @@ fn a_daemon_that_will_never_answer_is_told_of() {
         assert_eq!(error["error"]["message"], "the unit has failed");
     }
 }
+
+#[test]
+fn a_last_request_without_an_end_of_its_line_is_answered_like_any_other() {
+    let patience = Patience { standstill: SHORT, ..Patience::default() };
+    let (mut world, daemon) = started(patience, None);
+    write!(world.client, "{}", json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call"})).unwrap();
+    world.client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(request_at(&daemon)["id"], 1);
+    thread::sleep(3 * SHORT);
+    daemon.shutdown(Shutdown::Both).unwrap();
+    assert_eq!(world.read()["error"]["code"], -32603, "and is lost like any other");
+}

@@ -108,7 +108,7 @@ fn relays_a_file_to_a_file() {
     let home = Home::new();
     let listener = home.listen();
     let (from, to) = (home.path().join("from"), home.path().join("to"));
-    let request = support::noise(300_000, 4);
+    let request = [support::noise(300_000, 4), b"\n".to_vec()].concat();
     fs::write(&from, &request).unwrap();
     let mut command = home.shim();
     command.stdin(Stdio::from(fs::File::open(&from).unwrap())).stdout(Stdio::from(fs::File::create(&to).unwrap()));

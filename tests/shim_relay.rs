@@ -68,7 +68,9 @@ fn passes_twenty_mebibytes_each_way_at_once_to_slow_readers() {
 
     assert_eq!(shim.ended().code(), Some(0));
     client_writes.join().unwrap();
-    assert!(daemon_reads.join().unwrap() == requests, "requests differ");
+    // The last frame has no end; the shim gives it one.
+    let ended = [requests, b"\n".to_vec()].concat();
+    assert!(daemon_reads.join().unwrap() == ended, "requests differ");
     assert!(client_reads.join().unwrap() == answers, "answers differ");
 }
 
@@ -97,7 +99,7 @@ fn reads_no_further_while_the_daemon_does_not_read() {
     drop(input);
     let mut arrived = Vec::new();
     daemon.read_to_end(&mut arrived).unwrap();
-    assert_eq!(arrived.len(), taken);
+    assert_eq!(arrived.len(), taken + 1, "and the end of the last line");
     drop(daemon);
     assert_eq!(shim.ended_promptly(), Some(0));
 }

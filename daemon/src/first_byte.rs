@@ -31,6 +31,11 @@ pub async fn protocol(stream: &UnixStream) -> io::Result<Option<Protocol>> {
     }
 }
 
+/// Whether there is something to read, as the kernel knows it.
+pub fn has_spoken(stream: &UnixStream) -> bool {
+    matches!(recv(stream, &mut [0][..], RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((_, length)) if length > 0)
+}
+
 /// Whether the other side has closed both ways.
 fn has_hung_up(stream: &UnixStream) -> io::Result<bool> {
     let mut polled = [PollFd::new(stream, PollFlags::empty())];

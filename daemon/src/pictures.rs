@@ -67,7 +67,10 @@ pub fn fit(content: &[u8], room: usize) -> Result<Picture, NotShown> {
         ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP | ImageFormat::Gif => format.to_mime_type(),
         _ => return Err(NotShown::NoPicture),
     };
-    let (width, height) = reader(content, format).into_dimensions().map_err(|_| NotShown::Damaged)?;
+    // Only the header is read, which says how large the picture is: beyond the limits of decoding that would be an error.
+    let mut header = ImageReader::with_format(Cursor::new(content), format);
+    header.no_limits();
+    let (width, height) = header.into_dimensions().map_err(|_| NotShown::Damaged)?;
     if width.max(height) > MAX_CLAIMED_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(NotShown::TooManyPixels { width, height });
     }
@@ -160,13 +163,22 @@ mod tests {
         assert_eq!(fit(&content, 500), Err(NotShown::NoRoom));
     }
 
+    /// As PNG has it.
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0, |sum, byte| {
+            (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 })
+        })
+    }
+
     #[test]
     fn what_is_no_picture_or_claims_too_much_is_not_shown() {
         assert_eq!(fit(b"<svg/>", 1 << 20), Err(NotShown::NoPicture));
         assert_eq!(fit(b"\x89PNG\r\n\x1a\n", 1 << 20), Err(NotShown::Damaged));
         let mut bomb = noise(8, 8);
-        // Width and height in the header: 100,000 each.
+        // Width and height in the header: 100,000 each. What comes after is the header's checksum.
         bomb[16..24].copy_from_slice(&[0, 1, 134, 160, 0, 1, 134, 160]);
+        let checksum = crc32(&bomb[12..29]).to_be_bytes();
+        bomb[29..33].copy_from_slice(&checksum);
         assert_eq!(fit(&bomb, 1 << 20), Err(NotShown::TooManyPixels { width: 100_000, height: 100_000 }));
         let wide = png(&image::GrayImage::new(20_000, 1).into()).unwrap();
         assert_eq!(fit(&wide, 1 << 20), Err(NotShown::TooManyPixels { width: 20_000, height: 1 }));

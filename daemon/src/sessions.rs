@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field};
 
-use crate::first_byte::{Protocol, protocol};
+use crate::first_byte::{Protocol, has_spoken, protocol};
 use crate::http::{self, Gate, Tcp, Visitor};
 use crate::listener::Listener;
 use crate::newcomers::Newcomers;
@@ -24,6 +24,8 @@ const CANCEL_DEADLINE: Duration = Duration::from_secs(1);
 /// Connections of HTTP on the user's own socket at the same time. They do not count among the clients: looking inside works however many
 /// clients there are.
 const MAX_HTTP: usize = 64;
+/// Connections that have said nothing, at least, however few clients may be.
+const MIN_SILENT: usize = 64;
 /// Clients beyond the limit that are told so at the same time; further ones are closed.
 const MAX_REFUSED: usize = 64;
 
@@ -115,7 +117,7 @@ pub async fn run(
         let idle = leaves_when_idle && sessions.tasks.is_empty();
         tokio::select! {
             () = &mut shutdown => break,
-            // What waits below waits anew.
+            // The loop starts again, so that the timers below use the new settings.
             Ok(()) = settings.changed() => {}
             stream = listener.accept() => sessions.start(stream, settings.borrow().max_sessions),
             (stream, gate, visitor) = accept(tcp.as_ref()) => sessions.start_http(stream, gate, visitor),
@@ -166,13 +168,15 @@ impl Sessions {
         let (server, cancel, draining, span) = self.new_session();
         let (gate, places, most) = (self.socket_gate.clone(), self.places.clone(), most as usize);
         // One that is closed for another connects again when its client says something: it is a shim's.
-        let silent = places.silent.enter(most);
+        let silent = places.silent.enter(most.max(MIN_SILENT));
         // Each event enters the session by itself: else every step of every call would enter and leave it.
         self.tasks.spawn(async move {
             let closed = silent.closed();
             let protocol = tokio::select! {
+                biased;
                 protocol = protocol(&stream) => protocol,
-                () = closed.cancelled() => Ok(None),
+                // It may have said something since.
+                () = closed.cancelled() => if has_spoken(&stream) { protocol(&stream).await } else { Ok(None) },
                 () = cancel.cancelled() => Ok(None),
                 () = draining.cancelled() => Ok(None),
             };

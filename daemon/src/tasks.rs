@@ -131,8 +131,9 @@ impl Tasks {
         }
         // Off the event loop, as all that touches the disk, or a result, which may be large.
         let this = self.clone();
-        let _ = tokio::task::spawn_blocking(move || this.write_beginning(&record)).await;
+        let written = tokio::task::spawn_blocking(move || this.write_beginning(&record));
         let this = self.clone();
+        // Begun before the record is waited for: whoever asked may give up meanwhile, and the task has an end all the same.
         tokio::spawn(async move {
             let ended = cancel.run_until_cancelled(running).await;
             let end = move || {
@@ -147,6 +148,7 @@ impl Tasks {
                 tracing::error!(%error, "the end of a task cannot be kept");
             }
         });
+        let _ = written.await;
         Ok(task)
     }
 

@@ -18,7 +18,7 @@ use crate::first_byte::{Protocol, protocol};
 use crate::{http, listener, transport};
 
 /// For how long somebody may still connect: whoever started this process does so at once.
-const ACCEPTING: Duration = Duration::from_secs(1);
+const ACCEPTING: Duration = Duration::from_millis(300);
 /// How long somebody who has connected may take to ask something.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// When the process leaves, whoever is still there.

@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SILENT_DAEMONS: u32 = 5;
 const GONE: &str = "The interpreter daemon went away before it answered. The code may or may not have run, and it was not sent again; \
     the next call starts the daemon anew.";
+const GIVEN_UP: &str = "The interpreter daemon is stopping and has not answered in time. The code may or may not have run, and it was not sent \
+    again; the next call goes to another daemon.";
 const CUT: &str =
     "The interpreter daemon went away while the request was sent to it. The code was not run; send it again.";
 
@@ -219,7 +221,7 @@ impl<D: Daemons> Relay<'_, D> {
         let daemon_listens = !matches!(self.link, Link::Finishing { .. });
         let session = &mut self.session;
         let mut cut = Vec::new();
-        let ended = |scanner: &Scanner, frame: Frame<'_>| {
+        let mut ended = |scanner: &Scanner, frame: Frame<'_>| {
             match (&frame, scanner.id()) {
                 (Frame::Cut, Some(id)) if scanner.has_method() => cut.extend(error(id, CUT)),
                 (Frame::Cut, _) => {}
@@ -227,12 +229,12 @@ impl<D: Daemons> Relay<'_, D> {
             }
             Verdict::PassOn
         };
-        self.requests.fill(self.input, ended).map_err(RelayError::Input)?;
-        self.answers.insert(&cut);
+        self.requests.fill(self.input, &mut ended).map_err(RelayError::Input)?;
         if self.requests.source_ended() {
-            self.requests.pass_on_rest();
+            self.requests.end_last_frame(ended);
             self.moved = Instant::now();
         }
+        self.answers.insert(&cut);
         Ok(())
     }
 
@@ -260,9 +262,10 @@ impl<D: Daemons> Relay<'_, D> {
             if self.requests.has_bytes() {
                 since.get_or_insert(now);
             }
-            let is_late = self.last_answers_deadline().is_some_and(|deadline| deadline <= now);
-            if is_late || !self.session.is_owed_an_answer(self.requests.waiting()) {
+            if !self.session.is_owed_an_answer(self.requests.waiting()) {
                 self.lose_daemon(GONE);
+            } else if self.last_answers_deadline().is_some_and(|deadline| deadline <= now) {
+                self.lose_daemon(GIVEN_UP);
             }
         }
         let waited = self.link.daemon_mut().and_then(|daemon| daemon.asks(now));

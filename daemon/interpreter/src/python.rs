@@ -42,7 +42,8 @@ const ETC: [&str; 11] = [
     "ssl/certs",
 ];
 
-/// What libraries read of the processors, to choose how many threads to start, and where; it says nothing about who uses them.
+/// What libraries read of the processors, to choose how many threads to start, and where. Its counters tell how busy the machine is, as
+/// /proc does.
 const HARDWARE: [&str; 2] = ["/sys/devices/system/cpu", "/sys/devices/system/node"];
 
 /// How Python is started in a slot.

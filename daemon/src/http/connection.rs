@@ -74,6 +74,7 @@ pub async fn serve<R>(
             tokio::select! {
                 served = connection => served,
                 () = gone.cancelled() => return,
+                () = visitor.turned_away() => return,
             }
         }
     };

@@ -80,6 +80,11 @@ impl Server {
         let waited = match wait(running, progress.as_ref(), &last_line, patience, cancelled).await {
             Waited::Outlasted(_) if cancelled.is_cancelled() => Waited::Cancelled,
             Waited::Outlasted(running) => match self.shared.tasks.adopt(running, last_line.clone()).await {
+                // Whoever gave up meanwhile is not told of it.
+                Ok(task) if cancelled.is_cancelled() => {
+                    let _ = self.shared.tasks.cancel(&task.task_id);
+                    Waited::Cancelled
+                }
                 Ok(task) => return Ok(CallToolResponse::Task(CreateTaskResult::new(task).with_meta(stamp(None)))),
                 Err(running) => wait(running, progress.as_ref(), &last_line, None, cancelled).await,
             },

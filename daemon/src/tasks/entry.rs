@@ -74,10 +74,12 @@ pub fn oldest_ended(entries: &HashMap<String, Entry>) -> Option<String> {
     ended.min_by_key(|(_, entry)| &entry.record.task.created_at).map(|(id, _)| id.clone())
 }
 
-/// Forgets the oldest results until those in memory have at most so many bytes.
+/// Forgets the oldest results in memory until they have at most so many bytes.
 pub fn forget_beyond(entries: &mut HashMap<String, Entry>, most: usize) {
     while entries.values().map(Entry::memory_bytes).sum::<usize>() > most {
-        let Some(oldest) = oldest_ended(entries) else { return };
+        let in_memory = entries.iter().filter(|(_, entry)| entry.memory_bytes() > 0);
+        let oldest = in_memory.min_by_key(|(_, entry)| &entry.record.task.created_at).map(|(id, _)| id.clone());
+        let Some(oldest) = oldest else { return };
         entries.remove(&oldest);
     }
 }

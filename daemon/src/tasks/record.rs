@@ -1,10 +1,12 @@
 //! Tasks on disk: what is known of each in a small file, and its result in another, which is read only when somebody asks. Both are
 //! readable by their owner only, written aside and renamed. Without a directory nothing is kept.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rmcp::model::{JsonObject, Task};
 use serde::de::DeserializeOwned;
@@ -17,6 +19,8 @@ const RECORD: &str = "json";
 const RESULT: &str = "result";
 /// A file that is larger is none of ours.
 const MAX_RECORD_BYTES: u64 = 64 * 1024;
+/// How long a file may be written.
+const BEING_WRITTEN: Duration = Duration::from_secs(60);
 const MAX_RESULT_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What is known of a task, but for its result.
@@ -49,21 +53,22 @@ impl Records {
         Self { directory }
     }
 
-    /// Everything that can be read. What cannot is removed: half a file of a daemon that was killed while it wrote.
+    /// Everything that can be read. What cannot, and what belongs to no record, is removed if it is not of this moment: a daemon that was
+    /// killed while it wrote has left it.
     pub fn read_all(&self) -> Vec<Record> {
         let entries = self.directory.as_ref().and_then(|directory| fs::read_dir(directory).ok());
-        let paths = entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-        let records = paths.filter(|path| path.extension().is_some_and(|extension| extension == RECORD));
+        let paths: Vec<PathBuf> = entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let (mut records, mut kept) = (Vec::new(), BTreeSet::new());
+        for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == RECORD)) {
+            if let Some(record) = read(path, MAX_RECORD_BYTES) {
+                records.push(record);
+                kept.extend([path.clone(), path.with_extension(RESULT)]);
+            }
+        }
+        for path in paths.iter().filter(|path| !kept.contains(*path) && is_old(path)) {
+            let _ = fs::remove_file(path);
+        }
         records
-            .filter_map(|path| {
-                let record = read(&path, MAX_RECORD_BYTES);
-                if record.is_none() {
-                    let _ = fs::remove_file(&path);
-                    let _ = fs::remove_file(path.with_extension(RESULT));
-                }
-                record
-            })
-            .collect()
     }
 
     pub fn read(&self, id: &str) -> Option<Record> {
@@ -107,6 +112,12 @@ impl Records {
     fn path(&self, id: &str, extension: &str) -> Option<PathBuf> {
         Some(self.directory.as_ref()?.join(id).with_extension(extension))
     }
+}
+
+/// Another daemon may be writing one that is not.
+fn is_old(path: &Path) -> bool {
+    let changed = fs::symlink_metadata(path).and_then(|found| found.modified()).ok();
+    changed.is_some_and(|changed| changed.elapsed().is_ok_and(|age| age > BEING_WRITTEN))
 }
 
 fn read<T: DeserializeOwned>(path: &Path, most: u64) -> Option<T> {

@@ -62,9 +62,11 @@ impl Direction {
         Self { buffer: Vec::with_capacity(CAPACITY), ..Self::default() }
     }
 
-    /// Whether to read: the source may have more, and a worthwhile piece of the buffer is free.
+    /// Whether to read: the source may have more, and a worthwhile piece of the buffer is free or can be made so. Either this, or
+    /// [`Self::has_bytes`], or the source has ended: else nothing would ever move again.
     pub fn wants_bytes(&self) -> bool {
-        !self.source_ended && (self.buffer.len() < CAPACITY || self.start >= CAPACITY / 2)
+        let has_room = self.buffer.len() < CAPACITY || self.start >= CAPACITY / 2 || !self.has_bytes();
+        !self.source_ended && has_room
     }
 
     /// Whether something can be passed on.
@@ -84,10 +86,14 @@ impl Direction {
     /// One read into the free part of the buffer; how many bytes came. `ended` is told of each frame that has ended, and says what becomes
     /// of it.
     pub fn fill(&mut self, source: impl AsFd, ended: impl FnMut(&Scanner, Frame<'_>) -> Verdict) -> io::Result<usize> {
-        if self.buffer.len() >= CAPACITY {
+        // Where nothing waits to be passed on, only the beginning of a frame is moved.
+        if self.buffer.len() >= CAPACITY || !self.has_bytes() {
             self.buffer.drain(..self.start);
             self.ready -= self.start;
             self.start = 0;
+        }
+        if self.buffer.len() >= CAPACITY {
+            self.buffer.reserve(CAPACITY / 2);
         }
         let count = match rustix::io::read(source, spare_capacity(&mut self.buffer)) {
             Err(Errno::AGAIN | Errno::INTR) => return Ok(0),
@@ -122,12 +128,22 @@ impl Direction {
                 Verdict::Drop => drop(self.buffer.drain(self.ready..end)),
             }
         }
-        if self.long.is_some() || self.start == 0 && self.buffer.len() >= CAPACITY {
+        // A frame is long if it fills the buffer alone. Behind others it waits until they are gone.
+        let is_alone = !self.has_bytes();
+        if self.long.is_some() || is_alone && self.buffer.len() - self.start >= CAPACITY {
             self.long.get_or_insert_default().push(&self.buffer[self.ready..]);
             match self.discards {
                 true => self.buffer.truncate(self.ready),
                 false => self.ready = self.buffer.len(),
             }
+        }
+    }
+
+    /// The source has ended without ending its last frame, which ends here.
+    pub fn end_last_frame(&mut self, ended: impl FnMut(&Scanner, Frame<'_>) -> Verdict) {
+        if self.long.is_some() || self.ready < self.buffer.len() {
+            self.buffer.push(b'\n');
+            self.look_for_frames(ended);
         }
     }
 
@@ -207,5 +223,65 @@ impl Direction {
         self.buffer.drain(..self.ready);
         (self.start, self.ready) = (0, 0);
         self.discards = self.long.is_some();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// Passes `pieces` through, with a sink that takes up to `room` bytes at a time. Returns what came out, and how many frames ended.
+    fn pass(pieces: &[&[u8]], room: usize) -> (Vec<u8>, usize) {
+        let (mut source, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut direction = Direction::new();
+        let (mut out, mut frames) = (Vec::new(), 0);
+        for piece in pieces {
+            source.write_all(piece).unwrap();
+            loop {
+                assert!(direction.wants_bytes() || direction.has_bytes(), "nothing would ever move again");
+                let read = match direction.wants_bytes() {
+                    true => direction.fill(&ours, |_, _| {
+                        frames += 1;
+                        Verdict::PassOn
+                    }),
+                    false => Ok(0),
+                };
+                let passed = direction.drain(|bytes| {
+                    let taken = bytes.len().min(room);
+                    out.extend_from_slice(&bytes[..taken]);
+                    Ok(taken)
+                });
+                if read.unwrap() == 0 && matches!(passed.unwrap(), Passed::Bytes(0)) {
+                    break;
+                }
+            }
+        }
+        (out, frames)
+    }
+
+    #[test]
+    fn frames_of_every_size_pass_however_they_are_cut() {
+        let frame = |length: usize| [vec![b'x'; length - 1], b"\n".to_vec()].concat();
+        for long in [CAPACITY / 2, CAPACITY - 1, CAPACITY, CAPACITY + 1, 100_000] {
+            let stream = [frame(400), frame(long), frame(7), frame(long), frame(1)].concat();
+            for cut in [1, 399, 400, 401, 600, 4096, CAPACITY - 1, CAPACITY, CAPACITY + 1]
+                .into_iter()
+                .filter(|cut| *cut < stream.len())
+            {
+                for room in [1000, CAPACITY, usize::MAX] {
+                    let (out, frames) = pass(&[&stream[..cut], &stream[cut..]], room);
+                    assert!(
+                        out == stream && frames == 5,
+                        "{long} bytes, cut at {cut}, room for {room}: {} of {}",
+                        out.len(),
+                        stream.len()
+                    );
+                }
+            }
+        }
     }
 }

@@ -78,18 +78,28 @@ impl Session {
     pub fn lost<'a>(&mut self, waiting: impl Iterator<Item = &'a [u8]>) -> Vec<Id> {
         self.repeated = None;
         self.untold_cancellations.clear();
-        let mut kept: Vec<Id> = waiting.filter_map(|text| scanned(text).id().cloned()).collect();
+        let (mut lost, mut kept) = (mem::take(&mut self.unanswered), VecDeque::new());
         // A handshake that was not answered is made with the next daemon.
-        kept.extend(self.initialize.iter().filter(|_| !self.is_open).map(|(id, _)| id.clone()));
-        let (kept, lost): (Vec<_>, _) = self.given_up().into_iter().partition(|id| kept.contains(id));
-        self.unanswered = kept.into();
-        lost
+        let handshake = self.initialize.iter().filter(|_| !self.is_open).map(|(id, _)| id.clone());
+        for id in waiting.filter_map(|text| scanned(text).id().cloned()).chain(handshake) {
+            // Of requests with the same id the last ones wait.
+            if let Some(place) = lost.iter().rposition(|known| *known == id) {
+                kept.extend(lost.remove(place));
+            }
+        }
+        self.unanswered = kept;
+        lost.into()
     }
 
     /// Whether the daemon owes an answer to a request that it took. `waiting` are the frames that it did not take.
     pub fn is_owed_an_answer<'a>(&self, waiting: impl Iterator<Item = &'a [u8]>) -> bool {
-        let untaken: Vec<Scanner> = waiting.map(scanned).collect();
-        self.unanswered.iter().any(|id| untaken.iter().all(|frame| frame.id() != Some(id)))
+        let mut owed: Vec<&Id> = self.unanswered.iter().collect();
+        for frame in waiting.map(scanned) {
+            if let Some(place) = owed.iter().rposition(|known| Some(*known) == frame.id()) {
+                owed.remove(place);
+            }
+        }
+        !owed.is_empty()
     }
 
     /// What a new daemon is told first, and then the client. `is_waiting` says whether a frame has not been sent yet.
@@ -98,11 +108,11 @@ impl Session {
         // It waits if the client has just sent it, or if a daemon before this one ended without taking it.
         let is_there = is_waiting(initialize);
         let mut frames = if is_there { Vec::new() } else { initialize.clone() };
+        frames.extend(self.initialized.iter().filter(|text| !is_waiting(text)).flatten());
         if !self.is_open {
             return (frames, b"");
         }
         self.repeated = Some(id.clone());
-        frames.extend(self.initialized.iter().filter(|text| !is_waiting(text)).flatten());
         (frames, if is_there { b"" } else { LISTS_CHANGED })
     }
 
@@ -113,7 +123,12 @@ impl Session {
 
     /// No daemon can be reached. Returns what the client waits for in vain.
     pub fn given_up(&mut self) -> Vec<Id> {
-        mem::take(&mut self.unanswered).into()
+        let given_up: Vec<Id> = mem::take(&mut self.unanswered).into();
+        // A handshake that is answered with an error has not been made, and is not repeated.
+        if !self.is_open && self.initialize.as_ref().is_some_and(|(id, _)| given_up.contains(id)) {
+            (self.initialize, self.initialized) = (None, None);
+        }
+        given_up
     }
 
     /// Whether it was waited for.
@@ -135,13 +150,34 @@ pub(super) fn error(id: &Id, message: &str) -> Vec<u8> {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32603,\"message\":{message}}}}}\n").into_bytes()
 }
 
-/// The id in a `notifications/cancelled`. Within a string of the client's the quotes of the key would be escaped.
+/// `params.requestId` of a `notifications/cancelled`.
 fn cancelled(text: &[u8]) -> Option<Id> {
     const KEY: &[u8] = b"\"requestId\"";
-    let place = text.windows(KEY.len()).position(|window| window == KEY)?;
-    let value = text[place + KEY.len()..].trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
-    // The scanner finds where a value ends.
-    scanned(&[b"{\"id\":", value].concat()).id().cloned()
+    let (mut place, mut depth) = (0, 0);
+    while let Some(byte) = text.get(place) {
+        match byte {
+            b'"' if depth == 2 && text[place..].starts_with(KEY) => {
+                let after = text[place + KEY.len()..].trim_ascii_start();
+                if let Some(value) = after.strip_prefix(b":") {
+                    // The scanner finds where a value ends.
+                    return scanned(&[b"{\"id\":", value].concat()).id().cloned();
+                }
+                place += KEY.len();
+            }
+            b'"' => {
+                // Past the string.
+                place += 1;
+                while text.get(place).is_some_and(|byte| *byte != b'"') {
+                    place += if text[place] == b'\\' { 2 } else { 1 };
+                }
+                place += 1;
+            }
+            b'{' | b'[' => (place, depth) = (place + 1, depth + 1),
+            b'}' | b']' => (place, depth) = (place + 1, depth - 1),
+            _ => place += 1,
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -206,6 +242,37 @@ mod tests {
     }
 
     #[test]
+    fn of_two_requests_with_the_same_id_the_one_that_was_taken_is_lost() {
+        let mut session = Session::default();
+        let call = "{\"id\":1,\"method\":\"tools/call\"}\n";
+        sent(&mut session, call);
+        sent(&mut session, call);
+        assert!(session.is_owed_an_answer([call.as_bytes()].into_iter()));
+        assert_eq!(lost(&mut session, &[call]), ["1"]);
+        assert!(received(&mut session, "{\"id\":1,\"result\":{}}\n"));
+        assert!(!session.is_waiting());
+    }
+
+    #[test]
+    fn a_handshake_that_was_refused_is_not_repeated() {
+        let mut session = Session::default();
+        sent(&mut session, "{\"id\":0,\"method\":\"initialize\"}\n");
+        assert!(lost(&mut session, &[]).is_empty());
+        assert_eq!(session.given_up().len(), 1);
+        assert_eq!(session.renewed(|_| false), (Vec::new(), &b""[..]));
+    }
+
+    #[test]
+    fn a_handshake_that_was_lost_half_way_is_made_whole_with_the_next_daemon() {
+        let (hello, ready) = ("{\"id\":0,\"method\":\"initialize\"}\n", "{\"method\":\"notifications/initialized\"}\n");
+        let mut session = Session::default();
+        sent(&mut session, hello);
+        sent(&mut session, ready);
+        lost(&mut session, &[]);
+        assert_eq!(session.renewed(|_| false).0, format!("{hello}{ready}").as_bytes());
+    }
+
+    #[test]
     fn what_waits_for_the_next_daemon_is_not_owed_by_this_one() {
         let mut session = Session::default();
         let (call, ping) = ("{\"id\":1,\"method\":\"tools/call\"}\n", "{\"id\":2,\"method\":\"ping\"}\n");
@@ -251,6 +318,7 @@ mod tests {
         let id = |text: &str| cancelled(text.as_bytes()).map(|id| id.to_json());
         assert_eq!(id(r#"{"params":{"requestId":12,"reason":"x"}}"#).as_deref(), Some("12"));
         assert_eq!(id(r#"{"params":{"reason":"\"requestId\":5","requestId":"a"}}"#).as_deref(), Some("\"a\""));
+        assert_eq!(id(r#"{"params":{"_meta":{"requestId":5},"x":"requestId","requestId":6}}"#).as_deref(), Some("6"));
         assert_eq!(id(r#"{"params":{"requestId":"a\"b"}}"#).as_deref(), Some(r#""a\"b""#));
         assert_eq!(id(r#"{"params":{}}"#), None);
     }

@@ -1,11 +1,14 @@
-//! One look at the memory of a slot: first what is quickly told and never too little, and exactly only where that is too much.
+//! One look at the memory of a slot: first an upper bound that is cheap, and the exact number only if that exceeds the limit.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::fstatvfs;
+use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -38,6 +41,8 @@ pub enum Verdict {
         exact: bool,
     },
     Exceeded(Exceeded),
+    /// This process has no descriptors or memory left to look with.
+    NoLook,
 }
 
 /// The largest extent that was ever seen of each piece of shared memory, by its inode, while any of it is mapped: what was let go of
@@ -45,7 +50,7 @@ pub enum Verdict {
 pub type SharedMemory = BTreeMap<u64, u64>;
 
 pub struct Look {
-    pub workspace: OwnedFd,
+    pub workspace: Arc<OwnedFd>,
     /// The slot's first process.
     pub first: Pid,
     pub network: Network,
@@ -54,15 +59,30 @@ pub struct Look {
     pub room: u64,
 }
 
-/// Something could not be looked at, or not in time.
-struct Unfinished;
+/// Why a look was not finished.
+enum Unfinished {
+    /// There is too much to look at, or it cannot be looked at.
+    TooMuch,
+    /// This process lacks what it takes.
+    Short,
+}
+
+impl From<io::Error> for Unfinished {
+    fn from(error: io::Error) -> Self {
+        match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Self::Short,
+            _ => Self::TooMuch,
+        }
+    }
+}
 
 impl Look {
     pub fn take(&self, shared: &mut SharedMemory) -> Verdict {
         match self.measure(shared) {
             Ok((held, _)) if held > self.limit => Verdict::Exceeded(Exceeded::Limit),
             Ok((held, exact)) => Verdict::Within { held, exact },
-            Err(Unfinished) => Verdict::Exceeded(Exceeded::Unknown),
+            Err(Unfinished::TooMuch) => Verdict::Exceeded(Exceeded::Unknown),
+            Err(Unfinished::Short) => Verdict::NoLook,
         }
     }
 
@@ -70,7 +90,7 @@ impl Look {
     /// it matters.
     fn measure(&self, shared: &mut SharedMemory) -> Result<(u64, bool), Unfinished> {
         let bound = Bound::start();
-        let processes = processes(self.first).map_err(|_| Unfinished)?;
+        let processes = processes(self.first)?;
         let enough = self.limit.min(self.room);
         let others = self.stored() + self.sockets();
         let mut own = self.sum(&bound, &processes, Process::resident)?;
@@ -95,7 +115,7 @@ impl Look {
         let (mut seen, mut total) = (SharedMemory::new(), 0);
         for process in processes {
             bound.check()?;
-            let Mappings { number, shared } = process.mappings().map_err(|_| Unfinished)?;
+            let Mappings { number, shared } = process.mappings()?;
             total += number * MAPPING;
             for (inode, extent) in shared {
                 let largest = seen.entry(inode).or_default();
@@ -147,7 +167,7 @@ impl Bound {
 
     fn check(&self) -> Result<(), Unfinished> {
         let done = work().saturating_sub(self.work) < MOST_WORK && self.started.elapsed() < LONGEST_LOOK;
-        done.then_some(()).ok_or(Unfinished)
+        done.then_some(()).ok_or(Unfinished::TooMuch)
     }
 }
 

@@ -21,7 +21,7 @@ enum Action {
     Sockets,
     /// Buffers keep their size, whatever is asked for.
     SocketOptions,
-    /// No characters may be pushed into a terminal's input. There is no terminal here; this holds if one ever leaks in.
+    /// Of terminals, nothing that types into them or changes what the kernel makes of their bytes.
     Ioctl,
     /// No leases and notifications, which would hold up others who use a file that is shown to programs, and no larger pipes.
     Fcntl,
@@ -104,7 +104,7 @@ fn decide(action: Action) -> Vec<Instruction> {
             let options = one_of(2, calls::BUFFER_SIZES, fail(0), refused);
             one_of(1, &[libc::SOL_SOCKET], options, allow())
         }
-        Action::Ioctl => one_of(1, &[libc::TIOCSTI as i32, libc::TIOCLINUX as i32], fail(libc::EPERM), allow()),
+        Action::Ioctl => one_of(1, calls::REFUSED_IOCTLS, fail(libc::EPERM), allow()),
         Action::Fcntl => {
             let larger = jump(libc::BPF_JGT, calls::LARGEST_PIPE, 1, 0);
             let pipe = [vec![load(argument(2)), larger], allow(), fail(libc::EPERM)].concat();

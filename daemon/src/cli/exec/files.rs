@@ -116,10 +116,12 @@ fn open_parents(root: &OwnedFd, parents: &[&str]) -> anyhow::Result<OwnedFd> {
     for name in parents {
         match rustix::fs::mkdirat(&directory, *name, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error).with_context(|| format!("the directory {name} cannot be created")),
+            Err(error) => {
+                return Err(error).with_context(|| format!("the directory {} cannot be created", name.escape_debug()));
+            }
         }
         directory = rustix::fs::openat(&directory, *name, DIRECTORY, Mode::empty())
-            .with_context(|| format!("{name} is not a directory of its own"))?;
+            .with_context(|| format!("{} is not a directory of its own", name.escape_debug()))?;
     }
     Ok(directory)
 }

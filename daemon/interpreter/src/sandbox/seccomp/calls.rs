@@ -173,6 +173,9 @@ const PR_GET_SHADOW_STACK_STATUS: i32 = 74;
 const PR_SET_SHADOW_STACK_STATUS: i32 = 75;
 const PR_LOCK_SHADOW_STACK_STATUS: i32 = 76;
 
+/// Typing into a terminal for somebody else; and other line disciplines, for which many kernels load modules that few have looked at.
+pub const REFUSED_IOCTLS: &[i32] = &[libc::TIOCSTI as i32, libc::TIOCLINUX as i32, libc::TIOCSETD as i32];
+
 /// Namespaces, and children that are the zygote's own and not the program's.
 pub const REFUSED_CLONES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
