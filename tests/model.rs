@@ -36,6 +36,11 @@ pub enum Step {
     Ping,
     /// A program that ends at once.
     Call,
+    /// A call behind a ping, so many bytes long both ways, of which the client writes `cut` bytes first.
+    Large {
+        bytes: usize,
+        cut: usize,
+    },
     /// One that ends when it is released.
     Hold,
     /// Gives up the held call with this place among them.
@@ -67,8 +72,13 @@ impl ReferenceStateMachine for Model {
     }
 
     fn transitions(state: &Self) -> BoxedStrategy<Step> {
-        let mut steps =
-            vec![(3, Just(Step::Ping).boxed()), (3, Just(Step::Call).boxed()), (3, Just(Step::Hold).boxed())];
+        let large = (1..200_000_usize, 0..200_000_usize).prop_map(|(bytes, cut)| Step::Large { bytes, cut });
+        let mut steps = vec![
+            (3, large.boxed()),
+            (3, Just(Step::Ping).boxed()),
+            (3, Just(Step::Call).boxed()),
+            (3, Just(Step::Hold).boxed()),
+        ];
         if state.held > 0 {
             steps.push((3, (0..state.held).prop_map(Step::Cancel).boxed()));
             steps.push((1, Just(Step::Release).boxed()));
@@ -86,14 +96,14 @@ impl ReferenceStateMachine for Model {
             Step::Cancel(place) => *place < state.held,
             Step::Release => state.held > 0,
             Step::Kill | Step::Terminate | Step::Reload | Step::Crowd => state.is_up,
-            Step::Ping | Step::Call => true,
+            Step::Ping | Step::Call | Step::Large { .. } => true,
             Step::Hold => state.held < 8,
         }
     }
 
     fn apply(mut state: Self, step: &Step) -> Self {
         match step {
-            Step::Ping | Step::Call => state.is_up = true,
+            Step::Ping | Step::Call | Step::Large { .. } => state.is_up = true,
             Step::Hold => (state.is_up, state.held) = (true, state.held + 1),
             Step::Cancel(_) => state.held -= 1,
             Step::Release => state.held = 0,

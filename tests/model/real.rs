@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 use proptest_state_machine::StateMachineTest;
 use rustix::process::Signal;
@@ -87,11 +88,10 @@ impl Real {
     fn message(&mut self, method: &str, mut params: Value) -> (u64, Value) {
         self.last += 1;
         if self.era == Era::Modern && method != "ping" {
-            params["_meta"] = json!({
-                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                "io.modelcontextprotocol/clientInfo": {"name": "model", "version": "1"},
-                "io.modelcontextprotocol/clientCapabilities": {},
-            });
+            let meta = &mut params["_meta"];
+            meta["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
+            meta["io.modelcontextprotocol/clientInfo"] = json!({"name": "model", "version": "1"});
+            meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
         }
         (self.last, json!({"jsonrpc": "2.0", "id": id(self.last), "method": method, "params": params}))
     }
@@ -155,6 +155,30 @@ impl Real {
                 let asked = self.call();
                 let answer = self.wait_for(asked);
                 assert!(answer["result"].is_object(), "{answer}");
+            }
+            Step::Large { bytes, cut } => {
+                let (ping, first) = self.message("ping", json!({}));
+                let source = format!("call {} {}", self.last + 1, "x".repeat(*bytes));
+                let (call, second) = self.message(
+                    "tools/call",
+                    json!({
+                        "name": "execute_python_code", "arguments": {"source_code": source},
+                        "_meta": {"python-interpreter-mcp/outputCharacters": 400_000},
+                    }),
+                );
+                self.live.extend([ping, call]);
+                let both = format!("{first}\n{second}\n");
+                let (begin, rest) = both.as_bytes().split_at((*cut).min(both.len()));
+                let input = self.client.input.as_mut().unwrap();
+                input.write_all(begin).unwrap();
+                // So that the shim usually meets the beginning alone.
+                thread::sleep(Duration::from_millis(5));
+                input.write_all(rest).unwrap();
+                let answer = self.wait_for(call);
+                assert_eq!(answer["result"]["structuredContent"]["stdout"], source, "{call}");
+                if self.live.contains(&ping) {
+                    self.wait_for(ping);
+                }
             }
             Step::Hold => {
                 let before = self.service.requests().len();
@@ -283,6 +307,7 @@ impl StateMachineTest for Real {
 
     fn init_test(model: &Model) -> Self {
         let (world, service) = (World::new(), FakeInterpreter::start());
+        service.echo();
         let client = Client::launch(&mut command(&world, &service));
         let mut real = Self {
             world,
