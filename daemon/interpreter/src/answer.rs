@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use tokio::time::timeout;
+
 use crate::collect::Collected;
 use crate::execution::{End, Executed};
 use crate::executor::ExecuteError;
@@ -12,6 +14,7 @@ use crate::explain::{self, Evidence};
 use crate::files::FileStore;
 use crate::output::{Printed, rooms, shortened};
 use crate::slot::Slot;
+use crate::whole::{STORE_DEADLINE, too_slow};
 use crate::wire::{ExecuteResponse, WORKSPACE};
 
 /// What the lines about files that hold the whole of a stream may take, in characters.
@@ -77,9 +80,13 @@ async fn whole(
         notes.push(format!("Output: {name} held bytes that are not UTF-8; each was replaced by U+FFFD"));
     }
     let is_stored = whole.is_some();
-    if let Some((file, length)) = whole {
-        let stored = put(file, length, store).await;
-        note_whole(name, stored, (length, total), files, notes);
+    match whole {
+        Some(Ok((file, length))) => {
+            let stored = put(file, length, store).await;
+            note_whole(name, stored, (length, total), files, notes);
+        }
+        Some(Err(error)) => note_whole(name, Err(error), (0, total), files, notes),
+        None => {}
     }
     Text { name, text, bytes, total, is_stored }
 }
@@ -106,7 +113,8 @@ impl Text {
 
 async fn put(content: impl Read + Send + 'static, length: u64, store: &Arc<FileStore>) -> io::Result<String> {
     let store = store.clone();
-    tokio::task::spawn_blocking(move || store.put(content, length, None)).await?
+    let work = tokio::task::spawn_blocking(move || store.put(content, length, None));
+    timeout(STORE_DEADLINE, work).await.map_err(|_| too_slow())??
 }
 
 /// Names the file that holds a stream's first `length` bytes of `total`.

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::answer::answer;
 use crate::collect::{Collected, Known, collect, is_unchanged};
@@ -17,11 +16,12 @@ use crate::control_group::ControlGroup;
 use crate::executor::ExecuteError;
 use crate::files::FileStore;
 use crate::memory::{self, Exceeded};
-use crate::output::{Sink, Stream, read_stream};
+use crate::output::{Progress, Sink, Stream, read_stream};
 use crate::pool::{PATIENCE, PAUSE, Taken};
 use crate::prepare::Prepared;
 use crate::slot::{Ended, Exit, Output, Slot, SlotError, put};
 use crate::total::Share;
+use crate::whole::STORE_DEADLINE;
 use crate::wire::{Event, ExecuteResponse, Outcome, WORKSPACE};
 
 /// What may pass beyond a program's own time until its slot is gone and its output read.
@@ -62,8 +62,8 @@ pub async fn run(
     let known = put_files(prepared, files, slot).await?;
     slot.start(&prepared.job(&slot.workshop.launch))?;
     let Some(output) = taken.output.take() else { return Err(ExecuteError::Stuck) };
-    let streams = [Stream::new(limits.output, limits.output_file), Stream::new(limits.output, limits.output_file)];
-    let running = until_end((slot, share), output, streams, store, limit, events);
+    let streams = [(), ()].map(|()| Stream::new(limits.output, limits.output_file, store.clone()));
+    let running = until_end((slot, share), output, streams, limit, events);
     let (end, crowded, [stdout, stderr]) =
         timeout(limit + TEARDOWN_DEADLINE, running).await.map_err(|_| ExecuteError::Stuck)??;
     let collected = collect_files(slot, known, store).await?;
@@ -75,11 +75,10 @@ async fn until_end(
     (slot, share): (&Slot, &Share),
     output: Output,
     [mut stdout, mut stderr]: [Stream; 2],
-    store: &FileStore,
     limit: Duration,
     events: Option<&Sender<Event>>,
 ) -> Result<(End, bool, [Stream; 2]), SlotError> {
-    let over = CancellationToken::new();
+    let progress = Progress::default();
     let program = async {
         let end = tokio::select! {
             ended = timeout(limit, slot.ended()) => match ended {
@@ -92,16 +91,30 @@ async fn until_end(
         let crowded = is_crowded(slot, &end).await;
         // Background processes may hold the output open: it ends for certain only when they are gone.
         let gone = slot.kill().await;
-        over.cancel();
+        progress.over.cancel();
         gone.map(|()| (end, crowded))
     };
-    let sink = |event| events.map(|events| Sink { events, event, over: &over });
+    let sink = |event| events.map(|events| Sink { events, event });
     let sinks = [sink(|stdout| Event::Stdout { stdout }), sink(|stderr| Event::Stderr { stderr })];
-    let (end, (), ()) = tokio::join!(
-        program,
-        read_stream(output.stdout, &mut stdout, store, sinks[0]),
-        read_stream(output.stderr, &mut stderr, store, sinks[1])
-    );
+    let reading = async {
+        tokio::join!(
+            read_stream(output.stdout, &mut stdout, sinks[0], &progress),
+            read_stream(output.stderr, &mut stderr, sinks[1], &progress)
+        )
+    };
+    let lateness = async {
+        progress.over.cancelled().await;
+        sleep(STORE_DEADLINE).await;
+        progress.late.cancel();
+        std::future::pending().await
+    };
+    let streams = async {
+        tokio::select! {
+            read = reading => read,
+            never = lateness => never,
+        }
+    };
+    let (end, ((), ())) = tokio::join!(program, streams);
     let (end, crowded) = end?;
     Ok((end, crowded, [stdout, stderr]))
 }

@@ -24,6 +24,7 @@ use crate::python::PythonError;
 use crate::sandbox::Network;
 use crate::slot::SlotError;
 use crate::total::TotalMemory;
+use crate::whole::STORE_DEADLINE;
 use crate::wire::{Event, ExecuteRequest};
 use crate::workshop::{Workshop, WorkshopError};
 
@@ -62,7 +63,7 @@ pub struct Executor {
 
 /// The longest that an answer can take: a program waits for its turn as long as it may run, and is then built up and torn down.
 pub fn longest_answer(limit: Duration) -> Duration {
-    2 * (limit + crate::slot::DEADLINE) + TEARDOWN_DEADLINE + crate::collect::DEADLINE
+    2 * (limit + crate::slot::DEADLINE) + TEARDOWN_DEADLINE + crate::collect::DEADLINE + 2 * STORE_DEADLINE
 }
 
 /// Why a request was not executed, or not to its end.
@@ -145,13 +146,13 @@ impl Executor {
         let limit = time_limit(&request, &self.settings.limits)?;
         let prepared = prepare(request)?;
         // Looked at before the wait, so that a wrong id is told at once, and opened after it: descriptors are few.
-        self.open_files(&prepared)?;
+        self.open_files(&prepared).await?;
         let asked = Instant::now();
         let _turn = self.turn(limit).await?;
         let memory = self.settings.limits.memory;
         let share =
             self.total.admit(memory, limit.saturating_sub(asked.elapsed())).await.ok_or(ExecuteError::NoMemory)?;
-        let files = self.open_files(&prepared)?;
+        let files = self.open_files(&prepared).await?;
         let mut taken = self.pool.take().await?;
         let started = Instant::now();
         let executed = execution::run(&prepared, files, (&mut taken, &share), &self.files, limit, events).await;
@@ -214,16 +215,25 @@ impl Executor {
     }
 
     /// The content of the request's files, in their order.
-    fn open_files(&self, prepared: &Prepared) -> Result<Vec<File>, ExecuteError> {
-        let open = |(path, id): &(PathBuf, String)| match self.files.get(id) {
-            Ok(Some(file)) => Ok(file),
-            Ok(None) => Err(ExecuteError::Invalid(format!(
-                "files: there is no file with the id {id:?} (for \"/workspace/{}\")",
-                path.display()
-            ))),
-            Err(source) => Err(ExecuteError::Store { id: id.to_owned(), source }),
-        };
-        prepared.files.iter().map(open).collect()
+    async fn open_files(&self, prepared: &Prepared) -> Result<Vec<File>, ExecuteError> {
+        if prepared.files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (store, files) = (self.files.clone(), prepared.files.clone());
+        // Opening takes the disk's time.
+        let opened = tokio::task::spawn_blocking(move || files.iter().map(|file| open(&store, file)).collect());
+        opened.await.map_err(|error| SlotError::Io(error.into()))?
+    }
+}
+
+fn open(store: &FileStore, (path, id): &(PathBuf, String)) -> Result<File, ExecuteError> {
+    match store.get(id) {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => Err(ExecuteError::Invalid(format!(
+            "files: there is no file with the id {id:?} (for \"/workspace/{}\")",
+            path.display()
+        ))),
+        Err(source) => Err(ExecuteError::Store { id: id.to_owned(), source }),
     }
 }
 

@@ -36,7 +36,7 @@ async fn respond(executor: Arc<Executor>, request: Request<Incoming>, browser_re
         // Without a look at Python, which may take its time or be the very thing that is wrong.
         (&Method::GET, "/process") => json(StatusCode::OK, &serde_json::json!({ "process": std::process::id() })),
         (method, path) => match (path.strip_prefix("/v1/files/"), method) {
-            (Some(id), &Method::GET) => file(&executor.files, id, request.headers().get(RANGE)),
+            (Some(id), &Method::GET) => file(&executor.files, id, request.headers().get(RANGE)).await,
             (Some(id), &Method::PUT) => put(&executor.files, id, request).await,
             (Some(_), _) => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use GET or PUT")),
             (None, _) if path == "/v1/execute" => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use POST")),

@@ -23,6 +23,7 @@ mod explain;
 mod memory;
 mod output;
 mod total;
+mod whole;
 pub use output::{rooms, shortened};
 
 mod channel;

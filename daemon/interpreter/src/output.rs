@@ -3,12 +3,14 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::files::FileStore;
+use crate::whole::Whole;
 use crate::wire::Event;
 
 /// What the words about a gap take, in characters, beside the number in them.
@@ -59,8 +61,10 @@ pub struct Stream {
     kept: Kept,
     decoder: Decoder,
     /// Everything from the first byte on, once there is more than the answer holds.
-    whole: Option<File>,
+    whole: Option<Whole>,
     total: u64,
+    store: Arc<FileStore>,
+    /// How much of it is stored, in bytes.
     limit: u64,
 }
 
@@ -71,52 +75,40 @@ pub struct Printed {
     pub replaced: bool,
     /// What it was before they were, where the text is all of it.
     pub bytes: Option<Vec<u8>>,
-    /// All of it, or its beginning, where the text is not: the content and its length in bytes.
-    pub whole: Option<(File, u64)>,
+    /// All of it, or its beginning, where the text is not: the content and its length in bytes, or why it could not be written.
+    pub whole: Option<io::Result<(File, u64)>>,
     /// How long it was altogether, in bytes.
     pub total: u64,
 }
 
 impl Stream {
-    /// `shown` bytes are kept for the answer, and `stored` for the file.
-    pub fn new(shown: usize, stored: u64) -> Self {
-        Stream { kept: Kept::new(shown), decoder: Decoder::default(), whole: None, total: 0, limit: stored }
+    /// `shown` bytes are kept for the answer, and `stored` in a file.
+    pub fn new(shown: usize, stored: u64, store: Arc<FileStore>) -> Self {
+        Stream { kept: Kept::new(shown), decoder: Decoder::default(), whole: None, total: 0, store, limit: stored }
     }
 
     /// Takes what was printed, and gives it back as text. Only whole characters: the rest comes with the next.
-    fn push(&mut self, bytes: &[u8], store: &FileStore) -> String {
-        let before = self.total;
+    fn push(&mut self, bytes: &[u8]) -> String {
         self.total += bytes.len() as u64;
-        if self.whole.is_none() && self.total > self.kept.limit as u64 {
-            self.whole = self.spill(store);
+        if self.whole.is_none() && self.limit > 0 && self.total > self.kept.limit as u64 {
+            let mut whole = Whole::new(self.store.clone(), self.limit);
+            // What was kept so far is everything until now.
+            let (first, second) = self.kept.tail.as_slices();
+            [&self.kept.head, first, second].into_iter().for_each(|part| whole.push(part));
+            self.whole = Some(whole);
         }
-        if let Some(file) = &mut self.whole {
-            let room = usize::try_from(self.limit.saturating_sub(before)).unwrap_or(usize::MAX).min(bytes.len());
-            if file.write_all(&bytes[..room]).is_err() {
-                // The disk is full: the answer says what it holds, and names no file.
-                self.whole = None;
-                self.limit = 0;
-            }
+        if let Some(whole) = &mut self.whole {
+            whole.push(bytes);
         }
         self.kept.push(bytes);
         self.decoder.decode(bytes)
     }
 
-    /// What was kept so far, which is everything until now.
-    fn spill(&self, store: &FileStore) -> Option<File> {
-        let mut file = if self.limit > 0 { store.scratch().ok()? } else { return None };
-        file.write_all(&self.kept.head).ok()?;
-        let (first, second) = self.kept.tail.as_slices();
-        file.write_all(first).and_then(|()| file.write_all(second)).ok()?;
-        Some(file)
-    }
-
     pub fn end(mut self) -> Printed {
         self.decoder.end();
-        let length = self.total.min(self.limit);
-        let whole = self.whole.and_then(|mut file| file.rewind().is_ok().then_some((file, length)));
         let replaced = self.decoder.replaced;
         let bytes = (replaced && self.kept.omitted == 0).then(|| self.kept.bytes());
+        let whole = self.whole.map(Whole::end);
         Printed { text: self.kept.into_text(), replaced, bytes, whole, total: self.total }
     }
 }
@@ -195,31 +187,44 @@ impl Decoder {
 pub struct Sink<'a> {
     pub events: &'a tokio::sync::mpsc::Sender<Event>,
     pub event: fn(String) -> Event,
+}
+
+/// What a stream's reader has to know of its program.
+#[derive(Debug, Default)]
+pub struct Progress {
     /// The program has ended: what nobody has read by then is in the result.
-    pub over: &'a CancellationToken,
+    pub over: CancellationToken,
+    /// That was [`STORE_DEADLINE`](crate::whole::STORE_DEADLINE) ago: what the disk has not taken by then is not stored.
+    pub late: CancellationToken,
 }
 
 /// Reads to the end, however long it is; never fails, because what was read before an error is worth having.
 pub async fn read_stream(
     mut from: impl AsyncRead + Unpin,
     stream: &mut Stream,
-    store: &FileStore,
     sink: Option<Sink<'_>>,
+    progress: &Progress,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length) = from.read(&mut buffer).await
         && length > 0
     {
-        let text = stream.push(&buffer[..length], store);
-        if let Some(Sink { events, event, over }) = sink
+        let text = stream.push(&buffer[..length]);
+        if let Some(whole) = &mut stream.whole {
+            whole.write(false, &progress.late).await;
+        }
+        if let Some(Sink { events, event }) = sink
             && !text.is_empty()
         {
             // A reader that is gone has no use for it; one that is slow makes the program wait, within its time.
             tokio::select! {
                 _ = events.send(event(text)) => {}
-                () = over.cancelled() => {}
+                () = progress.over.cancelled() => {}
             }
         }
+    }
+    if let Some(whole) = &mut stream.whole {
+        whole.write(true, &progress.late).await;
     }
 }
 
@@ -237,7 +242,7 @@ pub async fn drain(mut from: impl AsyncRead + Unpin, kept: &mut Kept) {
 mod tests {
     use std::io::Read;
 
-    use super::{Kept, Stream, rooms, shortened};
+    use super::{Kept, Progress, Stream, read_stream, rooms, shortened};
     use crate::files::FileStore;
 
     fn kept(limit: usize, pieces: &[&str]) -> String {
@@ -296,32 +301,33 @@ mod tests {
         assert_eq!(omitted.parse::<usize>().unwrap() + head.len() + tail.len(), 5000);
     }
 
-    fn stream(shown: usize, stored: u64, pieces: &[&[u8]]) -> (Vec<String>, super::Printed) {
+    async fn stream(shown: usize, stored: u64, pieces: &[&[u8]]) -> (Vec<String>, super::Printed) {
         let directory = tempfile::tempdir().unwrap();
         let store = FileStore::open(directory.path().join("files")).unwrap();
-        let mut stream = Stream::new(shown, stored);
-        let events = pieces.iter().map(|piece| stream.push(piece, &store)).collect();
+        let mut stream = Stream::new(shown, stored, store.into());
+        let events = pieces.iter().map(|piece| stream.push(piece)).collect();
+        read_stream(tokio::io::empty(), &mut stream, None, &Progress::default()).await;
         (events, stream.end())
     }
 
-    #[test]
-    fn events_hold_whole_characters_and_say_what_was_replaced() {
-        let (events, printed) = stream(100, 100, &[b"a\xc3", b"\xa9b", b"\xff", b"\xc3"]);
+    #[tokio::test]
+    async fn events_hold_whole_characters_and_say_what_was_replaced() {
+        let (events, printed) = stream(100, 100, &[b"a\xc3", b"\xa9b", b"\xff", b"\xc3"]).await;
         assert_eq!(events, ["a", "éb", "\u{fffd}", ""]);
         assert!(printed.replaced && printed.whole.is_none());
-        assert!(!stream(100, 100, &["é".as_bytes()]).1.replaced);
+        assert!(!stream(100, 100, &["é".as_bytes()]).await.1.replaced);
     }
 
-    #[test]
-    fn the_whole_is_a_file_where_the_answer_has_a_gap() {
+    #[tokio::test]
+    async fn the_whole_is_a_file_where_the_answer_has_a_gap() {
         for (stored, expected) in [(100, "abcdefgh"), (5, "abcde")] {
-            let printed = stream(4, stored, &[b"abc", b"def", b"gh"]).1;
+            let printed = stream(4, stored, &[b"abc", b"def", b"gh"]).await.1;
             assert_eq!((printed.text.as_str(), printed.total), ("ab\n[4 bytes left out]\ngh", 8));
-            let (mut file, length) = printed.whole.unwrap();
+            let (mut file, length) = printed.whole.unwrap().unwrap();
             let mut content = String::new();
             file.read_to_string(&mut content).unwrap();
             assert_eq!((content.as_str(), length), (expected, expected.len() as u64));
         }
-        assert!(stream(4, 0, &[b"abcdefgh"]).1.whole.is_none());
+        assert!(stream(4, 0, &[b"abcdefgh"]).await.1.whole.is_none());
     }
 }

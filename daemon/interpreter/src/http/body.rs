@@ -76,11 +76,21 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Respons
 }
 
 /// `GET /v1/files/{id}`; of a `Range: bytes=FIRST-LAST` that part.
-pub(super) fn file(store: &FileStore, id: &str, range: Option<&HeaderValue>) -> Result<Response<Body>, Problem> {
-    let Some(mut file) = store.get(id).map_err(failed)? else {
+pub(super) async fn file(
+    store: &Arc<FileStore>,
+    id: &str,
+    range: Option<&HeaderValue>,
+) -> Result<Response<Body>, Problem> {
+    let (store, wanted) = (store.clone(), id.to_owned());
+    // Opening takes the disk's time.
+    let opened = tokio::task::spawn_blocking(move || {
+        let Some(file) = store.get(&wanted)? else { return Ok(None) };
+        let total = file.metadata()?.len();
+        Ok::<_, io::Error>(Some((file, total)))
+    });
+    let Some((mut file, total)) = opened.await.map_err(failed)?.map_err(failed)? else {
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no file with the id {id:?}")));
     };
-    let total = file.metadata().map_err(failed)?.len();
     let answer = Response::builder().header(CONTENT_TYPE, "application/octet-stream").header(ACCEPT_RANGES, "bytes");
     // What is no such range is ignored, as HTTP has it.
     let Some((first, last)) = range.and_then(bounds) else {
