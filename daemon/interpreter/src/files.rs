@@ -1,11 +1,12 @@
 //! The store of files that go into and come out of executions: content under its SHA-256, readable by its owner only.
 //!
 //! A file appears under its id all at once (written aside, then renamed), so concurrent writers and a kill at any moment leave
-//! whole files only. What is older than [`MAX_AGE`] is deleted, and beyond [`MAX_BYTES`] the oldest, before more is stored.
+//! whole files only. What is older than [`MAX_AGE`] is deleted, and beyond [`MAX_BYTES`] the oldest. What counts is the room that a file
+//! takes on the disk: a sparse file may claim to be much larger.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -15,21 +16,24 @@ use tempfile::NamedTempFile;
 
 /// How long a stored file is kept after it was last stored.
 pub const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-/// All stored files together, in bytes.
+/// All stored files together, in bytes on the disk.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+/// What a file counts at least, in bytes: its name and inode take room even where its content takes none.
+const LEAST_BYTES: u64 = 4096;
 
 #[derive(Debug)]
 pub struct FileStore {
     directory: PathBuf,
-    /// All stored bytes, exact at the last sweep and never too small since.
+    /// All stored files in bytes on the disk: counted at the last sweep, and added to since.
     total: AtomicU64,
+    max_bytes: u64,
 }
 
 impl FileStore {
     /// Opens the store in `directory`, which is made (0700) if it is not there.
     pub fn open(directory: PathBuf) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let store = FileStore { directory, total: AtomicU64::new(0) };
+        let store = FileStore { directory, total: AtomicU64::new(0), max_bytes: MAX_BYTES };
         store.sweep(MAX_AGE, MAX_BYTES)?;
         Ok(store)
     }
@@ -37,9 +41,6 @@ impl FileStore {
     /// Stores everything that `content` gives, up to `limit` bytes, and returns its id. If it is more, or its id is not the
     /// `expected` one, that is an error, and nothing stays.
     pub fn put(&self, mut content: impl Read, limit: u64, expected: Option<&str>) -> io::Result<String> {
-        if self.total.load(Ordering::Relaxed).saturating_add(limit) > MAX_BYTES {
-            self.sweep(MAX_AGE, MAX_BYTES.saturating_sub(limit))?;
-        }
         // Readable by its owner only, and deleted unless it gets its name. What a killed writer leaves ages like any other.
         let mut file = NamedTempFile::new_in(&self.directory)?;
         let mut digest = Sha256::new();
@@ -72,7 +73,11 @@ impl FileStore {
                 format!("the content's SHA-256 is {id}, not {expected:?}"),
             ));
         }
-        self.total.fetch_add(total, Ordering::Relaxed);
+        let taken = bytes_on_disk(&file.as_file().metadata()?);
+        if self.total.fetch_add(taken, Ordering::Relaxed) + taken > self.max_bytes {
+            // It counts the new file as well, and takes it last.
+            self.sweep(MAX_AGE, self.max_bytes)?;
+        }
         file.persist(self.directory.join(&id))?;
         Ok(id)
     }
@@ -103,20 +108,25 @@ impl FileStore {
             let entry = entry?;
             // Gone since it was listed: another sweep has taken it.
             let Ok(metadata) = entry.metadata() else { continue };
-            files.push((metadata.modified()?, metadata.len(), entry.path()));
+            files.push((metadata.modified()?, bytes_on_disk(&metadata), entry.path()));
         }
         files.sort_unstable();
-        let mut total: u64 = files.iter().map(|(_, length, _)| length).sum();
-        for (modified, length, path) in files {
+        let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        for (modified, bytes, path) in files {
             let old = now.duration_since(modified).is_ok_and(|age| age > max_age);
             if old || total > max_bytes {
                 remove(&path)?;
-                total -= length;
+                total -= bytes;
             }
         }
         self.total.store(total, Ordering::Relaxed);
         Ok(())
     }
+}
+
+fn bytes_on_disk(file: &fs::Metadata) -> u64 {
+    // st_blocks counts in 512 bytes, whatever the file system's blocks are.
+    (file.blocks() * 512).max(LEAST_BYTES)
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -147,7 +157,7 @@ mod tests {
     use std::io::Read;
     use std::time::Duration;
 
-    use super::FileStore;
+    use super::{FileStore, LEAST_BYTES, bytes_on_disk};
 
     fn store() -> (tempfile::TempDir, FileStore) {
         let directory = tempfile::tempdir().unwrap();
@@ -193,7 +203,8 @@ mod tests {
         let later = std::time::SystemTime::now() + Duration::from_secs(1);
         let second = store.put(&b"second"[..], 10, None).unwrap();
         std::fs::File::open(store.directory.join(&second)).unwrap().set_modified(later).unwrap();
-        store.sweep(Duration::from_secs(60), 8).unwrap();
+        let one = bytes_on_disk(&store.get(&second).unwrap().unwrap().metadata().unwrap());
+        store.sweep(Duration::from_secs(60), one).unwrap();
         assert!(store.get(&first).unwrap().is_none());
         assert!(store.get(&second).unwrap().is_some());
     }
@@ -209,18 +220,44 @@ mod tests {
     }
 
     #[test]
-    fn more_than_fits_makes_the_oldest_go_before_it_is_stored() {
-        let (_directory, store) = store();
+    fn sparse_files_count_what_they_take_and_evict_nothing() {
+        let (_directory, mut store) = store();
+        store.max_bytes = 64 * LEAST_BYTES;
         let first = store.put(&b"first"[..], 10, None).unwrap();
-        store.put(&b"second"[..], super::MAX_BYTES, None).unwrap();
+        for length in 1..9 {
+            let claimed = (length << 20) + 1;
+            store.put(std::io::repeat(0).take(claimed), claimed, None).unwrap();
+        }
+        store.sweep(Duration::from_secs(60), store.max_bytes).unwrap();
+        assert!(store.get(&first).unwrap().is_some());
+    }
+
+    #[test]
+    fn files_without_content_are_bounded_as_well() {
+        let (directory, mut store) = store();
+        store.max_bytes = 4 * LEAST_BYTES;
+        (1..20).for_each(|length| drop(store.put(std::io::repeat(0).take(length), length, None).unwrap()));
+        assert!(names(&directory) <= 4, "{}", names(&directory));
+    }
+
+    #[test]
+    fn more_than_fits_makes_the_oldest_go_and_stays_itself() {
+        let (_directory, mut store) = store();
+        let first = store.put(&b"first"[..], 10, None).unwrap();
+        let earlier = std::time::SystemTime::now() - Duration::from_secs(1);
+        std::fs::File::open(store.directory.join(&first)).unwrap().set_modified(earlier).unwrap();
+        store.max_bytes = 16 * LEAST_BYTES;
+        let large = vec![1; 16 * LEAST_BYTES as usize];
+        let second = store.put(&large[..], large.len() as u64, None).unwrap();
         assert!(store.get(&first).unwrap().is_none());
+        assert!(store.get(&second).unwrap().is_some());
     }
 
     #[test]
     fn what_is_old_goes() {
         let (directory, store) = store();
         store.put(&b"abc"[..], 3, None).unwrap();
-        store.sweep(Duration::from_secs(60), 1000).unwrap();
+        store.sweep(Duration::from_secs(60), super::MAX_BYTES).unwrap();
         assert_eq!(names(&directory), 1);
         store.sweep(Duration::ZERO, 1000).unwrap();
         assert_eq!(names(&directory), 0);
