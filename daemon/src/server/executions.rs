@@ -8,7 +8,6 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use python_interpreter::wire::{ExecuteRequest, ExecuteResponse};
 use rmcp::model::CallToolResult;
-use tokio::sync::Semaphore;
 use tracing::{Span, field};
 
 use crate::fair_queue::{Busy, FairQueue};
@@ -17,7 +16,7 @@ use crate::metrics::Metrics;
 use crate::resources::Recent;
 use crate::status::Board;
 use crate::tasks::Running;
-use crate::tools::execute_python_code::{self, Shown};
+use crate::tools::execute_python_code::{self, PictureTurns, Shown};
 
 /// A result of this size is made off the event loop, because its JSON is written twice.
 const LARGE_BYTES: usize = 256 * 1024;
@@ -28,8 +27,7 @@ pub struct Executions {
     pub metrics: Metrics,
     pub board: Arc<Board>,
     pub queue: Arc<FairQueue>,
-    /// One picture is looked at at a time.
-    pictures: Arc<Semaphore>,
+    pictures: PictureTurns,
     begun: AtomicU64,
     /// What tells this daemon's executions from another's.
     prefix: String,
@@ -53,7 +51,7 @@ impl Executions {
             metrics,
             board: Board::new(),
             queue,
-            pictures: Arc::new(Semaphore::new(1)),
+            pictures: PictureTurns::default(),
             begun: AtomicU64::new(0),
             prefix: format!("{:x}", std::process::id()),
         }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::interpreter_api::Capabilities;
 pub use arguments::request;
-pub use result::{Shown, result};
+pub use result::{PictureTurns, Shown, result};
 
 pub const NAME: &str = "execute_python_code";
 const TITLE: &str = "Execute Python code";
