@@ -432,3 +432,31 @@ raise ValueError('why')";
         (&json!(9), &json!("why\nbye\n"), &json!(""))
     );
 }
+
+#[test]
+fn the_log_calls_an_execution_what_its_caller_calls_it() {
+    let interpreter = Interpreter::start();
+    let post = |id: &str, body: &serde_json::Value| {
+        let header = format!("X-Execution-Id: {id}");
+        interpreter.request(
+            "POST",
+            "/v1/execute",
+            &["Content-Type: application/json", &header],
+            body.to_string().as_bytes(),
+        )
+    };
+    assert_eq!(post("ab12-34", &json!({ "source_code": "1" })).status, 200);
+    let unknown_file = json!({ "source_code": "1", "files": { "/workspace/x": "0" } });
+    assert_eq!(post("ab12-35", &unknown_file).status, 422);
+    // What is no such name is left out, and the call goes on.
+    for wrong in ["", "a b", "x_y", &"9".repeat(65)] {
+        assert_eq!(post(wrong, &json!({ "source_code": "1" })).status, 200);
+    }
+    let lines = |part: &str| {
+        interpreter.log().lines().filter(|line| line.contains(part)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    interpreter::wait_until("all is logged", || lines("outcome=").len() == 5 && lines("not executed").len() == 1);
+    assert!(lines("outcome=")[0].contains("execution_id=\"ab12-34\""), "{:?}", lines("outcome="));
+    assert!(lines("not executed")[0].contains("execution_id=\"ab12-35\""), "{:?}", lines("not executed"));
+    assert_eq!(lines("execution_id=").len(), 2, "{}", interpreter.log());
+}

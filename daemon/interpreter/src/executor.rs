@@ -136,11 +136,12 @@ impl Executor {
         &self.settings.state_directory
     }
 
-    /// Executes one request, and tells `events` what the program prints as it comes. Dropping the future ends the program with
-    /// everything it started.
+    /// Executes one request, and tells `events` what the program prints as it comes. The log calls it `execution_id`. Dropping the
+    /// future ends the program with everything it started.
     pub async fn execute(
         &self,
         request: ExecuteRequest,
+        execution_id: Option<&str>,
         events: Option<&Sender<Event>>,
     ) -> Result<Executed, ExecuteError> {
         let limit = time_limit(&request, &self.settings.limits)?;
@@ -164,6 +165,7 @@ impl Executor {
         // Nothing runs in the slot any more. What is left to do, as to let go of it and to build another, is done after the answer.
         tokio::spawn(async move { drop(taken) });
         tracing::info!(
+            execution_id,
             exit_code = executed.response.exit_code,
             outcome = executed.outcome.as_str(),
             duration_milliseconds = started.elapsed().as_millis() as u64,

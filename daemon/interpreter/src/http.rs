@@ -19,7 +19,7 @@ pub use self::connections::{DRAIN_DEADLINE, Leave, Listener, run};
 use crate::execution::Executed;
 use crate::executor::{ExecuteError, Executor};
 use crate::slot::SlotError;
-use crate::wire::{EVENTS, ExecuteRequest, OUTCOME_HEADER};
+use crate::wire::{EVENTS, EXECUTION_ID_HEADER, ExecuteRequest, OUTCOME_HEADER, is_execution_id};
 
 /// Longest body of `POST /v1/execute`, in bytes.
 const REQUEST_LIMIT: usize = 16 * 1024 * 1024;
@@ -55,6 +55,8 @@ async fn execute(executor: Arc<Executor>, request: Request<Incoming>) -> Result<
     }
     let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let as_events = accepted.split(',').any(|range| range.split(';').next().is_some_and(|kind| kind.trim() == EVENTS));
+    let execution_id = request.headers().get(EXECUTION_ID_HEADER).and_then(|value| value.to_str().ok());
+    let execution_id = execution_id.filter(|id| is_execution_id(id)).map(str::to_owned);
     let body = Limited::new(request.into_body(), REQUEST_LIMIT).collect();
     let body = match tokio::time::timeout(body::READ_DEADLINE, body).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -72,9 +74,11 @@ async fn execute(executor: Arc<Executor>, request: Request<Incoming>) -> Result<
         )
     })?;
     if as_events {
-        return events::execute(executor, request).await;
+        return events::execute(executor, request, execution_id).await;
     }
-    let Executed { response, outcome } = executor.execute(request, None).await?;
+    let executed = executor.execute(request, execution_id.as_deref(), None).await;
+    let Executed { response, outcome } =
+        executed.map_err(|error| Problem::of_execution(&error, execution_id.as_deref()))?;
     let mut answer = json(StatusCode::OK, &response)?;
     answer.headers_mut().insert(OUTCOME_HEADER, HeaderValue::from_static(outcome.as_str()));
     Ok(answer)
@@ -146,9 +150,10 @@ impl From<Problem> for Response<Body> {
     }
 }
 
-impl From<ExecuteError> for Problem {
-    fn from(error: ExecuteError) -> Self {
-        let status = match &error {
+impl Problem {
+    /// Also tells the log.
+    fn of_execution(error: &ExecuteError, execution_id: Option<&str>) -> Self {
+        let status = match error {
             ExecuteError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             // What the machine lacks, now or until its owner mends it.
             ExecuteError::QueueFull
@@ -165,7 +170,13 @@ impl From<ExecuteError> for Problem {
             | ExecuteError::Workspace { .. }
             | ExecuteError::Stuck => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        tracing::warn!(%error, status = status.as_u16(), "not executed");
+        tracing::warn!(execution_id, %error, status = status.as_u16(), "not executed");
         Problem::new(status, error.to_string())
+    }
+}
+
+impl From<ExecuteError> for Problem {
+    fn from(error: ExecuteError) -> Self {
+        Problem::of_execution(&error, None)
     }
 }

@@ -58,6 +58,15 @@ pub enum Outcome {
 /// A header of the embedded interpreter's answer that holds the [`Outcome`]. Not a part of the JSON, whose text a program can write.
 pub const OUTCOME_HEADER: &str = "x-execution-outcome";
 
+/// A header of a request to the embedded interpreter: what the caller calls this execution in its own log. The interpreter's log then
+/// names it as well.
+pub const EXECUTION_ID_HEADER: &str = "x-execution-id";
+
+/// Whether `id` has the form of such a name: `^[0-9a-zA-Z-]{1,64}$`.
+pub fn is_execution_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 impl Outcome {
     pub fn as_str(self) -> &'static str {
         match self {

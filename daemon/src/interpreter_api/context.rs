@@ -17,6 +17,8 @@ pub struct Trace {
 
 #[derive(Debug, Default)]
 pub struct CallContext {
+    /// What this daemon's log calls the execution.
+    pub execution_id: Option<String>,
     pub trace: Trace,
     /// Where the last line of output is told.
     pub last_line: Option<watch::Sender<String>>,

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RANGE, USER_AGENT};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode, Uri};
-use python_interpreter::wire::{EVENTS, ExecuteRequest, ExecuteResponse, OUTCOME_HEADER, Outcome};
+use python_interpreter::wire::{EVENTS, EXECUTION_ID_HEADER, ExecuteRequest, ExecuteResponse, OUTCOME_HEADER, Outcome};
 use reqwest::{Client, ClientBuilder, Response, Url};
 
 use super::ServiceUrl;
@@ -118,6 +118,9 @@ impl Address {
             request.headers_mut().insert(ACCEPT, HeaderValue::from_static(ACCEPTS_EVENTS));
         }
         context.trace.continue_in(request.headers_mut());
+        if let Some(id) = context.execution_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
+            request.headers_mut().insert(EXECUTION_ID_HEADER, id);
+        }
         let response = self.connections.send(request).await.map_err(|error| match error {
             SendError::NotReached(source) => Failure::NotReached { url: self.name.clone(), source },
             SendError::Dropped(source) => self.dropped(source),

@@ -62,6 +62,7 @@ impl Server {
         let call = Call {
             request,
             context: CallContext {
+                execution_id: None,
                 trace: Trace::new(context.meta.get_traceparent(), context.meta.get_tracestate()),
                 last_line: (knows_tasks || progress.is_some()).then_some(told),
                 live,

@@ -82,6 +82,7 @@ impl Executions {
         let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let id = format!("{}-{number}", self.prefix);
         let Call { request, context, client, session } = call;
+        context.execution_id = Some(id.clone());
         let (client, context, session) = (*client, &*context, &*session);
         let started = Instant::now();
         let mut unfinished = Unfinished { executions: Some(self), client, id: &id, started, session };

@@ -26,11 +26,16 @@ pub struct Events {
 }
 
 /// Answers with events from the first on; what fails before there is one is an ordinary error.
-pub(super) async fn execute(executor: Arc<Executor>, request: ExecuteRequest) -> Result<Response<Body>, Problem> {
+pub(super) async fn execute(
+    executor: Arc<Executor>,
+    request: ExecuteRequest,
+    execution_id: Option<String>,
+) -> Result<Response<Body>, Problem> {
     let (sender, mut receiver) = channel(WAITING);
     let (fail, failure) = tokio::sync::oneshot::channel::<ExecuteError>();
+    let id = execution_id.clone();
     let execution = AbortOnDropHandle::new(tokio::spawn(async move {
-        let last = match executor.execute(request, Some(&sender)).await {
+        let last = match executor.execute(request, id.as_deref(), Some(&sender)).await {
             Ok(executed) => Event::Result { result: executed.response, outcome: executed.outcome },
             Err(error) => {
                 let detail = error.to_string();
@@ -44,7 +49,8 @@ pub(super) async fn execute(executor: Arc<Executor>, request: ExecuteRequest) ->
     }));
     let first = match receiver.recv().await {
         Some(Event::Error { detail }) => {
-            return Err(failure.await.map_or_else(|_| failed(detail), Problem::from));
+            let problem = |error| Problem::of_execution(&error, execution_id.as_deref());
+            return Err(failure.await.map_or_else(|_| failed(detail), problem));
         }
         first => first,
     };
