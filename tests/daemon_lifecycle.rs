@@ -7,11 +7,12 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -23,6 +24,21 @@ use support::fake_interpreter::{Answer, FakeInterpreter};
 /// Whoever uses port 50081 in this file.
 static DETECTED_PORT: Mutex<()> = Mutex::new(());
 const DETECTED_ADDRESS: &str = "127.0.0.1:50081";
+
+/// The port for this test alone; None where a service of this machine has it, and that is said.
+fn detected_port() -> Option<MutexGuard<'static, ()>> {
+    let port = DETECTED_PORT.lock().unwrap_or_else(PoisonError::into_inner);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    // A process that another test has just forked has that test's listener until it becomes another program.
+    while TcpStream::connect(DETECTED_ADDRESS).is_ok() {
+        if Instant::now() > deadline {
+            eprintln!("passed over: something on this machine listens on {DETECTED_ADDRESS}");
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Some(port)
+}
 
 fn world() -> (FakeInterpreter, Daemon) {
     let interpreter = FakeInterpreter::start();
@@ -255,7 +271,7 @@ fn a_log_that_is_a_file_is_kept_within_its_bound() {
 
 #[test]
 fn the_service_on_port_50081_is_used_where_none_is_configured() {
-    let _port = DETECTED_PORT.lock();
+    let Some(_port) = detected_port() else { return };
     let service = FakeInterpreter::start_at(DETECTED_ADDRESS.parse().unwrap());
     let daemon = Daemon::start_with(&[], &[]);
     let mut session = daemon.connect();
@@ -269,7 +285,7 @@ fn the_service_on_port_50081_is_used_where_none_is_configured() {
 
 #[test]
 fn a_service_that_went_away_is_replaced_by_the_embedded_interpreter_without_losing_the_call() {
-    let _port = DETECTED_PORT.lock();
+    let Some(_port) = detected_port() else { return };
     let service = FakeInterpreter::start_at(DETECTED_ADDRESS.parse().unwrap());
     let daemon = Daemon::start_with(&[], &[]);
     let mut session = daemon.connect();
@@ -282,7 +298,7 @@ fn a_service_that_went_away_is_replaced_by_the_embedded_interpreter_without_losi
 
 #[test]
 fn a_service_that_drops_the_call_is_not_replaced() {
-    let _port = DETECTED_PORT.lock();
+    let Some(_port) = detected_port() else { return };
     let service = FakeInterpreter::start_at(DETECTED_ADDRESS.parse().unwrap());
     let daemon = Daemon::start_with(&[], &[]);
     service.answer_next(Answer::Drop);
@@ -314,7 +330,7 @@ fn another_user_who_takes_the_port_over_gets_no_program_and_forges_no_answer() {
     if !rustix::process::geteuid().is_root() {
         return println!("passed over: another user's process takes root");
     }
-    let _port = DETECTED_PORT.lock();
+    let Some(_port) = detected_port() else { return };
     let service = FakeInterpreter::start_at(DETECTED_ADDRESS.parse().unwrap());
     let daemon = Daemon::start_with(&[], &[]);
     let mut session = daemon.connect();

@@ -1,5 +1,5 @@
 //! Programs that look for a way out through the kernel: rare calls, other ways to make them, and the system's own programs.
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test a panic is the report")]
 
 #[path = "support/interpreter.rs"]
 mod interpreter;
@@ -94,60 +94,47 @@ if libc.syscall(39) != os.getpid(): print('REACHED nothing at all')";
     interpreter.is_unscathed();
 }
 
+/// What an ordinary user's own namespaces allow outside the sandbox.
+const ATTEMPTS: [&str; 11] = [
+    "unshare -Ur echo REACHED",
+    "unshare -Urpf echo REACHED",
+    "unshare -Ur unshare -n echo REACHED",
+    "unshare -Urm sh -c 'mount -t tmpfs none /tmp && echo REACHED'",
+    "unshare -Urm sh -c 'mount --rbind / /mnt && echo REACHED'",
+    "unshare -Urm sh -c 'mount -t tmpfs none /mnt && umount -l /mnt && echo REACHED'",
+    "unshare -Ur chroot / echo REACHED",
+    "unshare -Uru sh -c 'hostname changed && echo REACHED'",
+    "unshare -Ur setpriv --reuid 0 echo REACHED",
+    "unshare -Urn ip link set lo up && echo REACHED",
+    "strace -o /dev/null true && echo REACHED",
+];
+
 #[test]
 fn programs_of_the_system_find_no_way_out_either() {
     let interpreter = Interpreter::start();
-    let attempts = [
-        "unshare -Ur echo REACHED",
-        "unshare -Urmpf --mount-proc echo REACHED",
-        "unshare -n echo REACHED",
-        "mount -t tmpfs none /tmp && echo REACHED",
-        "mount --bind / /tmp && echo REACHED",
-        "umount -l /workspace && echo REACHED",
-        "umount /proc/keys && echo REACHED",
-        "mount -o remount,rw / && echo REACHED",
-        "chroot /tmp echo REACHED",
-        "chroot / echo REACHED",
-        "nsenter -t 1 -m echo REACHED",
-        "nsenter -t 1 -a echo REACHED",
-        "su -c 'echo REACHED'",
-        "sudo -n echo REACHED",
-        "pkexec echo REACHED",
-        "setpriv --reuid 0 echo REACHED",
-        "newgrp root && echo REACHED",
-        "bwrap --bind / / echo REACHED",
-        "docker ps && echo REACHED",
-        "systemd-run --user echo REACHED",
-        "systemctl --user status && echo REACHED",
-        "dbus-send --session --dest=org.freedesktop.DBus / x.y && echo REACHED",
-        "dmesg && echo REACHED",
-        "swapoff -a && echo REACHED",
-        "insmod /x && echo REACHED",
-        "modprobe loop && echo REACHED",
-        "losetup -f && echo REACHED",
-        "ping -c1 -W1 127.0.0.1 && false",
-        "hostname changed; test $(hostname) = changed && echo REACHED",
-        "date -s 2001-01-01 && echo REACHED",
-        "renice -n -5 $$ && echo REACHED",
-        "chown 0 /workspace && echo REACHED",
-        "passwd -d root && echo REACHED",
-        "crontab -l && echo REACHED",
-        "mknod /tmp/d b 8 0 && echo REACHED",
-        "ip link add dummy0 type dummy && echo REACHED",
-        "strace -o /dev/null true && echo REACHED",
-        "gdb -p 1 -batch && echo REACHED",
-        "prlimit --nofile=100000 true && echo REACHED",
-        "setcap cap_sys_admin+ep /tmp/x && echo REACHED",
-    ];
     let program = format!(
-        "import subprocess\nfor attempt in {attempts:?}:\n    done = subprocess.run(attempt, shell=True, capture_output=True, text=True, timeout=20)\n    if 'REACHED' in done.stdout: print('REACHED', attempt)"
+        "import subprocess\nfor attempt in {ATTEMPTS:?}:\n    done = subprocess.run(attempt, shell=True, capture_output=True, text=True, timeout=20)\n    if 'REACHED' in done.stdout: print('REACHED', attempt)"
     );
     interpreter.none_succeeds(&program);
-    // The harmless twin: outside, an unprivileged user has namespaces of their own, as this interpreter needs them.
-    if Path::new("/usr/bin/unshare").exists() {
-        assert_eq!(interpreter.twin("import os\nos.system('unshare -Ur echo REACHED')"), "REACHED\n");
+    // The harmless twins: outside, each of them succeeds.
+    let twins = interpreter.twin(&program);
+    for attempt in ATTEMPTS {
+        let missing = attempt.split([' ', '\'']).find(|word| PROGRAMS.contains(word) && !is_installed(word));
+        match missing {
+            Some(missing) => eprintln!("passed over: there is no {missing} for the twin of {attempt:?}"),
+            None => {
+                assert!(twins.contains(&format!("REACHED {attempt}\n")), "{attempt:?} does nothing outside: {twins}")
+            }
+        }
     }
     interpreter.is_unscathed();
+}
+
+const PROGRAMS: [&str; 8] = ["unshare", "mount", "umount", "chroot", "hostname", "setpriv", "ip", "strace"];
+
+/// Where an ordinary user's PATH leads, as in [`Interpreter::twin`].
+fn is_installed(program: &str) -> bool {
+    ["/usr/bin", "/bin"].iter().any(|place| Path::new(place).join(program).exists())
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Killing parts of the interpreter, or all of it, while it works: no caller gets a wrong answer or none, and afterwards it
 //! works as before.
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test a panic is the report")]
 
 #[path = "support/interpreter.rs"]
 mod interpreter;
@@ -27,7 +27,17 @@ fn kill(process: u32) {
 /// A sequence without a pattern, the same in every run.
 struct Chance(u64);
 
+const SEED: &str = "PYTHON_INTERPRETER_MCP_TEST_SEED";
+
 impl Chance {
+    /// Another one each time, which is shown with a failed test's output. `PYTHON_INTERPRETER_MCP_TEST_SEED` repeats one.
+    fn new() -> Self {
+        let chosen = std::env::var(SEED).ok().map(|seed| seed.parse().unwrap());
+        let seed = chosen.unwrap_or_else(|| std::process::id().into());
+        eprintln!("{SEED}={seed}");
+        Chance(seed)
+    }
+
     fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % bound
@@ -124,7 +134,7 @@ fn works_again(interpreter: &Interpreter) {
 #[test]
 fn killing_any_process_below_the_interpreter_gives_no_wrong_answer() {
     let interpreter = Interpreter::start();
-    let mut chance = Chance(std::process::id().into());
+    let mut chance = Chance::new();
     let counts = under_load(&interpreter, |_| {
         for _ in 0..60 {
             let below = descendants(interpreter.id());
@@ -201,7 +211,7 @@ fn wrong_ids(interpreter: &Interpreter) -> BTreeMap<String, String> {
 fn a_kill_while_files_are_stored_leaves_whole_files_only() {
     let mut interpreter = Interpreter::start();
     let mut kept: BTreeMap<String, usize> = BTreeMap::new();
-    let mut chance = Chance(std::process::id().into());
+    let mut chance = Chance::new();
     for round in 0..8 {
         interpreter.works();
         let address = interpreter.address().to_owned();

@@ -134,8 +134,7 @@ fn a_daemon_that_is_killed_under_load_costs_the_calls_that_it_had_and_no_client(
     let calls = calls_while(&world, &interpreter, |so_far| {
         (0..KILLS).for_each(|_| replace(&world, Signal::KILL, so_far));
     });
-    // What each client waited for; and a dying process may still take a connection, which costs another call.
-    assert!(calls.lost.len() <= 2 * KILLS * CLIENTS, "{} lost", calls.lost.len());
+    assert!(!calls.lost.is_empty(), "no kill met a call: nothing was tried");
     check_runs(&interpreter, &calls);
     check_what_is_left(&world);
 }
