@@ -6,8 +6,9 @@
 mod support;
 
 use std::fs;
+use std::io::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpStream;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
@@ -30,9 +31,9 @@ fn detected_port() -> Option<MutexGuard<'static, ()>> {
     let port = DETECTED_PORT.lock().unwrap_or_else(PoisonError::into_inner);
     let deadline = Instant::now() + Duration::from_secs(5);
     // A process that another test has just forked has that test's listener until it becomes another program.
-    while TcpStream::connect(DETECTED_ADDRESS).is_ok() {
+    while TcpListener::bind(DETECTED_ADDRESS).is_err() {
         if Instant::now() > deadline {
-            eprintln!("passed over: something on this machine listens on {DETECTED_ADDRESS}");
+            drop(writeln!(std::io::stderr(), "passed over: something on this machine listens on {DETECTED_ADDRESS}"));
             return None;
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -328,7 +329,7 @@ server.serve_forever()
 #[test]
 fn another_user_who_takes_the_port_over_gets_no_program_and_forges_no_answer() {
     if !rustix::process::geteuid().is_root() {
-        return println!("passed over: another user's process takes root");
+        return drop(writeln!(std::io::stderr(), "passed over: another user's process takes root"));
     }
     let Some(_port) = detected_port() else { return };
     let service = FakeInterpreter::start_at(DETECTED_ADDRESS.parse().unwrap());

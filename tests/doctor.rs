@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output};
@@ -122,7 +123,7 @@ fn what_lies_in_the_place_of_a_socket_or_its_directory_is_named_with_the_remedy(
     failed(&doctor(&home), &format!("remove it (`rm {}`)", home.socket().display()));
     fs::remove_file(home.socket()).unwrap();
     if !rustix::process::geteuid().is_root() {
-        return eprintln!("passed over: giving a directory to another user takes root");
+        return drop(writeln!(std::io::stderr(), "passed over: giving a directory to another user takes root"));
     }
     chown(&directory, Some(4242), Some(4242)).unwrap();
     failed(&doctor(&home), "set XDG_RUNTIME_DIR to a directory of yours");

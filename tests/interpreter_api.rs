@@ -4,6 +4,7 @@
 #[path = "support/interpreter.rs"]
 mod interpreter;
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
@@ -155,7 +156,7 @@ os.truncate(os.open('sparse', os.O_CREAT | os.O_RDWR), 200 << 20)",
 #[test]
 fn another_users_connection_over_tcp_is_refused() {
     if !interpreter::am_root() {
-        return eprintln!("passed over: only root can be another user");
+        return drop(writeln!(std::io::stderr(), "passed over: only root can be another user"));
     }
     let interpreter = Interpreter::start();
     let ask = |user: u32| {

@@ -279,7 +279,7 @@ os.close(0); os.close(1); os.close(2); os._exit(7)",
 #[test]
 fn as_root_programs_are_nobody() {
     if !interpreter::am_root() {
-        return eprintln!("passed over: only root can start the interpreter as root");
+        return drop(writeln!(std::io::stderr(), "passed over: only root can start the interpreter as root"));
     }
     let interpreter = Interpreter::start_as(0, &[]);
     let result = interpreter.execute("import os; print(os.getuid(), os.getgid(), os.getgroups())");

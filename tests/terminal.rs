@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -25,7 +26,7 @@ impl<'a> Terminal<'a> {
         let there = Command::new("tmux").arg("-V").stdout(Stdio::null()).status().is_ok();
         if !there {
             assert!(std::env::var_os("CI").is_none(), "tmux is needed");
-            println!("passed over: there is no tmux");
+            drop(writeln!(std::io::stderr(), "passed over: there is no tmux"));
             return None;
         }
         // The server of one that was just closed may still be going.
