@@ -57,7 +57,7 @@ fn status_and_doctor_say_how_memory_is_limited_and_why() {
     let world = World::new();
     assert_eq!(text(&exec(&world, &["print(1)"]).stdout), "1\n");
     for (command, lines) in [
-        ("status", ["memory       limited by watched: ", "memory       limited by control group: "]),
+        ("status", ["memory       limit: watched (", "memory       limit: control group ("]),
         (
             "doctor",
             [

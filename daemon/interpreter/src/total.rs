@@ -1,5 +1,5 @@
-//! What all slots may hold together. A call that could exceed it waits; where running programs do, the one that holds most is ended:
-//! by the kernel where it keeps the limits, else by the one who watches it.
+//! What all slots may hold together. A call that could exceed it waits. Where running programs exceed it, the one that holds most is
+//! ended: by the kernel where control groups keep the limits, else by its memory watcher.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

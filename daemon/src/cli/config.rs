@@ -45,7 +45,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The commands with the file's settings, and what each then takes them for.
+/// The commands with the file's settings as defaults, and the settings of `serve` and of `interpreter` that result.
 fn check(file: Option<&File>) -> anyhow::Result<(clap::Command, ArgMatches, ArgMatches)> {
     let command = match file {
         Some(file) => config::layered(super::command(), file)?,

@@ -94,7 +94,7 @@ fn shown(status: &Status, paint: Paint) -> anyhow::Result<String> {
 fn embedded(interpreter: &Capabilities) -> Vec<(&'static str, String)> {
     let Capabilities { python, network, preloaded, slots, memory_limit, memory_limit_because, .. } = interpreter;
     let modules = preloaded.len();
-    let memory = format!("limited by {memory_limit}: {memory_limit_because}");
+    let memory = format!("limit: {memory_limit} ({memory_limit_because})");
     let lines = [
         ("", format!("Python {python}, network {network}, {modules} modules ahead")),
         ("memory", if memory_limit.is_empty() { "".to_owned() } else { memory }),

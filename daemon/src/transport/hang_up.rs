@@ -22,8 +22,8 @@ impl HangUp {
     /// Returns once both directions are closed by the client. `span` is the session.
     pub async fn wait(&mut self, span: &Span) {
         if self.watch.is_none() {
-            // The registration for reading also reports the end of input, for good. This one asks for nothing that a Unix socket has;
-            // epoll adds the hang-up by itself.
+            // The registration for reading would also report the end of input, for good. Unix sockets have no priority data, so this
+            // one reports only the hang-up, which epoll adds by itself.
             match self.socket.watch(Interest::PRIORITY) {
                 Ok(watch) => self.watch = Some(watch),
                 Err(error) => span.in_scope(|| tracing::warn!(%error, "a hang-up of this client will be noticed late")),

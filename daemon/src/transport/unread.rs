@@ -29,12 +29,17 @@ impl Unread {
     pub fn count(&self, mut message: ServerJsonRpcMessage) -> (ServerJsonRpcMessage, Share) {
         let mut bytes = large_bytes(&message);
         let before = self.0.load(Ordering::Relaxed);
-        let is_beyond = (before > 0 && before + bytes > MAX_SESSION_BYTES)
-            || TOTAL.load(Ordering::Relaxed) + bytes > MAX_TOTAL_BYTES;
-        if bytes > 0 && is_beyond {
+        let whose = if before > 0 && before + bytes > MAX_SESSION_BYTES {
+            Some("this client")
+        } else if TOTAL.load(Ordering::Relaxed) + bytes > MAX_TOTAL_BYTES {
+            Some("all clients together")
+        } else {
+            None
+        };
+        if let Some(whose) = whose.filter(|_| bytes > 0) {
             let mebibytes = bytes >> 20;
-            tracing::warn!(mebibytes, "an answer is dropped, because its client does not read");
-            message = dropped(message, mebibytes);
+            tracing::warn!(mebibytes, whose, "an answer is dropped: too many wait to be read");
+            message = dropped(message, mebibytes, whose);
             bytes = 0;
         }
         self.0.fetch_add(bytes, Ordering::Relaxed);
@@ -50,11 +55,11 @@ impl Drop for Share {
     }
 }
 
-fn dropped(message: ServerJsonRpcMessage, mebibytes: usize) -> ServerJsonRpcMessage {
+fn dropped(message: ServerJsonRpcMessage, mebibytes: usize, whose: &str) -> ServerJsonRpcMessage {
     let JsonRpcMessage::Response(response) = message else { return message };
     let text = format!(
-        "The answer, of {mebibytes} MiB, was dropped: too much waits for this client to be read. The request was carried out; read the \
-         answers as they come, or ask for less at once."
+        "The answer, of {mebibytes} MiB, was dropped: {whose} left too much unread. The request was carried out. Read answers as they \
+         come, or ask for less at once."
     );
     JsonRpcMessage::error(ErrorData::internal_error(text, None), Some(response.id))
 }

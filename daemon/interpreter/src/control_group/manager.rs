@@ -5,11 +5,13 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, PidfdFlags, getpid, getuid, pidfd_open};
 
 use super::place::{Hierarchy, own_group};
@@ -103,20 +105,16 @@ impl Manager {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| told(&error.to_string()))?;
-        // What these answers are fits into a pipe.
-        let ended = has_ended(Pid::from_child(&child), DEADLINE);
-        if !ended {
-            let _ = child.kill();
+        // Its answers fit into a pipe, so that it ends before they are read.
+        if !has_ended(Pid::from_child(&child), DEADLINE) {
+            child.kill()?;
+            child.wait()?;
+            return Err(told(&format!("no answer within {DEADLINE:?}")));
         }
         let status = child.wait()?;
-        let (mut answer, mut error) = (String::new(), String::new());
-        let _ = child.stdout.take().map(|mut stdout| stdout.read_to_string(&mut answer));
-        let _ = child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut error));
-        match (ended, status.success()) {
-            (true, true) => Ok(answer),
-            (true, false) => Err(told(error.lines().last().unwrap_or("it failed"))),
-            (false, _) => Err(told(&format!("no answer within {DEADLINE:?}"))),
-        }
+        let answer = child.stdout.take().map(written).unwrap_or_default();
+        let error = child.stderr.take().map(written).unwrap_or_default();
+        if status.success() { Ok(answer) } else { Err(told(error.lines().last().unwrap_or("it failed"))) }
     }
 }
 
@@ -126,6 +124,16 @@ fn has_one_id(process: &str) -> bool {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
     ids.is_some_and(|ids| ids.split_whitespace().count() == 1)
+}
+
+/// What a process that has ended left in a pipe. Its end is not waited for: a descendant may still hold the pipe open.
+fn written(mut pipe: impl Read + AsFd) -> String {
+    let mut text = Vec::new();
+    if ioctl_fionbio(&pipe, true).is_ok() {
+        // An error comes where a read would wait; what was read before it stays.
+        let _ = pipe.read_to_end(&mut text);
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn has_ended(process: Pid, deadline: Duration) -> bool {
