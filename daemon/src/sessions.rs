@@ -98,7 +98,8 @@ struct Places {
     silent: Arc<Newcomers>,
 }
 
-/// Serves, with the settings as they are at each moment, until `shutdown`, or, with `leaves_when_idle`, until nobody has been there for as long as the settings say.
+/// Serves until `shutdown` completes or, if `leaves_when_idle`, until no client has been connected for `idle_exit`. Changes of the settings
+/// hold at once.
 pub async fn run(
     mut listener: Listener,
     tcp: Option<Tcp>,

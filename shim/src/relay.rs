@@ -25,7 +25,7 @@ use wait_set::{NonBlocking, WaitSet};
 
 /// After a daemon could not be reached, requests are refused for so long before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A daemon that was about to leave when it was reached has said nothing. More of them in a row are a fault that stays.
+/// How many daemons in a row may end without having sent anything, as one does that was about to leave. Beyond that, requests are refused.
 const SILENT_DAEMONS: u32 = 5;
 const GONE: &str = "The interpreter daemon went away before it answered. The code may or may not have run, and it was not sent again; \
     the next call starts the daemon anew.";
@@ -62,8 +62,8 @@ pub enum RelayError {
 pub struct Patience {
     /// How long the client's next frame waits for a daemon that takes nothing more and still answers what it has taken.
     pub last_answers: Duration,
-    /// How long nothing may move after the client's last word, where nothing is owed to it. The daemon then closes at once; what is
-    /// left is a reader that no longer reads.
+    /// Once the client has closed its input and every request is answered, the relay ends if no byte has moved for this long: the client
+    /// no longer reads.
     pub standstill: Duration,
 }
 
@@ -192,7 +192,7 @@ impl<D: Daemons> Relay<'_, D> {
         Ok(Ready { input: waits.is_ready(input_at), daemon, ended })
     }
 
-    /// How long nothing needs to happen by itself.
+    /// The time until the next deadline; none if there is none.
     fn timeout(&mut self, now: Instant) -> Option<Duration> {
         if self.wants_a_daemon() {
             return Some(Duration::ZERO);

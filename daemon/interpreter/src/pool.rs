@@ -1,4 +1,5 @@
-//! Slots ahead of need: children that wait, isolated, so that a call finds one ready. As many as calls have lately come at once.
+//! Slots ahead of need: children that wait, isolated, so that a call finds one ready. As many wait as calls have lately come at once.
+//! A workshop is one spawner process and its zygote; a slot belongs to the workshop that built it.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub const PAUSE: Duration = Duration::from_millis(20);
 /// How long a number of simultaneous calls is remembered.
 const MEMORY: Duration = Duration::from_secs(60);
-/// Less available memory than this part of all, and no child waits that could be forked when it is needed.
+/// With less than this part of the memory available, no children are kept waiting.
 const SCARCE: u64 = 16;
 
 pub struct Pool {
