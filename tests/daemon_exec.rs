@@ -16,6 +16,7 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::daemon::{Home, signal};
+use support::eventually;
 use support::fake_interpreter::{Answer, FakeInterpreter};
 
 /// `exec` in this world, with this service; the daemon is started by it.
@@ -90,11 +91,21 @@ fn an_error_is_told_on_stderr_with_its_exit_code() {
 fn an_interrupt_ends_the_run() {
     let (home, interpreter) = (Home::new(), FakeInterpreter::start());
     interpreter.answer_next(Answer::Hold);
-    let mut child = exec(&home, &interpreter).arg("while True: pass").spawn().unwrap();
+    // Whoever runs the tests may ignore interrupts, as a shell's background jobs do, and `exec` would inherit that.
+    let exec = exec(&home, &interpreter);
+    let mut command = Command::new("env");
+    command.env_clear().envs(exec.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(home.path());
+    command.arg("--default-signal=INT").arg(exec.get_program()).args(exec.get_args()).arg("while True: pass");
+    let mut child = command.spawn().unwrap();
     interpreter.wait_for_requests(1);
     signal(child.id().try_into().unwrap(), Signal::INT);
+    let mut status = None;
+    eventually("its end", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
     // Which a shell shows as 130.
-    assert_eq!(child.wait().unwrap().signal(), Some(2));
+    assert_eq!(status.unwrap().signal(), Some(2));
     interpreter.wait_for_ended(1);
 }
 
