@@ -7,9 +7,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// A connection that both ends hold open. One that its owner has closed is listed as root's.
 const ESTABLISHED: &str = "01";
 
+/// The kernel hands a table out in pieces. While sockets come and go a row may be missing, or be there twice.
+const LOOKS: usize = 5;
+
 /// The user at `peer`, the other end of a connection to `local` on this machine; `None` where the kernel lists none, or not one only.
 /// Reads tables that are long on a busy machine; call it where blocking is allowed.
 pub fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
+    (0..LOOKS).find_map(|_| look(peer, local))
+}
+
+fn look(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
     // A socket for IPv6 reaches IPv4 as well, and is listed with the others of its kind.
     let tables: &[&str] = if peer.is_ipv4() { &["tcp", "tcp6"] } else { &["tcp6"] };
     let mut owners = Vec::new();
@@ -21,6 +28,7 @@ pub fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
             Err(_) => return None,
         }
     }
+    owners.dedup();
     match owners[..] {
         [owner] => Some(owner),
         _ => None,
