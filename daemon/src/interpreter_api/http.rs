@@ -51,6 +51,8 @@ pub struct Address {
     base: String,
     /// How messages call it.
     name: String,
+    /// It is our own interpreter, and knows more than the API says. A foreign service is sent nothing else.
+    is_ours: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +92,8 @@ impl Address {
         let [own_name, json] = [OWN_NAME, JSON].map(HeaderValue::from_static);
         let headers = [(HOST, host), (USER_AGENT, own_name), (CONTENT_TYPE, json.clone()), (ACCEPT, json)];
         let headers = headers.into_iter().collect();
-        Ok(Self { connections: Connections::new(place), path, headers, client, base: base.to_owned(), name })
+        let is_ours = matches!(place, Place::Unix(_));
+        Ok(Self { connections: Connections::new(place), path, headers, client, base: base.to_owned(), name, is_ours })
     }
 
     /// Sends the request and waits for the answer until `deadline` is over; `limit` is what the message then names.
@@ -118,7 +121,8 @@ impl Address {
             request.headers_mut().insert(ACCEPT, HeaderValue::from_static(ACCEPTS_EVENTS));
         }
         context.trace.continue_in(request.headers_mut());
-        if let Some(id) = context.execution_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
+        let id = context.execution_id.as_deref().filter(|_| self.is_ours);
+        if let Some(id) = id.and_then(|id| HeaderValue::from_str(id).ok()) {
             request.headers_mut().insert(EXECUTION_ID_HEADER, id);
         }
         let response = self.connections.send(request).await.map_err(|error| match error {
