@@ -281,7 +281,7 @@ fn the_service_on_port_50081_is_used_where_none_is_configured() {
     assert_eq!(result["structuredContent"]["stdout"], "from the service");
     assert_eq!(result["_meta"]["python-interpreter-mcp/interpreter"], "http://localhost:50081");
     assert!(service.requests()[0].head.contains("\r\nhost: localhost:50081\r\n"));
-    assert!(daemon.stderr().contains("interpreter chosen"));
+    eventually("the choice is logged", || daemon.stderr().contains("interpreter chosen"));
 }
 
 #[test]
