@@ -5,7 +5,7 @@ mod example;
 mod file;
 mod layer;
 
-use crate::{http, interpreter_api, logging, sessions, tasks};
+use crate::{http, interpreter, logging, sessions, tasks};
 
 pub use example::{example, toml};
 pub use file::{File, path, read, read_at};
@@ -15,7 +15,7 @@ pub use layer::{Kind, layered, settings, source};
 #[group(skip)]
 pub struct Settings {
     #[command(flatten)]
-    pub interpreter: interpreter_api::Settings,
+    pub interpreter: interpreter::Settings,
 
     #[command(flatten)]
     pub sessions: sessions::Settings,

@@ -19,7 +19,7 @@ mod pictures;
 mod resources;
 mod tasks;
 
-mod interpreter_api;
+mod interpreter;
 
 mod metrics;
 mod status;

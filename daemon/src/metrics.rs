@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 
-use crate::interpreter_api::{Outcome, Slots};
+use crate::interpreter::{Outcome, Slots};
 use crate::logging::lost_lines;
 
 /// From a warm call to the longest ones, in seconds.

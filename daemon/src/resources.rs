@@ -1,5 +1,5 @@
 //! Files of executions as MCP resources: their URIs, their content, and a list of those that came last. Where the content comes
-//! from is `interpreter_api`'s.
+//! from is `interpreter`'s.
 
 mod recent;
 mod uri;
@@ -10,7 +10,7 @@ use rmcp::ErrorData;
 use rmcp::model::{Resource, ResourceContents, ResourceTemplate};
 use serde_json::json;
 
-use crate::interpreter_api::{FileError, FileSource, Part};
+use crate::interpreter::{FileError, FileSource, Part};
 pub use recent::Recent;
 pub use uri::FileUri;
 

@@ -2,12 +2,12 @@
 //! same handler.
 
 mod call;
-mod described;
 mod executions;
-mod live;
-mod look;
+mod introspection;
+mod output_stream;
+mod progress;
 mod subscriptions;
-mod waiting;
+mod tool_description;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
-use crate::interpreter_api::InterpreterApi;
+use crate::interpreter::Interpreters;
 use crate::resources;
 use crate::tasks::{self, NotCancelled, Tasks};
-use crate::tools::execute_python_code;
-use described::Described;
+use crate::tools;
 use executions::Executions;
+use tool_description::ToolDescriptions;
 
 const NAME: &str = "python-interpreter";
 const TITLE: &str = "Python Interpreter";
@@ -57,7 +57,7 @@ pub struct Server {
 /// One for all clients.
 struct Shared {
     executions: Arc<Executions>,
-    described: Arc<Described>,
+    descriptions: Arc<ToolDescriptions>,
     tasks: Arc<Tasks>,
     task_after: AtomicU64,
     started_by: &'static str,
@@ -81,15 +81,15 @@ struct Client {
 impl Server {
     /// `state` is the directory in which tasks are kept, if there is one; `started_by` is what `status` says.
     pub fn new(
-        api: InterpreterApi,
+        interpreters: Interpreters,
         concurrency: usize,
         tasks: &tasks::Settings,
         state: Option<PathBuf>,
         started_by: &'static str,
     ) -> Self {
-        let executions = Arc::new(Executions::new(api, concurrency));
+        let executions = Arc::new(Executions::new(interpreters, concurrency));
         let shared = Shared {
-            described: Described::new(executions.clone()),
+            descriptions: ToolDescriptions::new(executions.clone()),
             executions,
             tasks: Tasks::open(state.map(|state| state.join("tasks"))),
             task_after: AtomicU64::new(tasks.task_after),
@@ -103,11 +103,11 @@ impl Server {
     }
 
     /// Other settings from now on: what is on its way goes on as it is.
-    pub fn change(&self, api: InterpreterApi, concurrency: usize, tasks: &tasks::Settings) {
-        let Shared { executions, described, task_after, .. } = &*self.shared;
-        executions.change(api, concurrency);
+    pub fn change(&self, interpreters: Interpreters, concurrency: usize, tasks: &tasks::Settings) {
+        let Shared { executions, descriptions, task_after, .. } = &*self.shared;
+        executions.change(interpreters, concurrency);
         task_after.store(tasks.task_after, Ordering::Relaxed);
-        described.renew();
+        descriptions.renew();
     }
 
     /// The server as one client has it, until it is `gone`. `session` is the span that gets its name.
@@ -168,7 +168,7 @@ fn implementation() -> Implementation {
     Implementation::new(NAME, env!("CARGO_PKG_VERSION"))
         .with_title(TITLE)
         .with_description(DESCRIPTION)
-        .with_icons(vec![execute_python_code::icon()])
+        .with_icons(vec![tools::icon()])
 }
 
 /// Every result names who made it.
@@ -212,7 +212,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
         self.note_client(|| Some(request.client_info.clone()));
-        self.shared.described.refresh();
+        self.shared.descriptions.refresh();
         context.peer.set_peer_info(request.clone());
         let mut result = self.negotiate_initialize(&request)?;
         result.capabilities.extensions = None;
@@ -228,7 +228,7 @@ impl ServerHandler for Server {
 
     async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
         self.note_client(|| context.client_info());
-        self.shared.described.refresh();
+        self.shared.descriptions.refresh();
         let versions = self.supported_protocol_versions().into_owned();
         let mut result = DiscoverResult::from_server_info(versions, self.get_info());
         result.ttl_ms = CACHE_MILLISECONDS;
@@ -243,15 +243,15 @@ impl ServerHandler for Server {
     ) -> Result<ListToolsResult, ErrorData> {
         self.note_client(|| context.client_info());
         only_page(request)?;
-        self.shared.described.refresh();
-        let tool = self.shared.described.known().await;
-        let mut tools = ListToolsResult::with_all_items(vec![Tool::clone(&tool)]);
+        self.shared.descriptions.refresh();
+        let tools = self.shared.descriptions.known().await;
+        let mut tools = ListToolsResult::with_all_items(tools.to_vec());
         tools.meta = Some(stamp(None));
         Ok(tools.with_ttl_ms(CACHE_MILLISECONDS).with_cache_scope(CacheScope::Private))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        (name == execute_python_code::NAME).then(|| Tool::clone(&self.shared.described.now()))
+        self.shared.descriptions.now().iter().find(|tool| tool.name == name).cloned()
     }
 
     async fn call_tool(
@@ -260,10 +260,6 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         self.note_client(|| context.client_info());
-        if call.name != execute_python_code::NAME {
-            let message = format!("There is no tool of this name; there is {}.", execute_python_code::NAME);
-            return Err(ErrorData::invalid_params(message, None));
-        }
         let begun = self.begin(call, &context)?;
         self.end(begun, &context.ct).await
     }
@@ -296,7 +292,7 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let contents = resources::read(&request.uri, &*self.shared.executions.api()).await?;
+        let contents = resources::read(&request.uri, &*self.shared.executions.interpreters()).await?;
         let mut result = ReadResourceResult::new(vec![contents]);
         result.meta = Some(stamp(None));
         Ok(result.with_ttl_ms(resources::CACHE_MILLISECONDS).with_cache_scope(CacheScope::Private).into())

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::interpreter_api::{Capabilities, Outcome};
+use crate::interpreter::{Capabilities, Outcome};
 
 /// Executions that are remembered.
 const RECENT: usize = 16;

@@ -2,8 +2,8 @@
 
 mod document;
 mod file;
-mod found;
-mod known;
+mod installed_clients;
+mod supported_clients;
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write};
 use std::path::Path;
@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use similar::TextDiff;
 
-pub use found::{Found, State, found, look, shim};
-use known::Client;
+pub use installed_clients::{Found, State, found, look, shim};
+use supported_clients::Client;
 
 use super::terminal::printable;
 
@@ -49,7 +49,7 @@ struct Change {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let shim = found::shim()?;
+    let shim = installed_clients::shim()?;
     let mut output = io::stdout().lock();
     match arguments.command {
         Command::List => list(&mut output, &shim),

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::cli::limits::LimitArguments;
 use crate::cli::start_up::{HangUp, start_up};
-use crate::interpreter_api::default_concurrency;
+use crate::interpreter::default_concurrency;
 use crate::listener::{Bound, remove};
 use crate::logging::{self, Filter};
 use crate::systemd;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::cli::start_up::{HangUp, start_up};
 use crate::config::Settings;
 use crate::http::Tcp;
-use crate::interpreter_api::{InterpreterApi, ServiceUrl};
+use crate::interpreter::{Interpreters, ServiceUrl};
 use crate::listener::{Bound, Listener};
 use crate::logging::Filter;
 use crate::server::Server;
@@ -54,7 +54,7 @@ async fn serve(arguments: Arguments, bound: Bound, filter: &Filter) -> anyhow::R
     let Arguments { settings, background } = arguments;
     let concurrency = settings.interpreter.concurrency();
     let state = endpoint::state_directory();
-    let server = Server::new(api(&settings)?, concurrency, &settings.tasks, state, started_by(background));
+    let server = Server::new(interpreters(&settings)?, concurrency, &settings.tasks, state, started_by(background));
     let listener = Listener::new(bound)?;
     let tcp = Tcp::bind(&settings.http).await?;
     let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
@@ -84,9 +84,9 @@ fn started_by(background: bool) -> &'static str {
     }
 }
 
-fn api(settings: &Settings) -> anyhow::Result<InterpreterApi> {
+fn interpreters(settings: &Settings) -> anyhow::Result<Interpreters> {
     let found = super::serve_without_flags()?;
-    Ok(InterpreterApi::new(&settings.interpreter, &settings.interpreter.flags_beyond(&found.settings.interpreter))?)
+    Ok(Interpreters::new(&settings.interpreter, &settings.interpreter.flags_beyond(&found.settings.interpreter))?)
 }
 
 /// Ends when there is a reason to stop.

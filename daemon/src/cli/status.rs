@@ -10,7 +10,7 @@ use python_interpreter_mcp::endpoint::{self, Socket};
 
 use super::running::ask;
 use super::terminal::{Paint, number, printable, span, table};
-use crate::interpreter_api::Capabilities;
+use crate::interpreter::Capabilities;
 use crate::status::{Status, now};
 
 const EVERY: Duration = Duration::from_secs(1);

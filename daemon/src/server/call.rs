@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::executions::Call;
-use super::waiting::{Progress, Waited, wait};
-use super::{Server, Shared, internal, is_modern, live, stamp};
-use crate::interpreter_api::{CallContext, Trace};
+use super::progress::{Progress, Waited, wait};
+use super::{Server, Shared, internal, is_modern, output_stream, stamp};
+use crate::interpreter::{CallContext, Trace};
 use crate::tasks::Running;
-use crate::tools::execute_python_code;
+use crate::tools::{self, OUTPUT_CHARACTERS, OUTPUT_CHARACTERS_KEY, OUTPUT_STREAM_KEY};
 
 /// A call that has begun.
 pub(super) struct Begun {
@@ -37,10 +37,11 @@ impl Server {
         context: &RequestContext<RoleServer>,
     ) -> Result<Begun, ErrorData> {
         let Shared { executions, task_after, .. } = &*self.shared;
-        let mut request = execute_python_code::request(call.arguments, executions.api().timeout)?;
-        let wanted = context.meta.get(execute_python_code::OUTPUT_KEY).and_then(serde_json::Value::as_u64);
+        let tool = tools::find(&call.name)?;
+        let mut request = tool.request(call.arguments, executions.interpreters().timeout)?;
+        let wanted = context.meta.get(OUTPUT_CHARACTERS_KEY).and_then(serde_json::Value::as_u64);
         let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
-        request.output_characters = Some(wanted.unwrap_or(execute_python_code::OUTPUT_CHARACTERS));
+        request.output_characters = Some(wanted.unwrap_or(OUTPUT_CHARACTERS));
         let knows_tasks =
             is_modern(context) && context.client_capabilities().is_some_and(|known| known.supports_tasks());
         let progress = context.meta.get_progress_token().map(|token| Progress {
@@ -50,8 +51,8 @@ impl Server {
             session: self.client.session.clone(),
         });
         let live = match &progress {
-            Some(progress) if context.meta.contains_key(execute_python_code::LIVE_KEY) => {
-                Some(live::tell(progress.token.clone(), progress.peer.clone()))
+            Some(progress) if context.meta.contains_key(OUTPUT_STREAM_KEY) => {
+                Some(output_stream::tell(progress.token.clone(), progress.peer.clone()))
             }
             _ => None,
         };
@@ -60,6 +61,7 @@ impl Server {
         let progress = progress.filter(|_| live.is_none());
         let (told, last_line) = watch::channel(String::new());
         let call = Call {
+            tool,
             request,
             context: CallContext {
                 execution_id: None,

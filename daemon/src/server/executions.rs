@@ -11,18 +11,19 @@ use rmcp::model::CallToolResult;
 use tracing::{Span, field};
 
 use crate::fair_queue::{Busy, FairQueue};
-use crate::interpreter_api::{CallContext, Execution, InterpreterApi, Outcome};
+use crate::interpreter::{CallContext, Execution, Interpreters, Outcome};
 use crate::metrics::Metrics;
+use crate::pictures::{PictureTurns, Shown};
 use crate::resources::Recent;
 use crate::status::Board;
 use crate::tasks::Running;
-use crate::tools::execute_python_code::{self, PictureTurns, Shown};
+use crate::tools::Tool;
 
 /// A result of this size is made off the event loop, because its JSON is written twice.
 const LARGE_BYTES: usize = 256 * 1024;
 
 pub struct Executions {
-    api: RwLock<Arc<InterpreterApi>>,
+    interpreters: RwLock<Arc<Interpreters>>,
     pub recent: Recent,
     pub metrics: Metrics,
     pub board: Arc<Board>,
@@ -35,6 +36,7 @@ pub struct Executions {
 
 /// One call on its way.
 pub struct Call {
+    pub tool: &'static dyn Tool,
     pub request: ExecuteRequest,
     pub context: CallContext,
     /// Among whom turns are shared.
@@ -43,10 +45,10 @@ pub struct Call {
 }
 
 impl Executions {
-    pub fn new(api: InterpreterApi, concurrency: usize) -> Self {
+    pub fn new(interpreters: Interpreters, concurrency: usize) -> Self {
         let (recent, metrics, queue) = (Recent::default(), Metrics::new(), FairQueue::new(concurrency));
         Self {
-            api: RwLock::new(Arc::new(api)),
+            interpreters: RwLock::new(Arc::new(interpreters)),
             recent,
             metrics,
             board: Board::new(),
@@ -57,14 +59,14 @@ impl Executions {
         }
     }
 
-    /// The way to the interpreter, as the settings have it now.
-    pub fn api(&self) -> Arc<InterpreterApi> {
-        self.api.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The interpreters that the settings name now.
+    pub fn interpreters(&self) -> Arc<Interpreters> {
+        self.interpreters.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From now on calls go this way, so many at once; those on their way go on as they are.
-    pub fn change(&self, api: InterpreterApi, concurrency: usize) {
-        *self.api.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(api);
+    /// Replaces the interpreters and the number of concurrent executions. What runs already is not affected.
+    pub fn change(&self, interpreters: Interpreters, concurrency: usize) {
+        *self.interpreters.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(interpreters);
         self.queue.resize(concurrency);
     }
 
@@ -81,19 +83,19 @@ impl Executions {
     async fn run(&self, call: &mut Call) -> CallToolResult {
         let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let id = format!("{}-{number}", self.prefix);
-        let Call { request, context, client, session } = call;
+        let Call { tool, request, context, client, session } = call;
         context.execution_id = Some(id.clone());
-        let (client, context, session) = (*client, &*context, &*session);
+        let (tool, client, context, session) = (*tool, *client, &*context, &*session);
         let started = Instant::now();
         let mut unfinished = Unfinished { executions: Some(self), client, id: &id, started, session };
         let source_bytes = request.source_code.len();
         session.in_scope(|| tracing::debug!(execution_id = id, source_bytes, "execution begins"));
         self.metrics.changed.notify_one();
-        let api = self.api();
-        let execution = match self.queue.take(client, api.limit(request).time).await {
+        let interpreters = self.interpreters();
+        let execution = match self.queue.take(client, interpreters.limit(request).time).await {
             Ok(_turn) => {
                 let _running = self.metrics.running();
-                api.execute(request, context).await
+                interpreters.execute(request, context).await
             }
             Err(busy) => {
                 self.metrics.refused();
@@ -126,15 +128,15 @@ impl Executions {
         if execution.has_files {
             self.recent.add(execution.response.files.iter());
         }
-        let shown = Shown::of(&execution, &*api, &self.pictures).await;
+        let shown = Shown::of(&execution, &*interpreters, &self.pictures).await;
         if execution.response.stdout.len() + execution.response.stderr.len() < LARGE_BYTES {
-            return execute_python_code::result(execution, shown);
+            return tool.result(execution, shown);
         }
-        let made = tokio::task::spawn_blocking(move || execute_python_code::result(execution, shown)).await;
+        let made = tokio::task::spawn_blocking(move || tool.result(execution, shown)).await;
         made.unwrap_or_else(|error| {
             session.in_scope(|| tracing::error!(%error, "result cannot be made"));
             let failure = failure("The result could not be shown; the daemon's log says more.".to_owned());
-            execute_python_code::result(failure, Shown::default())
+            tool.result(failure, Shown::default())
         })
     }
 }

@@ -20,7 +20,7 @@ const WATCHED_AHEAD: usize = 8;
 impl Server {
     /// Tells a client of the legacy era when lists change; it learns of nothing else by itself.
     pub(super) fn tell_changes(&self, peer: Peer<RoleServer>) {
-        let (mut tool, mut files) = (self.shared.described.changes(), self.shared.executions.recent.changes());
+        let (mut tool, mut files) = (self.shared.descriptions.changes(), self.shared.executions.recent.changes());
         let gone = self.client.gone.clone();
         tokio::spawn(async move {
             loop {
@@ -41,7 +41,7 @@ impl Server {
 
     /// Tells a subscription what it asked for, until somebody ends it.
     pub(super) async fn tell_subscriber(&self, context: SubscriptionContext) {
-        let (mut tool, mut files) = (self.shared.described.changes(), self.shared.executions.recent.changes());
+        let (mut tool, mut files) = (self.shared.descriptions.changes(), self.shared.executions.recent.changes());
         let accepted = context.accepted().clone();
         let wants = |wanted: Option<bool>| wanted == Some(true);
         let mut tasks = self.watch_tasks(&context);

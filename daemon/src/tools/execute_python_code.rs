@@ -1,5 +1,4 @@
-//! The tool `execute_python_code`: what clients are told about it, how its arguments become an execution, and how what
-//! became of it is shown. It runs nothing itself.
+//! The tool `execute_python_code`.
 
 mod arguments;
 mod description;
@@ -8,47 +7,44 @@ mod result;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rmcp::model::{Icon, JsonObject, Tool, ToolAnnotations};
+use python_interpreter::wire::ExecuteRequest;
+use rmcp::ErrorData;
+use rmcp::model::{CallToolResult, JsonObject, ToolAnnotations};
 use serde_json::{Value, json};
 
-use crate::interpreter_api::Capabilities;
-pub use arguments::request;
-pub use result::{PictureTurns, Shown, result};
+use super::{Tool, icon};
+use crate::interpreter::{Capabilities, Execution};
+use crate::pictures::Shown;
 
 pub const NAME: &str = "execute_python_code";
 const TITLE: &str = "Execute Python code";
-/// How much of stdout and stderr together a result holds where the client does not say otherwise, in characters. Clients cut what is
-/// much longer, and then without saying what is missing.
-pub const OUTPUT_CHARACTERS: usize = 30_000;
-/// The key in a call's `_meta` by which a client asks for more: a number of characters.
-pub const OUTPUT_KEY: &str = "python-interpreter-mcp/outputCharacters";
-/// The key in a call's `_meta` by which a client asks for the output as it comes, and in that of the notifications that bring it: an
-/// object with `stdout` or `stderr`.
-pub const LIVE_KEY: &str = "python-interpreter-mcp/output";
-/// The key in a result's `_meta` that names the interpreter it came from.
-pub const INTERPRETER_KEY: &str = "python-interpreter-mcp/interpreter";
-/// A prompt, drawn for this program.
-const ICON: &str = include_str!("execute_python_code/icon.svg");
 
-/// What clients are told: of what the interpreter can do if it has said so, and of the longest time of a program.
-pub fn definition(capabilities: Option<&Capabilities>, timeout: Duration) -> Tool {
-    // Of a service nobody knows what its programs reach.
-    let open_world = capabilities.is_none_or(|capabilities| capabilities.network != "none");
-    Tool::new(NAME, description::text(capabilities, timeout), object(input_schema(timeout)))
-        .with_title(TITLE)
-        .with_icons(vec![icon()])
-        .with_raw_output_schema(object(output_schema()))
-        .with_annotations(
-            ToolAnnotations::new().read_only(false).destructive(false).idempotent(false).open_world(open_world),
-        )
-}
+pub struct ExecutePythonCode;
 
-pub fn icon() -> Icon {
-    use base64::Engine as _;
-    let data = base64::engine::general_purpose::STANDARD.encode(ICON.trim());
-    Icon::new(format!("data:image/svg+xml;base64,{data}"))
-        .with_mime_type("image/svg+xml")
-        .with_sizes(vec!["any".to_owned()])
+impl Tool for ExecutePythonCode {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn definition(&self, capabilities: Option<&Capabilities>, timeout: Duration) -> rmcp::model::Tool {
+        // What programs can reach from a foreign service is unknown.
+        let open_world = capabilities.is_none_or(|capabilities| capabilities.network != "none");
+        rmcp::model::Tool::new(NAME, description::text(capabilities, timeout), object(input_schema(timeout)))
+            .with_title(TITLE)
+            .with_icons(vec![icon()])
+            .with_raw_output_schema(object(output_schema()))
+            .with_annotations(
+                ToolAnnotations::new().read_only(false).destructive(false).idempotent(false).open_world(open_world),
+            )
+    }
+
+    fn request(&self, arguments: Option<JsonObject>, timeout: Duration) -> Result<ExecuteRequest, ErrorData> {
+        arguments::request(arguments, timeout)
+    }
+
+    fn result(&self, execution: Execution, shown: Shown) -> CallToolResult {
+        result::result(execution, shown)
+    }
 }
 
 fn input_schema(timeout: Duration) -> Value {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::known::{Client, NAME};
+use super::supported_clients::{Client, NAME};
 
 #[derive(Debug, Clone, Copy)]
 pub enum Format {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Finding;
 use crate::cli::running::ask;
 use crate::cli::serve_without_flags;
-use crate::interpreter_api::{Listening, ServiceUrl, listening};
+use crate::interpreter::{Listening, ServiceUrl, listening};
 use crate::status::Status;
 
 const DEADLINE: Duration = Duration::from_secs(3);

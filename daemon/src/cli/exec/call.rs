@@ -10,8 +10,9 @@ use python_interpreter::wire::ExecuteResponse;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use crate::interpreter_api::MAX_TIMEOUT_SECONDS;
-use crate::tools::execute_python_code;
+use crate::interpreter::MAX_TIMEOUT_SECONDS;
+use crate::tools::execute_python_code::NAME;
+use crate::tools::{INTERPRETER_KEY, OUTPUT_CHARACTERS_KEY, OUTPUT_STREAM_KEY};
 
 const PROTOCOL_VERSION: &str = "2026-07-28";
 /// The daemon takes 64 MiB from an interpreter; its text is there twice, one of them escaped twice.
@@ -50,7 +51,7 @@ pub fn execute(
             break message;
         }
         if let Some(meta) = message.pointer_mut("/params/_meta")
-            && let Some(output) = meta.get_mut(execute_python_code::LIVE_KEY)
+            && let Some(output) = meta.get_mut(OUTPUT_STREAM_KEY)
         {
             printed(output.take());
         }
@@ -59,7 +60,7 @@ pub fn execute(
         bail!("the daemon refused: {message}");
     }
     let Some(result) = answer.get_mut("result").map(Value::take) else { bail!("the answer holds no result") };
-    let interpreter = &result["_meta"][execute_python_code::INTERPRETER_KEY];
+    let interpreter = &result["_meta"][INTERPRETER_KEY];
     Ok(ToolResult {
         interpreter: interpreter.as_str().unwrap_or_default().to_owned(),
         is_error: result["isError"] == true,
@@ -73,7 +74,7 @@ fn request(source_code: &str) -> Value {
         "id": 1,
         "method": "tools/call",
         "params": {
-            "name": execute_python_code::NAME,
+            "name": NAME,
             "arguments": { "source_code": source_code },
             "_meta": {
                 "io.modelcontextprotocol/protocolVersion": PROTOCOL_VERSION,
@@ -81,8 +82,8 @@ fn request(source_code: &str) -> Value {
                 "io.modelcontextprotocol/clientCapabilities": {},
                 // As Python itself: all of it, as it comes.
                 "progressToken": 1,
-                execute_python_code::LIVE_KEY: true,
-                execute_python_code::OUTPUT_KEY: usize::MAX,
+                OUTPUT_STREAM_KEY: true,
+                OUTPUT_CHARACTERS_KEY: usize::MAX,
             },
         },
     })

@@ -1,4 +1,4 @@
-//! The settings read again while the daemon runs.
+//! Reads the settings again while the daemon runs.
 
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
@@ -9,7 +9,7 @@ use crate::server::Server;
 use crate::sessions;
 use crate::systemd;
 
-/// At each SIGHUP the configuration is read again, and no client notices. What is wrong with it is logged, and all stays as it was.
+/// Reads the configuration again at each SIGHUP. If it is wrong, the reason is logged and the old settings stay.
 pub async fn when_asked(
     mut hangup: Signal,
     mut settings: Settings,
@@ -35,9 +35,9 @@ async fn reload(
     filter: &Filter,
 ) -> anyhow::Result<Settings> {
     let settings = crate::cli::serve_again()?.settings;
-    let api = super::api(&settings)?;
-    api.reload_embedded().await;
-    server.change(api, settings.interpreter.concurrency(), &settings.tasks);
+    let interpreters = super::interpreters(&settings)?;
+    interpreters.reload().await;
+    server.change(interpreters, settings.interpreter.concurrency(), &settings.tasks);
     sessions.send_replace(settings.sessions.clone());
     filter.change(&settings.logging);
     if settings.http != old.http {

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::OUTPUT_CHARACTERS;
-use crate::interpreter_api::Capabilities;
+use crate::interpreter::Capabilities;
+use crate::tools::OUTPUT_CHARACTERS;
 
 /// Libraries that are named; the rest is a number.
 const MAX_LIBRARIES: usize = 60;

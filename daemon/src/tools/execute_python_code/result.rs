@@ -1,128 +1,17 @@
 //! What became of a call, as clients get it: structured, the same once more as text for those that read only that, then pictures and
 //! links to files.
 
-use std::sync::Arc;
-
 use python_interpreter::wire::ExecuteResponse;
 use rmcp::model::{CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::INTERPRETER_KEY;
-use crate::interpreter_api::{Execution, FileSource, Outcome, Part};
-use crate::pictures::{self, NotShown, Picture};
+use crate::interpreter::{Execution, Outcome};
+use crate::pictures::Shown;
 use crate::resources;
+use crate::tools::INTERPRETER_KEY;
 
-/// What all pictures of a result may take together, in bytes of base64: clients refuse messages that are much larger.
-const PICTURE_BYTES: usize = 1024 * 1024;
-const MAX_PICTURES: usize = 10;
-/// The largest file that is looked at as a picture.
-const MAX_PICTURE_FILE_BYTES: u64 = 32 * 1024 * 1024;
-/// Pictures that are not shown, by name; of more it is said how many there are.
-const MAX_NAMED: usize = 5;
 /// Files that are linked; `files` names all of them.
 const MAX_LINKS: usize = 100;
-
-/// What is read first of a file: most pictures are no larger.
-const FIRST_BYTES: u64 = 64 * 1024;
-/// What all larger pictures that are being read or wait for their turn may hold together, in KiB.
-const ROOM_KIBIBYTES: usize = 128 * 1024;
-
-/// What all calls share that show pictures.
-#[derive(Debug, Clone)]
-pub struct PictureTurns {
-    /// One is decoded at a time, because that takes much memory.
-    decoding: Arc<Semaphore>,
-    room: Arc<Semaphore>,
-}
-
-impl Default for PictureTurns {
-    fn default() -> Self {
-        Self { decoding: Arc::new(Semaphore::new(1)), room: Arc::new(Semaphore::new(ROOM_KIBIBYTES)) }
-    }
-}
-
-/// A picture's file, with its part of the room that all have.
-struct Content {
-    part: Part,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-impl PictureTurns {
-    /// Reads a file, unless it is too large: then it has fewer bytes than its total. Nobody waits for this read who has no large
-    /// picture themselves.
-    async fn read(&self, files: &dyn FileSource, id: &str) -> Option<Content> {
-        let part = files.read(id, 0, FIRST_BYTES).await.ok()?;
-        if part.total <= FIRST_BYTES || part.total > MAX_PICTURE_FILE_BYTES {
-            return Some(Content { part, _room: None });
-        }
-        let kibibytes = u32::try_from(part.total.div_ceil(1024)).ok()?;
-        let room = self.room.clone().acquire_many_owned(kibibytes).await.ok()?;
-        let part = files.read(id, 0, part.total).await.ok()?;
-        Some(Content { part, _room: Some(room) })
-    }
-
-    /// Makes it fit. What has begun keeps its turn to its end, although its caller may have left.
-    async fn fit(&self, content: Content, room: usize) -> Result<Picture, NotShown> {
-        let Ok(turn) = self.decoding.clone().acquire_owned().await else { return Err(NotShown::NoRoom) };
-        let fit = move || {
-            let (_turn, content) = (turn, content);
-            pictures::fit(&content.part.bytes, room)
-        };
-        tokio::task::spawn_blocking(fit).await.unwrap_or(Err(NotShown::Damaged))
-    }
-}
-
-/// What a result shows of the files beside their ids.
-#[derive(Debug, Default)]
-pub struct Shown {
-    pictures: Vec<Picture>,
-    /// What is not shown and why, a line each.
-    omitted: Vec<String>,
-}
-
-impl Shown {
-    /// Reads the pictures among the files, as many as fit.
-    pub async fn of(execution: &Execution, files: &dyn FileSource, turns: &PictureTurns) -> Self {
-        let mut shown = Self::default();
-        if !execution.has_files {
-            return shown;
-        }
-        let mut candidates: Vec<_> =
-            execution.response.files.iter().filter(|(path, _)| pictures::may_be_picture(path)).collect();
-        candidates.sort_by(|(first, _), (second, _)| pictures::in_order(first, second));
-        let too_many = candidates.split_off(candidates.len().min(MAX_PICTURES));
-        let mut omitted = Vec::new();
-        let mut room = PICTURE_BYTES;
-        for (place, (path, id)) in candidates.iter().enumerate() {
-            let Some(content) = turns.read(files, id).await else { continue };
-            let total = content.part.total;
-            if total > MAX_PICTURE_FILE_BYTES {
-                omitted.push(format!("{path}: {total} bytes are too many"));
-                continue;
-            }
-            // Each has at least its share; what one leaves is for those that follow.
-            let share = room / (candidates.len() - place);
-            match turns.fit(content, share).await {
-                Ok(picture) => {
-                    room -= picture.base64.len();
-                    shown.pictures.push(picture);
-                }
-                // Only its name was one of a picture.
-                Err(NotShown::NoPicture) => {}
-                Err(reason) => omitted.push(format!("{path}: {reason}")),
-            }
-        }
-        omitted.extend(too_many.iter().map(|(path, _)| format!("{path}: a result shows {MAX_PICTURES}")));
-        let untold = omitted.len().saturating_sub(MAX_NAMED);
-        omitted.truncate(MAX_NAMED);
-        shown.omitted = omitted.into_iter().map(|line| format!("Picture not shown: {line}")).collect();
-        if untold > 0 {
-            shown.omitted.push(format!("Picture not shown: and {untold} more"));
-        }
-        shown
-    }
-}
 
 pub fn result(execution: Execution, shown: Shown) -> CallToolResult {
     let Execution { response, outcome, interpreter, has_files, .. } = execution;
@@ -167,7 +56,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::interpreter_api::Reading;
 
     fn execution(response: ExecuteResponse, has_files: bool) -> Execution {
         Execution { response, outcome: Outcome::Finished, interpreter: "embedded".to_owned(), has_files, error: None }
@@ -210,57 +98,5 @@ mod tests {
             ),
             (1, &json!("id"))
         );
-    }
-
-    /// Has one picture under every id, but the content of "slow" never comes.
-    struct FakeFiles {
-        picture: Vec<u8>,
-        asked: tokio::sync::Notify,
-    }
-
-    impl FileSource for FakeFiles {
-        fn read<'a>(&'a self, id: &'a str, offset: u64, length: u64) -> Reading<'a> {
-            Box::pin(async move {
-                let is_all = length >= self.picture.len() as u64;
-                if id == "slow" && is_all {
-                    self.asked.notify_one();
-                    std::future::pending::<()>().await;
-                }
-                let bytes = self.picture.iter().skip(offset as usize).take(length as usize).copied().collect();
-                Ok(Part { bytes, total: self.picture.len() as u64 })
-            })
-        }
-    }
-
-    fn with_picture(id: &str) -> Execution {
-        let files = [("/workspace/a.png".to_owned(), id.to_owned())].into();
-        execution(ExecuteResponse { files, ..ExecuteResponse::default() }, true)
-    }
-
-    #[tokio::test]
-    async fn a_picture_that_is_slow_to_read_delays_no_other() {
-        for pixels in [8, 400] {
-            // Noise, which PNG cannot make small: the second one is larger than what is read first.
-            let mut state = 1_u32;
-            let picture = image::GrayImage::from_fn(pixels, pixels, |_, _| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                image::Luma([(state >> 24) as u8])
-            });
-            let mut bytes = std::io::Cursor::new(Vec::new());
-            picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-            let files = FakeFiles { picture: bytes.into_inner(), asked: tokio::sync::Notify::new() };
-            assert_eq!(files.picture.len() as u64 > FIRST_BYTES, pixels == 400);
-            let (turns, slow, quick) = (PictureTurns::default(), with_picture("slow"), with_picture("quick"));
-            let slow = Shown::of(&slow, &files, &turns);
-            let quick = async {
-                files.asked.notified().await;
-                Shown::of(&quick, &files, &turns).await
-            };
-            tokio::select! {
-                _ = slow => panic!("its content never comes"),
-                shown = quick => assert_eq!(shown.pictures.len(), 1),
-                () = tokio::time::sleep(std::time::Duration::from_secs(30)) => panic!("the quick one waits for the slow one"),
-            }
-        }
     }
 }

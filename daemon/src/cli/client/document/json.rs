@@ -8,7 +8,7 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::{Map, Value};
 
 use super::{Client, DocumentError, NAME, inline};
-use crate::cli::client::known::Entry;
+use crate::cli::client::supported_clients::Entry;
 
 /// What clients read, and no more: a text that they refuse is not for us to mend.
 const OPTIONS: ParseOptions = ParseOptions {

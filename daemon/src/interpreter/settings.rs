@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::ServiceUrl;
+use super::url::ServiceUrl;
 
 const SERVICE_CONCURRENCY: usize = 64;
 /// The largest limit of one execution.

@@ -1,5 +1,5 @@
-//! Output as it comes, for a client that asks for all of it: progress notifications that carry what was printed, in order. The client
-//! sets the pace; while it does not read, the program waits as at a pipe.
+//! Streams a program's output to a client that asks for it, as progress notifications in order. While the client does not read, the
+//! program waits, as it would at a full pipe.
 
 use python_interpreter::wire::Event;
 use rmcp::model::{NotificationMetaObject, ProgressNotificationParam, ProgressToken};
@@ -9,12 +9,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::tools::execute_python_code::LIVE_KEY;
+use crate::tools::OUTPUT_STREAM_KEY;
 
-/// Pieces of output that wait for their client.
+/// How many pieces of output wait for a slow client.
 const WAITING: usize = 16;
 
-/// Starts telling; it has ended when the sender is gone and all has been told.
+/// Starts the stream. The task ends once the sender is dropped and everything is sent.
 pub fn tell(token: ProgressToken, peer: Peer<RoleServer>) -> (mpsc::Sender<Event>, AbortOnDropHandle<()>) {
     let (sender, mut events) = mpsc::channel(WAITING);
     let since = Instant::now();
@@ -27,7 +27,7 @@ pub fn tell(token: ProgressToken, peer: Peer<RoleServer>) -> (mpsc::Sender<Event
             };
             let mut progress = ProgressNotificationParam::new(token.clone(), since.elapsed().as_secs_f64());
             let mut meta = NotificationMetaObject::default();
-            meta.insert(LIVE_KEY.to_owned(), printed);
+            meta.insert(OUTPUT_STREAM_KEY.to_owned(), printed);
             progress.meta = Some(meta);
             if peer.notify_progress(progress).await.is_err() {
                 return;

@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use super::http::EXECUTE_PATH;
+/// The path of the API's one call, below a service's base URL.
+pub const EXECUTE_PATH: &str = "/v1/execute";
 
 /// A base URL such as `http://localhost:50081`, without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use python_interpreter::wire::ExecuteResponse;
 use serde_json::Value;
 
-use super::Outcome;
+use super::execution::Outcome;
 
 /// The exit code that `timeout(1)` uses.
 pub const TIMEOUT_EXIT_CODE: i32 = 124;

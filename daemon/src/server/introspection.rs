@@ -1,6 +1,7 @@
-//! What others than clients want to know of the server: Prometheus, `status`, the service manager.
+//! Read-only views of the server for `/metrics`, `/status` and systemd.
 
 use super::{Executions, Server, Shared};
+use crate::interpreter::Chosen;
 use crate::metrics::{Counted, Now};
 use crate::status::{Interpreter, OnBoard, Status};
 
@@ -14,16 +15,17 @@ impl Server {
     /// What Prometheus reads.
     pub async fn metrics(&self) -> String {
         let Shared { executions, tasks, .. } = &*self.shared;
-        let slots = executions.api().embedded_in_use().await.map(|embedded| embedded.slots);
+        let slots = executions.interpreters().embedded_if_running().await.map(|embedded| embedded.slots);
         executions.metrics.text(Now { waiting: executions.queue.waiting(), tasks: tasks.running(), slots })
     }
 
     /// What `status` shows.
     pub async fn status(&self) -> Status {
         let Shared { executions, tasks, started_by, .. } = &*self.shared;
-        let api = executions.api();
-        let (name, why, embedded) =
-            (api.current().await.to_owned(), api.why().await.to_owned(), api.embedded_in_use().await);
+        let interpreters = executions.interpreters();
+        let embedded = interpreters.embedded_if_running().await;
+        let Chosen { interpreter, reason } = interpreters.choose().await;
+        let (name, why) = (interpreter.name().to_owned(), reason.to_string());
         let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
@@ -38,7 +40,7 @@ impl Server {
         status
     }
 
-    /// What a person wants to know first.
+    /// The line that `systemctl status` shows.
     pub async fn status_line(&self) -> String {
         let Shared { executions, .. } = &*self.shared;
         let (clients, running) = (executions.metrics.clients(), executions.metrics.executions_running());
@@ -46,13 +48,13 @@ impl Server {
         format!("clients: {clients}, running: {running}, waiting: {waiting}, interpreter: {interpreter}")
     }
 
-    /// Returns when the status may be another one.
+    /// Returns when the status may have changed.
     pub async fn status_changed(&self) {
         self.shared.executions.metrics.changed.notified().await;
     }
 
     /// The name of the interpreter that the next call goes to.
     pub async fn interpreter(&self) -> String {
-        self.shared.executions.api().current().await.to_owned()
+        self.shared.executions.interpreters().choose().await.interpreter.name().to_owned()
     }
 }

@@ -9,7 +9,7 @@ use clap::ValueEnum as _;
 
 use super::document::{self, Present};
 use super::file;
-use super::known::Client;
+use super::supported_clients::Client;
 
 /// A client that is here, or was.
 #[derive(Debug)]

@@ -1,15 +1,6 @@
-//! Which interpreter a call goes to: the configured one; else a service on this machine's port 50081, where it belongs to
-//! this user or to root; else the embedded one.
+//! Who listens on the port of this machine where a service is looked for.
 
-use std::time::{Duration, Instant};
-
-use tokio::sync::Mutex;
-
-use super::ServiceUrl;
-
-const DETECTED_PORT: u16 = 50081;
-/// How long an answer to "is the service there?" holds.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+pub const DETECTED_PORT: u16 = 50081;
 /// The state LISTEN as /proc/net/tcp writes it.
 const LISTENING: &str = "0A";
 /// 127.0.0.1 and 0.0.0.0 as /proc/net/tcp writes them: the kernel's words in the machine's byte order.
@@ -20,69 +11,6 @@ const REACHED_BY_LOCALHOST_6: [[u32; 4]; 3] = [
     [0, 0, 0, 0],
     [0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), u32::from_ne_bytes([127, 0, 0, 1])],
 ];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
-    /// The service that the user named.
-    Configured,
-    /// The service that was found on this machine.
-    Detected,
-    Embedded,
-}
-
-pub struct Choice {
-    configured: bool,
-    service: ServiceUrl,
-    port: u16,
-    last: Mutex<Option<(Instant, Target)>>,
-}
-
-impl Choice {
-    pub fn new(configured: Option<ServiceUrl>) -> Self {
-        Self {
-            configured: configured.is_some(),
-            service: configured.unwrap_or_else(|| ServiceUrl::on_this_machine(DETECTED_PORT)),
-            port: DETECTED_PORT,
-            last: Mutex::new(None),
-        }
-    }
-
-    /// The service that is meant by both `Configured` and `Detected`.
-    pub fn service_url(&self) -> &ServiceUrl {
-        &self.service
-    }
-
-    pub async fn target(&self) -> Target {
-        if self.configured {
-            return Target::Configured;
-        }
-        // Held while looking: calls that arrive together wait for one look.
-        let mut last = self.last.lock().await;
-        if let Some((when, target)) = *last
-            && when.elapsed() < LOOK_AGAIN
-        {
-            return target;
-        }
-        let port = self.port;
-        // The tables are long on a busy machine, so they are read off the event loop.
-        let found = tokio::task::spawn_blocking(move || listening_on(port)).await;
-        let trusted = matches!(found, Ok(Listening::Trusted));
-        let target = if trusted { Target::Detected } else { Target::Embedded };
-        if last.is_none_or(|(_, last)| last != target) {
-            match target {
-                Target::Embedded => tracing::info!(interpreter = "embedded", "interpreter chosen"),
-                _ => tracing::info!(interpreter = %self.service, "interpreter chosen"),
-            }
-        }
-        *last = Some((Instant::now(), target));
-        target
-    }
-
-    /// Forgets the last answer, because the service turned out not to be there.
-    pub async fn look_again(&self) {
-        *self.last.lock().await = None;
-    }
-}
 
 /// Who listens on the port where a service is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,15 +114,12 @@ mod tests {
         assert!(!are_trusted(&[65534], 1000));
     }
 
-    #[tokio::test]
-    async fn a_listener_of_this_user_is_found_in_the_kernel_s_own_tables() {
+    #[test]
+    fn a_listener_of_this_user_is_found_in_the_kernel_s_own_tables() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let choice = Choice { port, ..Choice::new(None) };
-        assert_eq!(choice.target().await, Target::Detected);
+        assert_eq!(listening_on(port), Listening::Trusted);
         drop(listener);
-        assert_eq!(choice.target().await, Target::Detected, "the answer holds for a while");
-        choice.look_again().await;
-        assert_eq!(choice.target().await, Target::Embedded);
+        assert_eq!(listening_on(port), Listening::Nobody);
     }
 }

@@ -1,5 +1,8 @@
-//! One interpreter's HTTP address with its warm connections: sends an execution and reads the answer within its bounds. It
-//! never sends a request twice.
+//! The HTTP client of one interpreter. It keeps connections warm, reads answers within bounds, and never sends a request twice.
+
+mod answer;
+mod connections;
+mod events;
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,48 +13,36 @@ use http_body_util::Full;
 use hyper::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RANGE, USER_AGENT};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode, Uri};
-use python_interpreter::wire::{EVENTS, EXECUTION_ID_HEADER, ExecuteRequest, ExecuteResponse, OUTCOME_HEADER, Outcome};
+use python_interpreter::wire::{EVENTS, EXECUTION_ID_HEADER, ExecuteRequest, OUTCOME_HEADER, Outcome};
 use reqwest::{Client, ClientBuilder, Response, Url};
 
-use super::ServiceUrl;
 use super::capabilities::Capabilities;
-use super::connections::{Answering, CONNECT_DEADLINE, Connections, IDLE, Place, SendError};
 use super::context::CallContext;
-use super::events;
 use super::failure::{Failure, Limit, MAX_SHOWN_ANSWER_BYTES, MAX_SHOWN_BODY_BYTES};
 use super::files::{FILE_DEADLINE, FileError, Part, late};
+use super::url::{EXECUTE_PATH, ServiceUrl};
+pub use answer::Answer;
+use answer::MAX_ANSWER_BYTES;
+use connections::{Answering, CONNECT_DEADLINE, Connections, IDLE, Place, SendError};
 
-/// The largest answer that is taken.
-pub const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
-/// An answer of this size is parsed off the event loop, so that other clients need not wait for it.
-const LARGE_ANSWER_BYTES: usize = 256 * 1024;
-/// What an interpreter says of itself is short.
 const MAX_CAPABILITIES_BYTES: usize = 1024 * 1024;
 const OWN_NAME: &str = concat!("python-interpreter-mcp/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
 const ACCEPTS_EVENTS: &str = "application/x-ndjson, application/json;q=0.9";
-pub const EXECUTE_PATH: &str = "/v1/execute";
 
-/// What an interpreter answered.
-pub struct Answer {
-    pub response: ExecuteResponse,
-    /// It says that it ended the program at its time limit; only the embedded one does.
-    pub timed_out: bool,
-}
-
-pub struct Address {
-    /// For calls.
+pub struct ApiClient {
+    /// Carry the calls.
     connections: Connections,
-    /// What every call's request begins with.
+    /// The path and the headers of every call.
     path: Uri,
     headers: HeaderMap,
-    /// For what is rare.
+    /// Carries what is rare.
     client: Client,
-    /// Without a slash at its end.
+    /// A URL without a slash at its end.
     base: String,
-    /// How messages call it.
+    /// What error messages call the interpreter.
     name: String,
-    /// It is our own interpreter, and knows more than the API says. A foreign service is sent nothing else.
+    /// A service of somebody else's gets no header beyond the API's.
     is_ours: bool,
 }
 
@@ -63,24 +54,37 @@ pub enum AddressError {
     Url(String, String),
 }
 
-impl Address {
-    /// `is_configured` is false for a service that was found on this machine: then each connection is asked whose it is.
-    pub fn service(url: &ServiceUrl, is_configured: bool) -> Result<Self, AddressError> {
-        // Never asked of a name server: localhost is this machine.
-        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        let loopback = loopback.map(|address| SocketAddr::new(address, 0));
-        let client = client().resolve_to_addrs("localhost", &loopback).build()?;
-        let parsed = Url::parse(url.as_str()).map_err(|error| AddressError::Url(url.to_string(), error.to_string()))?;
-        let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let port = parsed.port_or_known_default().unwrap_or(80);
-        let place = if is_configured { Place::Tcp { host, port } } else { Place::OwnPort(port) };
-        Self::new(place, client, url.as_str(), url.to_string())
+fn host_and_port(url: &ServiceUrl) -> Result<(String, u16), AddressError> {
+    let parsed = Url::parse(url.as_str()).map_err(|error| AddressError::Url(url.to_string(), error.to_string()))?;
+    let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    Ok((host, parsed.port_or_known_default().unwrap_or(80)))
+}
+
+impl ApiClient {
+    /// A service at any address.
+    pub fn service(url: &ServiceUrl) -> Result<Self, AddressError> {
+        let (host, port) = host_and_port(url)?;
+        Self::tcp(url, Place::Tcp { host, port })
+    }
+
+    /// A service on this machine that must belong to this user or to root: the owner of each connection is checked.
+    pub fn service_of_this_user(url: &ServiceUrl) -> Result<Self, AddressError> {
+        let (_, port) = host_and_port(url)?;
+        Self::tcp(url, Place::OwnPort(port))
     }
 
     pub fn embedded(path: &Path) -> Result<Self, AddressError> {
         let client = client().unix_socket(path).build()?;
         let name = format!("unix:{}", path.display());
         Self::new(Place::Unix(path.to_owned()), client, "http://localhost", name)
+    }
+
+    fn tcp(url: &ServiceUrl, place: Place) -> Result<Self, AddressError> {
+        // localhost is this machine, whatever a name server says.
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let loopback = loopback.map(|address| SocketAddr::new(address, 0));
+        let client = client().resolve_to_addrs("localhost", &loopback).build()?;
+        Self::new(place, client, url.as_str(), url.to_string())
     }
 
     fn new(place: Place, client: Client, base: &str, name: String) -> Result<Self, AddressError> {
@@ -146,7 +150,8 @@ impl Address {
             answer.truncate(MAX_SHOWN_ANSWER_BYTES);
             return Err(Failure::TooLarge { url: self.name.clone(), limit: MAX_ANSWER_BYTES, first: answer });
         }
-        Ok(Answer { response: self.parse(answer).await?, timed_out })
+        let response = answer::parse(answer).await.map_err(|(reason, first)| self.not_the_api(reason, first))?;
+        Ok(Answer { response, timed_out })
     }
 
     /// The embedded interpreter's process id: known at once, whatever Python does meanwhile.
@@ -238,17 +243,6 @@ impl Address {
         Ok((body, true))
     }
 
-    async fn parse(&self, answer: Vec<u8>) -> Result<ExecuteResponse, Failure> {
-        let is_large = answer.len() > LARGE_ANSWER_BYTES;
-        let parse = move || parsed(answer);
-        let parsed = if is_large { tokio::task::spawn_blocking(parse).await } else { Ok(parse()) };
-        match parsed {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err((reason, first))) => Err(self.not_the_api(reason, first)),
-            Err(error) => Err(self.not_the_api(error.to_string(), Vec::new())),
-        }
-    }
-
     fn dropped(&self, source: Box<dyn Error + Send + Sync>) -> Failure {
         Failure::Dropped { url: self.name.clone(), source }
     }
@@ -256,23 +250,6 @@ impl Address {
     fn not_the_api(&self, reason: String, first: Vec<u8>) -> Failure {
         Failure::NotTheApi { url: self.name.clone(), reason, first }
     }
-}
-
-/// The answer's JSON, or why it is none with the answer's first bytes. The reason holds none of the answer, because it is
-/// logged, and the answer is the program's output.
-fn parsed(mut answer: Vec<u8>) -> Result<ExecuteResponse, (String, Vec<u8>)> {
-    // serde would take an array of the four values as well.
-    let is_object = answer.trim_ascii_start().first() == Some(&b'{');
-    let reason = match serde_json::from_slice(&answer) {
-        Ok(response) if is_object => return Ok(response),
-        Ok(_) => "it is no object".to_owned(),
-        Err(error) if error.is_data() => {
-            format!("a field is missing or of another type, line {} column {}", error.line(), error.column())
-        }
-        Err(error) => format!("no JSON, line {} column {}", error.line(), error.column()),
-    };
-    answer.truncate(MAX_SHOWN_ANSWER_BYTES);
-    Err((reason, answer))
 }
 
 fn client() -> ClientBuilder {

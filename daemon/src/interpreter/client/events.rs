@@ -1,17 +1,17 @@
-//! An execution that is told as it happens: reads the events up to the result.
+//! Reads an answer that streams the program's output as events, up to the result.
 
 use python_interpreter::wire::{Event, Outcome};
 
+use super::answer::{Answer, MAX_ANSWER_BYTES};
 use super::connections::Answering;
-use super::context::CallContext;
-use super::failure::{Failure, MAX_SHOWN_ANSWER_BYTES};
-use super::http::{Answer, MAX_ANSWER_BYTES};
-use super::last_line::LastLine;
+use crate::interpreter::context::CallContext;
+use crate::interpreter::failure::{Failure, MAX_SHOWN_ANSWER_BYTES};
+use crate::interpreter::last_line::LastLine;
 
-/// An event of this size is parsed off the event loop, so that other clients need not wait for it.
+/// A larger event is parsed off the event loop, so that other clients do not wait for it.
 const LARGE_EVENT_BYTES: usize = 256 * 1024;
 
-/// `url` is how messages call the interpreter.
+/// `url` is what error messages call the interpreter.
 pub async fn read(mut response: Answering, url: &str, context: &CallContext) -> Result<Answer, Failure> {
     let dropped = |source| Failure::Dropped { url: url.to_owned(), source };
     let mut last_line = context.last_line.clone().map(LastLine::new);
@@ -29,7 +29,7 @@ pub async fn read(mut response: Answering, url: &str, context: &CallContext) -> 
                 event => {
                     last_line.iter_mut().for_each(|last_line| last_line.take(&event));
                     if let Some(live) = &context.live {
-                        // Whoever has gone takes the call along.
+                        // A receiver that is gone has dropped the call as well.
                         let _ = live.send(event).await;
                     }
                 }
@@ -52,7 +52,7 @@ async fn parse(line: Vec<u8>, url: &str) -> Result<Event, Failure> {
         Ok(Ok(event)) => Ok(event),
         Ok(Err((error, mut line))) => {
             line.truncate(MAX_SHOWN_ANSWER_BYTES);
-            // Its place, and none of what it holds: the reason is logged.
+            // The reason repeats nothing of the event, because it is logged.
             Err(not_the_api(url, format!("an event at line {} column {}", error.line(), error.column()), line))
         }
         Err(error) => Err(not_the_api(url, error.to_string(), Vec::new())),

@@ -1,0 +1,204 @@
+//! Pictures as clients take them: small enough, in a format that they know. The formats are recognised by content, never by name.
+
+use std::borrow::Cow;
+use std::io::Cursor;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use image::codecs::jpeg::JpegEncoder;
+use image::{DynamicImage, ImageFormat, ImageReader, Limits};
+
+/// The longest side that models look at, in pixels: what is more is scaled down by them anyhow.
+const MAX_SIDE: u32 = 1568;
+/// The smallest picture that is worth showing.
+const MIN_SIDE: u32 = 64;
+/// What a picture may be to be looked at: a small file can claim to be a huge one.
+const MAX_CLAIMED_SIDE: u32 = 16_384;
+const MAX_PIXELS: u64 = 40_000_000;
+/// What decoding may take, in bytes.
+const MAX_DECODED_BYTES: u64 = 256 * 1024 * 1024;
+const JPEG_QUALITY: u8 = 85;
+
+/// A picture as it goes into a result.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Picture {
+    pub base64: String,
+    pub mime_type: &'static str,
+}
+
+/// Why a file is not shown as a picture.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotShown {
+    #[error("it is no picture")]
+    NoPicture,
+    #[error("{width} × {height} pixels are too many")]
+    TooManyPixels { width: u32, height: u32 },
+    #[error("it cannot be decoded")]
+    Damaged,
+    #[error("there is no room for it")]
+    NoRoom,
+}
+
+type Encode = fn(&DynamicImage) -> Option<Vec<u8>>;
+
+/// Whether a file of this name may be one, so that it is worth reading.
+pub fn may_be_picture(path: &str) -> bool {
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg" | "webp" | "gif"))
+}
+
+/// Orders paths as people number them: plot.png, plot-2.png, plot-10.png.
+pub fn in_order(first: &str, second: &str) -> std::cmp::Ordering {
+    let key = |path: &str| {
+        let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
+        let name = stem.trim_end_matches(|character: char| character.is_ascii_digit());
+        // What has no number comes first; a longer number is a larger one.
+        let number = stem[name.len()..].trim_start_matches('0');
+        (name.trim_end_matches(['-', '_', ' ']).to_owned(), number.len(), number.to_owned(), path.to_owned())
+    };
+    key(first).cmp(&key(second))
+}
+
+/// The picture in `content`, scaled down where its base64 would be longer than `room`, or its sides too long. Takes its time: call it
+/// where blocking is allowed.
+pub fn fit(content: &[u8], room: usize) -> Result<Picture, NotShown> {
+    let format = image::guess_format(content).map_err(|_| NotShown::NoPicture)?;
+    let mime_type = match format {
+        ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP | ImageFormat::Gif => format.to_mime_type(),
+        _ => return Err(NotShown::NoPicture),
+    };
+    // Only the header is read, which says how large the picture is: beyond the limits of decoding that would be an error.
+    let mut header = ImageReader::with_format(Cursor::new(content), format);
+    header.no_limits();
+    let (width, height) = header.into_dimensions().map_err(|_| NotShown::Damaged)?;
+    if width.max(height) > MAX_CLAIMED_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(NotShown::TooManyPixels { width, height });
+    }
+    // Also where it goes out as it is: one that is damaged is refused by whoever it is shown to, and the conversation with it.
+    let picture = reader(content, format).decode().map_err(|_| NotShown::Damaged)?;
+    if width.max(height) <= MAX_SIDE && encoded_length(content.len()) <= room {
+        return Ok(Picture { base64: STANDARD.encode(content), mime_type });
+    }
+    let mut side = picture.width().max(picture.height()).min(MAX_SIDE);
+    while side >= MIN_SIDE {
+        let scaled = match side < picture.width().max(picture.height()) {
+            // Without a copy in floating point numbers, which would be many times as large.
+            true => Cow::Owned(picture.thumbnail(side, side)),
+            false => Cow::Borrowed(&picture),
+        };
+        for (encode, mime_type) in [(png as Encode, "image/png"), (jpeg, "image/jpeg")] {
+            let bytes = encode(&scaled).ok_or(NotShown::Damaged)?;
+            if encoded_length(bytes.len()) <= room {
+                return Ok(Picture { base64: STANDARD.encode(bytes), mime_type });
+            }
+        }
+        side = side * 7 / 10;
+    }
+    Err(NotShown::NoRoom)
+}
+
+fn reader(content: &[u8], format: ImageFormat) -> ImageReader<Cursor<&[u8]>> {
+    let mut reader = ImageReader::with_format(Cursor::new(content), format);
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    reader.limits(limits);
+    reader
+}
+
+fn encoded_length(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
+fn png(picture: &DynamicImage) -> Option<Vec<u8>> {
+    let mut bytes = Cursor::new(Vec::new());
+    // What PNG has no place for, such as floating point numbers, is shown as ordinary colours.
+    let picture = DynamicImage::from(picture.to_rgba8());
+    picture.write_to(&mut bytes, ImageFormat::Png).ok()?;
+    Some(bytes.into_inner())
+}
+
+/// JPEG knows no transparency: what is behind is white, as on the page on which it would be shown.
+fn jpeg(picture: &DynamicImage) -> Option<Vec<u8>> {
+    let mut opaque = image::RgbaImage::from_pixel(picture.width(), picture.height(), image::Rgba([255; 4]));
+    image::imageops::overlay(&mut opaque, &picture.to_rgba8(), 0, 0);
+    let mut bytes = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
+    DynamicImage::from(opaque).to_rgb8().write_with_encoder(encoder).ok()?;
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(width: u32, height: u32) -> Vec<u8> {
+        let mut state = 1_u32;
+        let picture = image::RgbImage::from_fn(width, height, |_, _| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let [_, red, green, blue] = state.to_be_bytes();
+            image::Rgb([red, green, blue])
+        });
+        png(&picture.into()).unwrap()
+    }
+
+    fn decoded(picture: &Picture) -> DynamicImage {
+        image::load_from_memory(&STANDARD.decode(&picture.base64).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_picture_that_fits_stays_as_it_is() {
+        let content = noise(30, 20);
+        let picture = fit(&content, 10_000).unwrap();
+        assert_eq!((STANDARD.decode(&picture.base64).unwrap(), picture.mime_type), (content, "image/png"));
+    }
+
+    #[test]
+    fn one_that_is_too_large_is_scaled_down_until_it_fits() {
+        let long = fit(&png(&image::RgbImage::new(4000, 1000).into()).unwrap(), 1 << 20).unwrap();
+        assert_eq!((decoded(&long).width(), decoded(&long).height()), (MAX_SIDE, 392));
+        let content = noise(1000, 800);
+        assert!(encoded_length(content.len()) > 1 << 20);
+        let picture = fit(&content, 1 << 20).unwrap();
+        assert!(picture.base64.len() <= 1 << 20 && decoded(&picture).width() >= 500, "{}", decoded(&picture).width());
+        assert_eq!(fit(&content, 500), Err(NotShown::NoRoom));
+    }
+
+    /// As PNG has it.
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0, |sum, byte| {
+            (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { (sum >> 1) ^ 0xedb8_8320 } else { sum >> 1 })
+        })
+    }
+
+    #[test]
+    fn what_is_no_picture_or_claims_too_much_is_not_shown() {
+        assert_eq!(fit(b"<svg/>", 1 << 20), Err(NotShown::NoPicture));
+        assert_eq!(fit(b"\x89PNG\r\n\x1a\n", 1 << 20), Err(NotShown::Damaged));
+        let mut bomb = noise(8, 8);
+        // Width and height in the header: 100,000 each. What comes after is the header's checksum.
+        bomb[16..24].copy_from_slice(&[0, 1, 134, 160, 0, 1, 134, 160]);
+        let checksum = crc32(&bomb[12..29]).to_be_bytes();
+        bomb[29..33].copy_from_slice(&checksum);
+        assert_eq!(fit(&bomb, 1 << 20), Err(NotShown::TooManyPixels { width: 100_000, height: 100_000 }));
+        let wide = png(&image::GrayImage::new(20_000, 1).into()).unwrap();
+        assert_eq!(fit(&wide, 1 << 20), Err(NotShown::TooManyPixels { width: 20_000, height: 1 }));
+        let whole = noise(30, 20);
+        assert_eq!(fit(&whole[..60], 1 << 20), Err(NotShown::Damaged), "the rest is missing");
+    }
+
+    #[test]
+    fn pictures_are_ordered_by_their_numbers() {
+        let ordered = ["a2.png", "a10.png", "plot.png", "plot-2.png", "plot-09.png", "plot-10.png", "plot-100.png"];
+        let mut mixed = ordered;
+        mixed.sort();
+        assert_ne!(mixed, ordered);
+        mixed.sort_by(|first, second| in_order(first, second));
+        assert_eq!(mixed, ordered);
+    }
+
+    #[test]
+    fn transparency_becomes_white_in_a_jpeg() {
+        let bytes = jpeg(&image::RgbaImage::new(8, 8).into()).unwrap();
+        assert_eq!(image::load_from_memory(&bytes).unwrap().to_rgb8().get_pixel(0, 0).0, [255; 3]);
+    }
+}
