@@ -24,7 +24,6 @@ use crate::server::Server;
 use connection::{Body, answer, mcp_config, problem, whole};
 pub use gate::{Gate, Settings};
 pub use tcp::Tcp;
-use token::TokenError;
 pub use visitor::{Visitor, Visitors};
 
 const MCP_PATH: &str = "/mcp";

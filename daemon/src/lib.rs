@@ -8,6 +8,7 @@ pub mod http;
 mod listener;
 mod newcomers;
 mod sessions;
+mod socket_activation;
 mod transport;
 mod waiting;
 

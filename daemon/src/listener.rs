@@ -2,15 +2,15 @@
 //! only this user's processes. What they say is not its concern.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
 use interprocess::local_socket::traits::tokio::Listener as _;
 use interprocess::os::unix::uds_local_socket::tokio::Listener as SocketListener;
 use python_interpreter_mcp::endpoint::{self, EndpointError, OwnedPath, Socket};
-use rustix::net::{AddressFamily, SocketType, sockopt};
 use tokio::net::UnixStream;
 
+use crate::socket_activation::{ActivationError, Inherited, inherited};
 use crate::waiting::Waiting;
 
 /// How long accepting pauses when the process is out of descriptors or memory, so as not to spin.
@@ -20,12 +20,8 @@ const REMOVE_DEADLINE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ListenerError {
-    #[error("the socket that was passed on cannot be read from LISTEN_FDS and LISTEN_PID: {0}")]
-    Environment(#[source] io::Error),
-    #[error("exactly one socket is expected in LISTEN_FDS, not {0}")]
-    Number(usize),
-    #[error("the descriptor passed in LISTEN_FDS is not a listening Unix stream socket")]
-    NotAListener,
+    #[error(transparent)]
+    Activation(#[from] ActivationError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
     #[error("the socket cannot be listened on: {0}")]
@@ -71,37 +67,6 @@ impl Bound {
     pub fn into_parts(self) -> (OwnedFd, Option<OwnedPath>) {
         (self.socket, self.path)
     }
-}
-
-pub(crate) struct Inherited {
-    pub socket: OwnedFd,
-    /// systemd keeps its sockets: what it passed on stays where it is.
-    pub is_kept: bool,
-}
-
-/// The listening socket that was passed on, if one was. Call it before any thread is started.
-pub(crate) fn inherited() -> Result<Option<Inherited>, ListenerError> {
-    // Only systemd gives names. INVOCATION_ID would not tell, because whatever is started from a unit, such as a terminal, inherits it.
-    let is_kept = std::env::var_os("LISTEN_FDNAMES").is_some();
-    #[allow(
-        unsafe_code,
-        reason = "removing variables from the environment, so that children don't take them for theirs"
-    )]
-    // SAFETY: it is called before this process has a second thread.
-    let descriptors = unsafe { sd_notify::listen_fds_and_unset_env() };
-    let mut descriptors = descriptors.map_err(ListenerError::Environment)?;
-    let number = descriptors.len();
-    let Some(descriptor) = descriptors.next() else { return Ok(None) };
-    if number > 1 {
-        return Err(ListenerError::Number(number));
-    }
-    #[allow(unsafe_code, reason = "an inherited descriptor is a bare number")]
-    // SAFETY: whoever started us says that this descriptor is ours, and nothing else here has taken it.
-    let socket = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(descriptor) };
-    let is_listener = sockopt::socket_domain(&socket) == Ok(AddressFamily::UNIX)
-        && sockopt::socket_type(&socket) == Ok(SocketType::STREAM)
-        && sockopt::socket_acceptconn(&socket) == Ok(true);
-    if is_listener { Ok(Some(Inherited { socket, is_kept })) } else { Err(ListenerError::NotAListener) }
 }
 
 pub struct Listener {

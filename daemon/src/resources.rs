@@ -1,16 +1,17 @@
-//! Files of executions as MCP resources: their URIs, their content, and a list of those that came last. Where the content comes
-//! from is `interpreter`'s.
+//! Files that programs left, as MCP resources.
 
+mod link;
 mod recent;
 mod uri;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::ErrorData;
-use rmcp::model::{Resource, ResourceContents, ResourceTemplate};
+use rmcp::model::{ResourceContents, ResourceTemplate};
 use serde_json::json;
 
 use crate::interpreter::{FileError, FileSource, Part};
+pub use link::link;
 pub use recent::Recent;
 pub use uri::FileUri;
 
@@ -18,16 +19,6 @@ pub use uri::FileUri;
 pub const MAX_READ_BYTES: u64 = 8 * 1024 * 1024;
 /// How long a client may keep what it read: an id is the name of a content.
 pub const CACHE_MILLISECONDS: u64 = 60 * 60 * 1000;
-
-/// A file as a link, named after its path in the workspace.
-pub fn link(path: &str, id: &str) -> Resource {
-    let uri = FileUri::new(id, path);
-    let mut resource = Resource::new(uri.to_string(), uri.name.clone()).with_title(path);
-    if let Some(kind) = uri.mime_type() {
-        resource = resource.with_mime_type(kind);
-    }
-    resource
-}
 
 pub fn templates() -> Vec<ResourceTemplate> {
     let template = |pattern: &str, name: &str, title: &str, description: String| {

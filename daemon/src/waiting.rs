@@ -15,7 +15,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::first_byte::{Protocol, protocol};
-use crate::{http, listener, transport};
+use crate::socket_activation::inherited;
+use crate::{http, transport};
 
 /// For how long somebody may still connect: whoever started this process does so at once.
 const ACCEPTING: Duration = Duration::from_millis(300);
@@ -36,10 +37,7 @@ pub struct Waiting {
 impl Waiting {
     /// Before anything was taken over. Call it before any thread is started.
     pub fn inherited() -> Self {
-        listener::inherited()
-            .ok()
-            .flatten()
-            .map_or(Self::nobody(), |inherited| Self::on(inherited.socket, inherited.is_kept))
+        inherited().ok().flatten().map_or(Self::nobody(), |inherited| Self::on(inherited.socket, inherited.is_kept))
     }
 
     /// On a socket that was passed on; one that systemd keeps stays where it is.

@@ -20,8 +20,8 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::Visitor;
 use super::gate::{Gate, Refusal};
+use super::visitor::Visitor;
 
 /// Longest wait for a request's head, which is also how long an idle connection is kept.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);

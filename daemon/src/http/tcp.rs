@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
+use super::gate::{Gate, Settings};
+use super::token::TokenError;
 use super::visitor::{Visitor, Visitors};
-use super::{Gate, Settings, TokenError};
 
 /// How long accepting pauses when the process is out of descriptors or memory, so as not to spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

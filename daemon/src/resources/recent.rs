@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use rmcp::model::Resource;
 use tokio::sync::watch;
 
-use super::link;
+use super::link::link;
 
 /// Files that are listed.
 const MAX_LISTED: usize = 200;

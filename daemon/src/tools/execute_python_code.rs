@@ -12,7 +12,8 @@ use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, JsonObject, ToolAnnotations};
 use serde_json::{Value, json};
 
-use super::{Tool, icon};
+use super::icon::icon;
+use super::interface::Tool;
 use crate::interpreter::{Capabilities, Execution};
 use crate::pictures::Shown;
 

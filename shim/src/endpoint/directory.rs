@@ -1,14 +1,14 @@
-//! The directories of the sockets and of the log: where they are, and that nobody but this user can reach into them.
-//! Leaves out the files in them.
+//! The directories of the sockets, the state and the configuration. Nobody but this user can reach into that of the sockets.
 
 use std::{
+    env,
     fs::{self, DirBuilder, Metadata},
     io::ErrorKind,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
-use super::{EndpointError, absolute_path, user};
+use super::{error::EndpointError, peer::user};
 
 const NAME: &str = "python-interpreter-mcp";
 
@@ -40,6 +40,11 @@ pub fn state_place() -> Option<PathBuf> {
 pub fn config_directory() -> Option<PathBuf> {
     let parent = absolute_path("XDG_CONFIG_HOME").or_else(|| Some(absolute_path("HOME")?.join(".config")))?;
     Some(parent.join(NAME))
+}
+
+/// A variable that names an absolute path; a relative one would mean another place in every process, so it is ignored.
+fn absolute_path(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// Without the session's variable, which many clients strip, the same places are found by their fixed names. That is why

@@ -1,8 +1,6 @@
-//! What can be wrong with an endpoint, each as one sentence that ends with what to do.
+//! What can be wrong with an endpoint. Each message ends with what to do.
 
 use std::{io, path::PathBuf};
-
-use super::owner::reason_in;
 
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
@@ -50,6 +48,6 @@ pub enum EndpointError {
     #[error("systemd could not start {unit} ({said}); `systemctl --user status {unit}` says more")]
     Unit { unit: String, said: String },
 
-    #[error("{} ended as soon as it was started, {}", program.display(), reason_in(log.as_deref()))]
-    EndedAtOnce { program: PathBuf, log: Option<PathBuf> },
+    #[error("{} ended as soon as it was started, {hint}", program.display())]
+    EndedAtOnce { program: PathBuf, hint: String },
 }

@@ -26,7 +26,10 @@ use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt},
 };
 
-use super::{EndpointError, peer_is_this_user, user};
+use super::{
+    error::EndpointError,
+    peer::{peer_is_this_user, user},
+};
 
 /// `sockaddr_un` has 108 bytes, one of them for the end.
 const PATH_BYTES: usize = 107;

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::net::SocketAddrUnix;
 
-use super::{EndpointError, listener::Lock};
+use super::{error::EndpointError, listener::Lock};
 
 /// A path that this process removes when it leaves, and which file it is.
 #[derive(Debug)]

@@ -1,5 +1,4 @@
-//! Reaching a socket's owner, or starting it with the socket already listening, as systemd would.
-//! Leaves out finding the program.
+//! Reaches a socket's owner, or starts it with the socket already listening, as systemd would.
 
 use std::{
     env,
@@ -19,8 +18,10 @@ use rustix::{
 };
 
 use super::{
-    EndpointError, Owner,
+    error::EndpointError,
     listener::{Lock, bind_under, connect},
+    log::reason_in,
+    owner::Owner,
     unit,
 };
 
@@ -72,8 +73,8 @@ fn reach(path: &Path, owner: &Owner) -> Result<(UnixStream, Listened), EndpointE
     let listener = bind_under(&lock, path)?;
     start(owner, listener.as_fd()).map_err(|source| EndpointError::Start { program: owner.program.clone(), source })?;
     // Our copy of the listener is still open: that the owner may have ended by now changes nothing here.
-    let stream = connect(path)?
-        .ok_or_else(|| EndpointError::EndedAtOnce { program: owner.program.clone(), log: owner.log.clone() })?;
+    let ended = || EndpointError::EndedAtOnce { program: owner.program.clone(), hint: reason_in(owner.log.as_deref()) };
+    let stream = connect(path)?.ok_or_else(ended)?;
     Ok((stream, Listened::Since))
 }
 
@@ -115,7 +116,7 @@ fn keep_inherited_descriptors_to_ourselves() {
     let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
     let numbers: Vec<i32> = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for number in numbers.into_iter().filter(|number| *number > 2) {
-        #[allow(unsafe_code, reason = "an inherited descriptor has no owner to borrow it from")]
+        #[expect(unsafe_code, reason = "an inherited descriptor has no owner to borrow it from")]
         // SAFETY: it was open a moment ago, is borrowed for this one call only, and is neither closed nor read by it;
         // should another thread have closed it since, the call fails with EBADF or marks one that is marked already.
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };

@@ -15,7 +15,7 @@ use rustix::{
     process::{Pid, PidfdFlags},
 };
 
-use super::{EndpointError, user};
+use super::{error::EndpointError, peer::user};
 
 /// Starting a socket unit is binding a socket.
 const DEADLINE: Duration = Duration::from_secs(5);

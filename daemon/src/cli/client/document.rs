@@ -9,15 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::supported_clients::{Client, NAME};
-
-#[derive(Debug, Clone, Copy)]
-pub enum Format {
-    /// With comments and trailing commas, which most clients allow.
-    Json,
-    Toml,
-    Yaml,
-}
+use super::supported_clients::{Client, Format, NAME};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {

@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum as _;
 use serde_json::{Value, json};
 
-use super::document::Format;
-
 /// The name of the server in every client's configuration.
 pub const NAME: &str = "python-interpreter";
 
@@ -15,6 +13,15 @@ pub const NAME: &str = "python-interpreter";
 pub type Entry = Vec<(&'static str, Value)>;
 
 const DESCRIPTION: &str = "Run Python code, isolated: calculate, analyse data, draw plots";
+
+/// What a configuration is written in.
+#[derive(Debug, Clone, Copy)]
+pub enum Format {
+    /// With comments and trailing commas, which most clients allow.
+    Json,
+    Toml,
+    Yaml,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Client {

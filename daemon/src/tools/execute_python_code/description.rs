@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::interpreter::Capabilities;
-use crate::tools::OUTPUT_CHARACTERS;
+use crate::tools::interface::OUTPUT_CHARACTERS;
 
 /// Libraries that are named; the rest is a number.
 const MAX_LIBRARIES: usize = 60;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::interpreter::{Execution, Outcome};
 use crate::pictures::Shown;
 use crate::resources;
-use crate::tools::INTERPRETER_KEY;
+use crate::tools::interface::INTERPRETER_KEY;
 
 /// Files that are linked; `files` names all of them.
 const MAX_LINKS: usize = 100;

@@ -1,0 +1,15 @@
+//! Links to files, as results and lists have them.
+
+use rmcp::model::Resource;
+
+use super::uri::FileUri;
+
+/// A file as a link, named after its path in the workspace.
+pub fn link(path: &str, id: &str) -> Resource {
+    let uri = FileUri::new(id, path);
+    let mut resource = Resource::new(uri.to_string(), uri.name.clone()).with_title(path);
+    if let Some(kind) = uri.mime_type() {
+        resource = resource.with_mime_type(kind);
+    }
+    resource
+}
