@@ -79,11 +79,11 @@ fn adds_and_removes(name: &str, file: &str, before: &str, added: &str) {
     let again = succeeds(&world, &["add", name, "--yes"]);
     assert!(again.contains("already"), "{again}");
     assert_eq!(fs::read_to_string(&path).unwrap(), added, "{name}");
-    assert!(succeeds(&world, &["list"]).contains("starts it"));
+    assert!(succeeds(&world, &["list"]).contains("has this server"));
 
     succeeds(&world, &["remove", name, "--yes"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), before, "{name}");
-    assert!(succeeds(&world, &["remove", name, "--yes"]).contains("does not know it"));
+    assert!(succeeds(&world, &["remove", name, "--yes"]).contains("does not have this server"));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn an_entry_of_another_program_is_left_alone_until_its_client_is_named_and_then_
         let world = World::new();
         let path = put(&world, file, text);
         for command in ["add", "remove"] {
-            assert!(succeeds(&world, &[command, "--yes"]).contains("which is left alone"), "{name}");
+            assert!(succeeds(&world, &[command, "--yes"]).contains("name the client to replace it"), "{name}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
         succeeds(&world, &["add", name, "--yes"]);
@@ -233,7 +233,7 @@ fn a_configuration_without_content_becomes_one_with_the_entry_alone() {
             let world = World::new();
             let path = put(&world, file, text);
             succeeds(&world, &["add", name, "--yes"]);
-            assert!(succeeds(&world, &["list"]).contains("starts it"), "{name} {text:?}");
+            assert!(succeeds(&world, &["list"]).contains("has this server"), "{name} {text:?}");
             let comment = text.contains("nothing yet").then_some("nothing yet");
             let added = fs::read_to_string(&path).unwrap();
             assert!(added.contains(comment.unwrap_or_default()) && added.ends_with(['\n', '}']), "{name} {added}");
@@ -277,7 +277,7 @@ fn what_cannot_be_changed_alone_is_refused() {
         let world = World::new();
         let path = put(&world, file, text);
         let said = refuses(&world, &["add", name, "--yes"]);
-        assert!(said.contains("is left as it is"), "{said}");
+        assert!(said.contains("is not changed"), "{said}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
 }
@@ -295,7 +295,7 @@ fn one_broken_configuration_does_not_keep_the_others_from_theirs() {
 #[test]
 fn only_a_client_that_is_named_gets_a_configuration_that_it_has_not() {
     let world = World::new();
-    assert!(refuses(&world, &["add", "--yes"]).contains("none of the known clients is here"));
+    assert!(refuses(&world, &["add", "--yes"]).contains("no supported client is installed"));
     fs::create_dir(world.path().join(".cursor")).unwrap();
     assert!(succeeds(&world, &["list"]).contains("has no configuration yet"));
     assert!(succeeds(&world, &["add", "--yes"]).contains("name it"));
@@ -311,7 +311,7 @@ fn only_a_client_that_is_named_gets_a_configuration_that_it_has_not() {
         }
     }
     let listed = succeeds(&world, &["list"]);
-    assert_eq!(listed.matches("starts it").count(), CLIENTS.len(), "{listed}");
+    assert_eq!(listed.matches("has this server").count(), CLIENTS.len(), "{listed}");
 }
 
 #[test]

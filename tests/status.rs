@@ -142,7 +142,7 @@ fn stop_removes_the_socket_of_a_daemon_that_was_killed() {
     assert!(daemon.home().socket().exists());
     let output = run(daemon.home(), &["stop"]);
     assert!(output.status.success());
-    assert!(text(&output.stderr).contains("mcp.sock was left behind and is removed"), "{output:?}");
+    assert!(text(&output.stderr).contains("mcp.sock, which a killed process had left behind"), "{output:?}");
     assert!(!daemon.home().socket().exists());
 }
 

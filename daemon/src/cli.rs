@@ -45,29 +45,29 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve MCP clients on the user's socket (how clients start it: they need not be told)
+    /// Serve MCP clients on the user's socket. Started automatically by clients; rarely run by hand
     Serve(serve::Arguments),
-    /// Run Python code as a client would, and print what it prints
+    /// Run Python code as a client would, and print its output
     Exec(exec::Arguments),
-    /// Show what the daemon does: clients, interpreter, what ended last
+    /// Show the daemon's clients, interpreter and latest executions
     Status(status::Arguments),
-    /// Find out what is wrong, and what to do about it
+    /// Check the installation, and say how to fix what is wrong
     Doctor(doctor::Arguments),
-    /// Show what has been logged
+    /// Show the logs of the daemon and the interpreter
     Logs(logs::Arguments),
-    /// Have the daemon, and by it the interpreter, read their settings again; no client notices
+    /// Make the daemon and the interpreter read their settings again, without disturbing clients
     Reload(control::Reload),
-    /// End the daemon and the interpreter; the next client starts them
+    /// Stop the daemon and the interpreter; the next client starts them again
     Stop(control::Stop),
-    /// Add this server to AI clients' configuration, remove it, or show where it is
+    /// Add this server to the configuration of AI clients, remove it, or list it
     Client(client::Arguments),
-    /// Look at the settings
+    /// Show and check the settings
     Config(config::Arguments),
     /// Serve the embedded interpreter's API
     Interpreter(interpreter::Arguments),
-    /// Print what makes a shell complete these commands
+    /// Print a shell completion script
     Completions(completions::Arguments),
-    /// Make slots for the embedded interpreter
+    /// Create slots for the embedded interpreter
     #[command(hide = true)]
     Spawner(spawner::Arguments),
     /// Write the manual pages
@@ -76,7 +76,7 @@ enum Command {
 }
 
 pub fn run() -> anyhow::Result<ExitCode> {
-    // Help and mistakes end here, before a mistake in the file could hide them.
+    // Help and wrong flags end here, before a wrong file could hide them.
     let matches = command().try_get_matches().unwrap_or_else(refuse);
     let matches = match is_configured(&matches) {
         true => match configured() {
@@ -106,12 +106,12 @@ pub fn run() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Help, or what is wrong with the command line, which whoever waits for this process to serve need not wait for any more.
+/// Prints help, or what is wrong with the command line, and ends the process. Clients that wait for it to serve get the reason.
 fn refuse(error: clap::Error) -> ArgMatches {
-    // Said first: whoever is turned away looks for the reason.
+    // Before the clients are answered: they look for the reason in the log.
     let _ = error.print();
     if error.use_stderr() {
-        // Without what to try on a command line, which nobody there has written.
+        // The first line only: the rest is usage, and no client wrote the command line.
         let text = error.to_string();
         let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         Waiting::inherited().turn_away(&cannot_start(reason));
@@ -119,12 +119,12 @@ fn refuse(error: clap::Error) -> ArgMatches {
     std::process::exit(error.exit_code())
 }
 
-/// What those are told who wait for a process that cannot start.
+/// The error that waiting clients get.
 fn cannot_start(reason: &str) -> String {
     format!("The {NAME} process cannot start: {reason}. Nothing was run.")
 }
 
-/// Not as `main` would return it, which adds a stack trace where RUST_BACKTRACE is set. A closed stderr is nobody's loss.
+/// Prints the error without the stack trace that `main` would add where RUST_BACKTRACE is set. A closed stderr is ignored.
 pub fn complain(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "{NAME}: {error:#}");
 }
@@ -145,12 +145,12 @@ fn is_configured(matches: &ArgMatches) -> bool {
     matches!(matches.subcommand_name(), Some("serve" | "interpreter"))
 }
 
-/// The settings of `serve` once more: the same flags and environment, and the configuration file as it is now.
+/// The settings of `serve` with the same flags and environment, and the configuration file as it is now.
 fn serve_again() -> anyhow::Result<serve::Arguments> {
     serve_with(std::env::args_os())
 }
 
-/// The settings of `serve` as they would be without flags.
+/// The settings of `serve` without flags.
 fn serve_without_flags() -> anyhow::Result<serve::Arguments> {
     serve_with([NAME.into(), "serve".into()])
 }
@@ -163,12 +163,12 @@ fn serve_with(line: impl IntoIterator<Item = OsString>) -> anyhow::Result<serve:
     }
 }
 
-/// The settings of `interpreter` once more.
+/// The settings of `interpreter` with the same flags and environment, and the configuration file as it is now.
 fn interpreter_again() -> anyhow::Result<interpreter::Arguments> {
     interpreter_with(std::env::args_os())
 }
 
-/// The settings of `interpreter` as they would be without flags.
+/// The settings of `interpreter` without flags.
 fn interpreter_without_flags() -> anyhow::Result<interpreter::Arguments> {
     interpreter_with(["python-interpreter-mcpd".into(), "interpreter".into()])
 }

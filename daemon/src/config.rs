@@ -1,5 +1,5 @@
-//! The settings of `serve`, as a tree of each module's own. Each has one field, one default and one line of text, there. Below flags and
-//! environment lies the configuration file.
+//! The settings of `serve`: those of each module, flattened. A setting is one field with its help text and its default. Flags override
+//! environment variables, which override the configuration file.
 
 mod example;
 mod file;

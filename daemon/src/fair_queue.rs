@@ -1,5 +1,5 @@
-//! A number of executions run at once, and more wait. Clients take turns, and share the places in the queue, however many calls one of them
-//! makes. What is run is not its concern.
+//! Lets a number of executions run at once and queues further ones. Clients take turns, and share the places in the queue, however many
+//! calls one of them makes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// Calls of all clients that may wait. Where they are so many, a client that has fewer waiting than another takes a place of the other's;
-/// the call that loses it is refused.
+/// The most calls that may wait. When the queue is full, a client takes a place from one that has more calls waiting; the call that loses
+/// its place is refused.
 pub const MAX_WAITING: usize = 256;
 
 #[derive(Debug)]
@@ -21,7 +21,7 @@ struct State {
     places: usize,
     running: usize,
     waiting: usize,
-    /// Clients with calls that wait, the next one first.
+    /// Clients with waiting calls, the next one first.
     clients: VecDeque<Client>,
 }
 
@@ -31,16 +31,16 @@ struct Client {
     calls: VecDeque<oneshot::Sender<Turn>>,
 }
 
-/// A place to run in, given back when dropped.
+/// The right to run, given back when dropped.
 #[derive(Debug)]
 pub struct Turn(Option<Arc<FairQueue>>);
 
-/// Why there is no turn.
+/// Why a call may not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Busy {
-    #[error("{MAX_WAITING} calls are waiting already, and this client's share of them is taken")]
+    #[error("{MAX_WAITING} calls are waiting, and this client has its share of them")]
     Full,
-    #[error("others took the whole of the call's own time")]
+    #[error("no other call ended within this call's time limit")]
     Late,
 }
 
@@ -49,7 +49,7 @@ impl FairQueue {
         Arc::new(Self { state: Mutex::new(State { places, ..State::default() }) })
     }
 
-    /// A turn for a call of the client `key`, waited for until `deadline` is over. Dropping the future gives up the place in the queue.
+    /// Waits at most `deadline` for the turn of a call of the client `key`. Dropping the future gives up the place in the queue.
     pub async fn take(self: &Arc<Self>, key: u64, deadline: Duration) -> Result<Turn, Busy> {
         let receiver = {
             let mut state = self.state();
@@ -67,26 +67,26 @@ impl FairQueue {
         };
         match tokio::time::timeout(deadline, receiver).await {
             Ok(Ok(turn)) => Ok(turn),
-            // Its place is another client's.
+            // Another client took its place.
             Ok(Err(_)) => Err(Busy::Full),
             Err(_) => Err(Busy::Late),
         }
     }
 
-    /// How many calls wait.
+    /// The number of waiting calls.
     pub fn waiting(&self) -> usize {
         let mut state = self.state();
         state.forget_those_who_gave_up();
         state.waiting
     }
 
-    /// From now on so many run at once. What runs goes on.
+    /// Changes how many run at once. Running calls go on.
     pub fn resize(self: &Arc<Self>, places: usize) {
         self.state().places = places;
         self.pass_on();
     }
 
-    /// Gives the places that are free to those who wait.
+    /// Lets waiting calls run as long as there is room.
     fn pass_on(self: &Arc<Self>) {
         loop {
             let next = {
@@ -98,7 +98,7 @@ impl FairQueue {
                 state.running += 1;
                 next
             };
-            // It has given up: the place is the next one's, and must not come back by being dropped here.
+            // It has given up. The turn goes to the next call, so it must not be returned by a drop here.
             if let Err(mut turn) = next.send(Turn(Some(self.clone()))) {
                 drop(turn.0.take());
                 self.state().running -= 1;
@@ -129,20 +129,20 @@ impl State {
         }
     }
 
-    /// Takes a place from the client that has most, if that is more than `key` would then have.
+    /// Takes a place from the client with the most waiting calls, if that has more than `key` would then have.
     fn make_room_for(&mut self, key: u64) -> bool {
         let own = self.clients.iter().find(|client| client.key == key).map_or(0, |client| client.calls.len());
         let Some(heaviest) = self.clients.iter_mut().max_by_key(|client| client.calls.len()) else { return false };
         if heaviest.calls.len() <= own + 1 {
             return false;
         }
-        // The last of them would have waited longest.
+        // The last one, because it would wait longest.
         heaviest.calls.pop_back();
         self.waiting -= 1;
         true
     }
 
-    /// The first call of the next client, who is the last one then.
+    /// The first call of the next client, which then becomes the last client.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
         let mut client = self.clients.pop_front()?;
         let call = client.calls.pop_front()?;
@@ -168,7 +168,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Lets tasks that were just started go as far as they can.
+    /// Runs other tasks until they wait.
     async fn settle() {
         for _ in 0..10 {
             tokio::task::yield_now().await;

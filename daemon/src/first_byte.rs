@@ -1,4 +1,4 @@
-//! Which protocol a connection on the user's socket speaks. Its first byte tells, and stays to be read.
+//! Tells from a connection's first byte which protocol it speaks. The byte is not consumed.
 
 use std::io;
 
@@ -13,7 +13,7 @@ pub enum Protocol {
     Mcp,
 }
 
-/// Waits for the first byte: a capital letter begins the name of an HTTP method, MCP begins with a brace. None if the other side has left.
+/// Waits for the first byte: a capital letter begins an HTTP method, everything else is MCP. None if the other side has closed.
 pub async fn protocol(stream: &UnixStream) -> io::Result<Option<Protocol>> {
     let mut first = [0];
     loop {
@@ -21,7 +21,7 @@ pub async fn protocol(stream: &UnixStream) -> io::Result<Option<Protocol>> {
         let peeked = stream
             .try_io(Interest::READABLE, || Ok(recv(stream, &mut first[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?.1));
         match peeked {
-            // It waits for no answer. What it asked before this process came up is not done now.
+            // Closed before this process ran: nobody waits for the answer, so the request is not executed.
             Ok(_) if has_hung_up(stream)? => return Ok(None),
             Ok(0) => return Ok(None),
             Ok(_) => return Ok(Some(if first[0].is_ascii_uppercase() { Protocol::Http } else { Protocol::Mcp })),
@@ -31,12 +31,12 @@ pub async fn protocol(stream: &UnixStream) -> io::Result<Option<Protocol>> {
     }
 }
 
-/// Whether there is something to read, as the kernel knows it.
+/// Whether the kernel has something to read.
 pub fn has_spoken(stream: &UnixStream) -> bool {
     matches!(recv(stream, &mut [0][..], RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((_, length)) if length > 0)
 }
 
-/// Whether the other side has closed both ways.
+/// Whether the other side has closed both directions.
 fn has_hung_up(stream: &UnixStream) -> io::Result<bool> {
     let mut polled = [PollFd::new(stream, PollFlags::empty())];
     poll(&mut polled, Some(&Timespec::default()))?;

@@ -1,5 +1,5 @@
-//! HTTP beside the lines of MCP: `/mcp` (Streamable HTTP, without sessions in both protocol eras), `/healthz`, `/status` and `/metrics`. On the
-//! user's own socket to look inside with curl; on TCP when asked for, and then for those who know the token.
+//! HTTP: `/mcp` (Streamable HTTP, without sessions in both protocol eras), `/healthz`, `/status` and `/metrics`. On the user's socket, and on
+//! TCP if configured, where a token is needed.
 
 pub mod connection;
 mod gate;
@@ -30,8 +30,8 @@ const MCP_PATH: &str = "/mcp";
 
 type Mcp = StreamableHttpService<Server, NeverSessionManager>;
 
-/// Serves one connection until it closes, or `draining` and its requests are answered; `gone` ends what its requests have started.
-/// Returns whether it was a client's, who has sent MCP, and nobody's who only looks.
+/// Serves one connection until it closes, or until `draining` and its requests are answered. `gone` ends what its requests have started.
+/// Returns whether it sent MCP, and so was a client's.
 pub async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     server: Server,
@@ -52,7 +52,7 @@ pub async fn serve(
     counted.get().is_some()
 }
 
-/// Answers each request with `reason` and the status 503, until `draining`.
+/// Answers each request with status 503 and `reason`, until `draining`.
 pub async fn refuse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     reason: &str,

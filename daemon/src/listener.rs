@@ -1,5 +1,4 @@
-//! The socket on which clients arrive: inherited from systemd or from whoever started this process, or bound here. Accepts
-//! only this user's processes. What they say is not its concern.
+//! The socket on which clients arrive: inherited, or bound here. Only processes of this user are accepted.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -13,9 +12,9 @@ use tokio::net::UnixStream;
 use crate::socket_activation::{ActivationError, Inherited, inherited};
 use crate::waiting::Waiting;
 
-/// How long accepting pauses when the process is out of descriptors or memory, so as not to spin.
+/// The pause after a failed accept, for example when the process is out of descriptors. Without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long the end of serving waits for the lock of the socket's path.
+/// How long shutdown waits for the lock on the socket's path.
 const REMOVE_DEADLINE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, thiserror::Error)]
@@ -24,11 +23,11 @@ pub enum ListenerError {
     Activation(#[from] ActivationError),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    #[error("the socket cannot be listened on: {0}")]
+    #[error("cannot listen on the socket: {0}")]
     Listen(#[source] io::Error),
 }
 
-/// A socket that is listened on, before there is an event loop.
+/// A listening socket, before there is an event loop.
 #[derive(Debug)]
 pub struct Bound {
     socket: OwnedFd,
@@ -38,8 +37,8 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Takes over the socket that was passed on, else binds the user's own. Call it before any thread is started.
-    /// `background` says that a client started this process: then the path of the socket is ours to remove.
+    /// Takes the inherited socket, else binds the user's own. Call it before any thread is started. With `background`, a client started this
+    /// process, which then has to remove the socket's path.
     pub fn inherit_or_bind(which: Socket, background: bool) -> Result<Self, ListenerError> {
         if let Some(Inherited { socket, is_kept }) = inherited()? {
             let path = if background && !is_kept { OwnedPath::of(&socket) } else { None };
@@ -50,12 +49,12 @@ impl Bound {
         Ok(Self { socket, path: OwnedPath::at(path), is_inherited: false, is_kept: false })
     }
 
-    /// Whether systemd goes on listening when this process has left, and starts it again.
+    /// Whether systemd keeps listening after this process has ended, and starts it again.
     pub fn is_kept(&self) -> bool {
         self.is_kept
     }
 
-    /// Whom to turn away should serving fail: those for whom this process was started.
+    /// The clients to answer if serving fails: those for whom this process was started.
     pub fn waiting(&self) -> Waiting {
         match self.socket.try_clone() {
             Ok(socket) if self.is_inherited => Waiting::on(socket, self.is_kept),
@@ -63,7 +62,7 @@ impl Bound {
         }
     }
 
-    /// The listening socket, and its path if that is ours to remove.
+    /// The listening socket, and its path if this process has to remove it.
     pub fn into_parts(self) -> (OwnedFd, Option<OwnedPath>) {
         (self.socket, self.path)
     }
@@ -75,13 +74,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Needs to be called inside the event loop.
+    /// Must be called inside the event loop.
     pub fn new(bound: Bound) -> Result<Self, ListenerError> {
         let socket = SocketListener::try_from(bound.socket).map_err(ListenerError::Listen)?;
         Ok(Self { socket, path: bound.path })
     }
 
-    /// The next client of this user. Nothing is lost when the future is dropped before it is done.
+    /// The next client of this user. Cancel safe.
     pub async fn accept(&self) -> UnixStream {
         loop {
             match self.socket.accept().await {
@@ -95,39 +94,39 @@ impl Listener {
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::error!(%error, "connection cannot be accepted");
+                    tracing::error!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
 
-    /// A client that has already connected, if there is one.
+    /// A client that has connected already, if there is one.
     pub async fn accept_waiting(&self) -> Option<UnixStream> {
         tokio::select! {
             biased;
             stream = self.accept() => Some(stream),
-            // The listener is asked once; a second turn of the event loop tells it what the kernel has.
+            // The listener learns of a connection only in the next turn of the event loop.
             () = async { tokio::task::yield_now().await; tokio::time::sleep(Duration::ZERO).await } => None,
         }
     }
 
-    /// Removes the socket's path if this process is who it belongs to, so that the next client starts a new daemon. Gives up where that
-    /// takes long: the next who binds the path finds it stale.
+    /// Removes the socket's path if it belongs to this process, so that the next client starts a new daemon. Gives up after a while: the next
+    /// process that binds the path replaces it.
     pub async fn remove_path(&mut self) {
         if let Some(path) = self.path.take() {
-            // It waits for a lock.
+            // It blocks on a lock.
             let removing = tokio::task::spawn_blocking(move || remove(path));
             if tokio::time::timeout(REMOVE_DEADLINE, removing).await.is_err() {
-                tracing::warn!("the socket's path is left: its lock is held");
+                tracing::warn!("the socket's path was not removed, because its lock is held");
             }
         }
     }
 }
 
-/// Removes the path of a socket of ours. A failure is the log's: the next who binds it finds it stale and replaces it.
+/// Removes a socket's path. A failure is only logged: the next process that binds the path replaces it.
 pub fn remove(path: OwnedPath) {
     if let Err(error) = path.remove() {
-        tracing::warn!(%error, "socket cannot be removed");
+        tracing::warn!(%error, "cannot remove the socket");
     }
 }

@@ -1,5 +1,5 @@
-//! Where log lines go: to the journal with their fields where stderr is the journal, else to stderr for people, by a thread of their own:
-//! a terminal or pipe that takes nothing stops nobody. A log file is kept within a bound.
+//! Writes the log to the journal, with fields, if stderr is the journal; else to stderr, by a thread of its own, so that a stderr that
+//! nobody reads blocks nothing. The size of a log file is bounded.
 
 mod lines;
 
@@ -22,12 +22,12 @@ const DEFAULT_FILTER: &str = "info";
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Settings {
-    /// What is logged: error, warn, info, debug or trace, also for a part only, as in python_interpreter=debug
+    /// What to log: error, warn, info, debug or trace, also by module, as in info,python_interpreter=debug
     #[arg(long, value_name = "FILTER", env = "PYTHON_INTERPRETER_MCP_LOG", default_value = DEFAULT_FILTER)]
     pub log: String,
 }
 
-/// rmcp tells at its own levels what is told here better, and repeats messages of clients: only whoever names it hears more of it.
+/// rmcp logs what is logged here as well, and repeats messages of clients. More of it must be asked for by its name.
 const RMCP: &str = "rmcp=error";
 
 /// Changes what is logged while the process runs.
@@ -37,21 +37,21 @@ pub struct Filter(Handle<Targets, Registry>);
 impl Filter {
     pub fn change(&self, settings: &Settings) {
         let (filter, complaint) = filter(settings);
-        // It fails when there is no log any more.
+        // Fails only if the subscriber is gone.
         let _ = self.0.reload(filter);
         complain(complaint);
     }
 }
 
-/// Sets up logging for the whole process, whose lines a thread writes as long as the returned [`Log`] lives. `owns_file` says that a file
-/// on stderr is this program's own log. What is wrong with the filter or the journal is logged, and no reason to fail.
+/// Sets up logging for the process. A thread writes the lines as long as the returned [`Log`] lives. With `owns_file`, a file on stderr is
+/// this program's own log. A wrong filter or a missing journal is logged and no error.
 pub fn start(settings: &Settings, owns_file: bool) -> (Filter, Log) {
     let lines = Lines::new(owns_file);
     let (writer, log) = lines.aside();
     (start_with(settings, writer), log)
 }
 
-/// The same for a process that must not have a second thread.
+/// As [`start`], for a process that must not have a second thread.
 pub fn start_in_one_thread(settings: &Settings) {
     start_with(settings, Written::AtOnce);
 }
@@ -71,16 +71,16 @@ fn start_with(settings: &Settings, written: Written) -> Filter {
             if lines::has_colors() {
                 Box::new(layer.with_ansi(true))
             } else {
-                // The usual way takes half the time of an event to colour nothing.
+                // Without colours the default formatter of fields spends half of an event's time on styles.
                 let layer = layer.with_ansi(false).with_ansi_sanitization(false);
                 Box::new(layer.fmt_fields(debug_fn(write_field).delimited(" ")))
             }
         }
     };
-    // Only one subscriber can be set, and nobody else does.
+    // Fails only if a subscriber is set already.
     let _ = tracing::subscriber::set_global_default(Registry::default().with(layer.with_filter(filter)));
     complain(complaint);
-    // By itself a panic is written to stderr, which may take nothing.
+    // The default hook writes to stderr, which may block.
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload().downcast_ref::<&str>().copied();
         let message = message.or_else(|| panic.payload().downcast_ref::<String>().map(String::as_str));
@@ -99,7 +99,7 @@ fn write_field(line: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::
 
 fn complain(complaint: Option<String>) {
     if let Some(complaint) = complaint {
-        tracing::warn!(reason = complaint, "the filter of the log is not understood and ignored");
+        tracing::warn!(reason = complaint, "the log filter is wrong and ignored");
     }
 }
 
@@ -115,7 +115,7 @@ fn with_rmcp(directives: &str) -> String {
     if directives.contains("rmcp") { directives.to_owned() } else { format!("{directives},{RMCP}") }
 }
 
-/// systemd names the journal's stream by device and inode; stderr may have been redirected since.
+/// JOURNAL_STREAM has device and inode of the journal's stream. stderr may have been redirected since.
 fn stderr_is_the_journal() -> bool {
     let Ok(stream) = env::var("JOURNAL_STREAM") else { return false };
     let Ok(status) = rustix::fs::fstat(io::stderr()) else { return false };

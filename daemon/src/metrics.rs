@@ -1,4 +1,4 @@
-//! Numbers for Prometheus: how many executions, how they ended, how long they took, who waits. Nothing of what was run.
+//! Metrics for Prometheus: counts, outcomes and durations of executions. They hold nothing of any program.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 use crate::interpreter::{Outcome, Slots};
 use crate::logging::lost_lines;
 
-/// From a warm call to the longest ones, in seconds.
+/// The buckets of durations, in seconds.
 const DURATIONS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0];
-/// The media type of the text (OpenMetrics).
+/// The media type of OpenMetrics text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type ByOutcome = Family<[(&'static str, &'static str); 1], Counter>;
@@ -34,15 +34,15 @@ pub struct Metrics {
     tasks: Gauge<u64, AtomicU64>,
     lost_lines: Gauge<u64, AtomicU64>,
     slots: Family<[(&'static str, &'static str); 1], Gauge<u64, AtomicU64>>,
-    /// Told when somebody arrives, leaves, begins or ends.
+    /// Notified at each change of clients or executions.
     pub changed: Arc<Notify>,
 }
 
-/// What is counted elsewhere, and looked at when somebody asks.
+/// What is counted elsewhere and read for each scrape.
 pub struct Now {
     pub waiting: usize,
     pub tasks: usize,
-    /// Of the embedded interpreter, if it is there.
+    /// The slots of the embedded interpreter, if it runs.
     pub slots: Option<Slots>,
 }
 
@@ -101,7 +101,7 @@ impl Metrics {
         self.cancelled.inc();
     }
 
-    /// Counts one that runs until the guard is dropped.
+    /// Counts a running execution until the guard is dropped.
     pub fn running(&self) -> Counted {
         Counted::new(&self.running, &self.changed)
     }
@@ -127,7 +127,7 @@ impl Metrics {
             self.slots.get_or_create(&[("state", state)]).set(count);
         }
         let mut text = String::new();
-        // Writing to a text does not fail.
+        // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);
         text
     }

@@ -1,5 +1,5 @@
-//! Connections that have not shown yet whose they are. There is a bound on them, and it keeps nobody out: the one that has waited longest
-//! is closed for the next.
+//! Connections that have not sent a byte yet. Their number is bounded, and the bound locks nobody out: the oldest one is closed for the
+//! newest.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,11 +14,11 @@ pub struct Newcomers {
 #[derive(Default)]
 struct Waiting {
     last: u64,
-    /// The one that has waited longest comes first.
+    /// The oldest one first.
     connections: BTreeMap<u64, CancellationToken>,
 }
 
-/// A connection is a newcomer until this is dropped.
+/// The connection counts as a newcomer until this is dropped.
 pub struct Newcomer {
     number: u64,
     newcomers: Arc<Newcomers>,
@@ -26,7 +26,7 @@ pub struct Newcomer {
 }
 
 impl Newcomers {
-    /// Enters a connection. Where there are as many as `most`, the first of them is closed.
+    /// Adds a connection. If there are `most` already, the oldest is closed.
     pub fn enter(self: &Arc<Self>, most: usize) -> Newcomer {
         let closed = CancellationToken::new();
         let mut waiting = self.waiting();
@@ -47,7 +47,7 @@ impl Newcomers {
 }
 
 impl Newcomer {
-    /// Returns once this connection is to be closed for another one.
+    /// Completes when this connection has to be closed for another one.
     pub fn closed(&self) -> CancellationToken {
         self.closed.clone()
     }

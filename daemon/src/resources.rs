@@ -15,9 +15,9 @@ pub use link::link;
 pub use recent::Recent;
 pub use uri::FileUri;
 
-/// The longest part of a file that one read returns; a longer file is read in parts.
+/// The most bytes that one read returns. Longer files are read in parts.
 pub const MAX_READ_BYTES: u64 = 8 * 1024 * 1024;
-/// How long a client may keep what it read: an id is the name of a content.
+/// How long a client may cache a file. The content of an id never changes.
 pub const CACHE_MILLISECONDS: u64 = 60 * 60 * 1000;
 
 pub fn templates() -> Vec<ResourceTemplate> {
@@ -43,7 +43,7 @@ pub fn templates() -> Vec<ResourceTemplate> {
     ]
 }
 
-/// Reads what `text` names.
+/// Reads the file that the URI `text` names.
 pub async fn read(text: &str, files: &dyn FileSource) -> Result<ResourceContents, ErrorData> {
     let unknown = |message: String| ErrorData::invalid_params(message, Some(json!({ "uri": text })));
     let uri = text.parse::<FileUri>().map_err(|error| unknown(error.to_string()))?;
@@ -75,8 +75,7 @@ pub async fn read(text: &str, files: &dyn FileSource) -> Result<ResourceContents
 
 const PLAIN: &str = "text/plain";
 
-/// As text where the name does not say that it is something else. A part may begin and end within a character, which then is left
-/// out of it.
+/// The bytes as text, unless the file's name says that it is none. A character that a part cuts in two is left out.
 fn as_text(bytes: Vec<u8>, uri: &FileUri) -> Result<String, Vec<u8>> {
     const LONGEST_REST: usize = 3;
     if !uri.may_be_text() {

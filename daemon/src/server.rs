@@ -1,5 +1,4 @@
-//! The MCP face: what clients are told about this server, and which request does what. Both protocol eras are served by the
-//! same handler.
+//! The MCP server: one handler for both protocol eras.
 
 mod call;
 mod executions;
@@ -41,11 +40,11 @@ const INSTRUCTIONS: &str = "Use the tool execute_python_code to run Python code:
     draw plots, or to check code. Each call runs in a fresh, isolated environment, so put everything that a program \
     needs into one call and print what you want to see. Files that it leaves below /workspace can be given to a later call.";
 const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
-/// How long a client may keep the list of tools.
+/// How long a client may cache the list of tools.
 const CACHE_MILLISECONDS: u64 = 5 * 60 * 1000;
-/// How much of a client's name goes into the log.
+/// How much of a client's name is logged.
 const MAX_NAME_CHARACTERS: usize = 64;
-/// Most suggestions that a completion may hold.
+/// The most suggestions of a completion (a rule of MCP).
 const MAX_SUGGESTIONS: usize = 100;
 
 #[derive(Clone)]
@@ -54,7 +53,7 @@ pub struct Server {
     client: Client,
 }
 
-/// One for all clients.
+/// What all clients share.
 struct Shared {
     executions: Arc<Executions>,
     descriptions: Arc<ToolDescriptions>,
@@ -64,22 +63,22 @@ struct Shared {
     clients: AtomicU64,
 }
 
-/// What there is of one client.
+/// One client.
 #[derive(Clone)]
 struct Client {
-    /// Among whom turns are shared.
+    /// Its number, by which turns are shared.
     key: u64,
     is_named: Arc<AtomicBool>,
     is_told_of_changes: Arc<AtomicBool>,
-    /// Gets the client's name.
+    /// Its tracing span, which gets the client's name.
     session: Span,
     gone: CancellationToken,
-    /// What is not finished has its time, and nothing new begins.
+    /// Running calls may finish, and no new ones begin.
     draining: CancellationToken,
 }
 
 impl Server {
-    /// `state` is the directory in which tasks are kept, if there is one; `started_by` is what `status` says.
+    /// `state` is the directory that keeps tasks, if there is one; `started_by` is shown by `status`.
     pub fn new(
         interpreters: Interpreters,
         concurrency: usize,
@@ -102,7 +101,7 @@ impl Server {
         }
     }
 
-    /// Other settings from now on: what is on its way goes on as it is.
+    /// Applies new settings. Running calls keep the old ones.
     pub fn change(&self, interpreters: Interpreters, concurrency: usize, tasks: &tasks::Settings) {
         let Shared { executions, descriptions, task_after, .. } = &*self.shared;
         executions.change(interpreters, concurrency);
@@ -110,28 +109,28 @@ impl Server {
         descriptions.renew();
     }
 
-    /// The server as one client has it, until it is `gone`. `session` is the span that gets its name.
+    /// The server for one client. `session` is the client's span.
     pub fn for_client(&self, session: Span, gone: CancellationToken, draining: CancellationToken) -> Self {
         let key = self.shared.clients.fetch_add(1, Ordering::Relaxed) + 1;
         Self { shared: self.shared.clone(), client: Client::new(key, session, gone, draining) }
     }
 
-    /// Whether something goes on although no client waits for it.
+    /// Whether a task runs, for which no client needs to be connected.
     pub fn is_busy(&self) -> bool {
         self.shared.tasks.running() > 0
     }
 
-    /// Returns once nothing goes on any more.
+    /// Completes when no task runs any more.
     pub async fn until_idle(&self) {
         self.shared.tasks.until_none_runs().await;
     }
 
-    /// What goes on is given up, because this daemon leaves.
+    /// Gives up the running tasks, because the daemon ends.
     pub async fn give_up(&self) {
         self.shared.tasks.clone().give_up().await;
     }
 
-    /// `client` is asked only once: it is read from each request anew.
+    /// Notes who the client is, once. `client` parses it from a request.
     fn note_client(&self, client: impl FnOnce() -> Option<Implementation>) {
         if self.client.is_named.load(Ordering::Relaxed) {
             return;
@@ -143,7 +142,7 @@ impl Server {
             self.client.session.record("client_name", name.as_str());
             self.client.session.record("client_version", version.as_str());
             self.shared.executions.board.client(self.client.key, name, version);
-            self.client.session.in_scope(|| tracing::debug!("client named itself"));
+            self.client.session.in_scope(|| tracing::debug!("the client said its name"));
         }
     }
 }
@@ -154,12 +153,12 @@ impl Client {
     }
 }
 
-/// Whether the request is of the era without handshakes. Tasks are known only there: an older revision had others of the same name.
+/// Whether the request is of the era without handshakes. Only that era has tasks: those of an older revision were different.
 fn is_modern(context: &RequestContext<RoleServer>) -> bool {
     context.protocol_version().is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str())
 }
 
-/// Refuses what revisions before have no method for.
+/// Refuses methods that older revisions do not have.
 fn only_modern<M: rmcp::model::ConstString>(context: &RequestContext<RoleServer>) -> Result<(), ErrorData> {
     if is_modern(context) { Ok(()) } else { Err(ErrorData::method_not_found::<M>()) }
 }
@@ -171,7 +170,7 @@ fn implementation() -> Implementation {
         .with_icons(vec![tools::icon()])
 }
 
-/// Every result names who made it.
+/// Adds this server's name and version, which each result carries.
 fn stamp(meta: Option<MetaObject>) -> MetaObject {
     let mut meta = meta.unwrap_or_default();
     meta.insert(SERVER_INFO_KEY.to_owned(), json!({ "name": NAME, "version": env!("CARGO_PKG_VERSION") }));
@@ -220,7 +219,7 @@ impl ServerHandler for Server {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        // Once, however often it says so.
+        // Once, even if the client repeats the notification.
         if !self.client.is_told_of_changes.swap(true, Ordering::Relaxed) {
             self.tell_changes(context.peer);
         }
@@ -272,7 +271,7 @@ impl ServerHandler for Server {
         only_page(request)?;
         let mut files = ListResourcesResult::with_all_items(self.shared.executions.recent.list());
         files.meta = Some(stamp(None));
-        // Every call may add to it.
+        // Every call may add files.
         Ok(files.with_ttl_ms(0).with_cache_scope(CacheScope::Private))
     }
 
@@ -298,7 +297,7 @@ impl ServerHandler for Server {
         Ok(result.with_ttl_ms(resources::CACHE_MILLISECONDS).with_cache_scope(CacheScope::Private).into())
     }
 
-    /// Of resource templates: ids and names of files that are listed.
+    /// Completes arguments of resource templates: ids and names of listed files.
     async fn complete(
         &self,
         request: CompleteRequestParams,
@@ -338,7 +337,7 @@ impl ServerHandler for Server {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        // Boxed, as what is large and rare: rmcp makes and moves the room for it with every request.
+        // Boxed because it is large and rare: rmcp allocates and moves the largest handler's future for every request.
         Box::pin(self.tell_subscriber(context)).await;
         Ok(())
     }
@@ -354,7 +353,7 @@ impl ServerHandler for Server {
         Ok(result)
     }
 
-    /// No task of ours ever asks for something, so there is nothing that could be answered.
+    /// Our tasks never ask for input, so there is nothing to update.
     async fn update_task(
         &self,
         request: UpdateTaskParams,

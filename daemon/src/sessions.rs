@@ -1,5 +1,4 @@
-//! Serves every client that arrives, each in a task and a tracing span of its own, until there is a reason to stop; then
-//! lets running calls end, within a deadline. What a session says is `transport`'s and `server`'s.
+//! Serves each client in a task and a tracing span of its own, until shutdown. Then running calls may end, within a deadline.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,21 +20,20 @@ use crate::transport::{self, SocketTransport};
 /// How long cancelled sessions may take to end before they are aborted.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Connections of HTTP on the user's own socket at the same time. They do not count among the clients: looking inside works however many
-/// clients there are.
+/// The most HTTP connections on the user's socket. They do not count as clients, so that `status` works however many clients there are.
 const MAX_HTTP: usize = 64;
-/// Connections that have said nothing, at least, however few clients may be.
+/// The least bound on silent connections, however few clients are allowed.
 const MIN_SILENT: usize = 64;
-/// Clients beyond the limit that are told so at the same time; further ones are closed.
+/// How many clients beyond the limit get an answer at the same time. Further ones are closed.
 const MAX_REFUSED: usize = 64;
 
-/// A year: what is longer is a mistake.
+/// A year: a longer time is a mistake.
 const MAX_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Settings {
-    /// How many clients are served at once; more are refused
+    /// How many clients may be connected; further ones are refused
     #[arg(
         long,
         value_name = "NUMBER",
@@ -45,7 +43,7 @@ pub struct Settings {
     )]
     pub max_sessions: u32,
 
-    /// How long running calls may take to end after a request to stop
+    /// How long running calls may go on after a request to stop
     #[arg(
         long,
         value_name = "SECONDS",
@@ -55,7 +53,7 @@ pub struct Settings {
     )]
     pub drain: u64,
 
-    /// After how long without clients a daemon that a client started leaves
+    /// How long a daemon that a client started stays without clients
     #[arg(
         long,
         value_name = "SECONDS",
@@ -66,14 +64,14 @@ pub struct Settings {
     pub idle_exit: u64,
 }
 
-/// Why and how serving ended.
+/// How serving ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
-    /// Nobody needed the daemon any more.
+    /// No client came for a while.
     Idle,
-    /// It was told to stop, and every session ended by itself.
+    /// A stop was requested, and every session ended in time.
     Drained,
-    /// It was told to stop, and so many sessions had to be cancelled.
+    /// A stop was requested, and this many sessions had to be cancelled.
     Cancelled(usize),
 }
 
@@ -81,20 +79,20 @@ struct Sessions {
     server: Server,
     socket_gate: Arc<Gate>,
     places: Arc<Places>,
-    /// Each says whether it was a client's.
+    /// Each returns whether it was a client's.
     tasks: JoinSet<bool>,
     started: u64,
     cancel: CancellationToken,
     draining: CancellationToken,
 }
 
-/// Who is connected, each kind with its own bound.
+/// The connections of each kind, with a bound for each.
 struct Places {
-    /// One more for each client that is served.
+    /// One more reference than connected clients.
     client: Arc<()>,
     http: Arc<Semaphore>,
     refused: Semaphore,
-    /// Those that have not said a word.
+    /// Those that have not sent a byte.
     silent: Arc<Newcomers>,
 }
 
@@ -118,23 +116,23 @@ pub async fn run(
         let idle = leaves_when_idle && sessions.tasks.is_empty();
         tokio::select! {
             () = &mut shutdown => break,
-            // The loop starts again, so that the timers below use the new settings.
+            // Starts the loop again, so that the timers below use the new settings.
             Ok(()) = settings.changed() => {}
             stream = listener.accept() => sessions.start(stream, settings.borrow().max_sessions),
             (stream, gate, visitor) = accept(tcp.as_ref()) => sessions.start_http(stream, gate, visitor),
             Some(result) = sessions.tasks.join_next(), if !sessions.tasks.is_empty() => {
-                // Somebody who only looks does not keep the daemon.
+                // A look from outside does not restart the idle clock.
                 if report(result) {
                     idle_since = tokio::time::Instant::now();
                 }
             }
             () = tokio::time::sleep_until(idle_since + idle_exit), if idle => {
                 if sessions.server.is_busy() {
-                    // A task runs, and nobody is waited for but the next client, who wants its result.
+                    // A task runs without a client. Its client comes back for the result.
                     idle_since = tokio::time::Instant::now();
                     continue;
                 }
-                // Without a path no new client can arrive. Whoever connected before that is still served, and then it is over.
+                // Without a path no new client can arrive. Those that connected before are still served.
                 listener.remove_path().await;
                 is_leaving = true;
                 match listener.accept_waiting().await {
@@ -145,7 +143,7 @@ pub async fn run(
         }
     }
     listener.remove_path().await;
-    // The next daemon listens there.
+    // The next daemon binds the path.
     drop((listener, tcp));
     let drain = Duration::from_secs(settings.borrow().drain);
     sessions.drain(drain).await
@@ -168,15 +166,15 @@ impl Sessions {
     fn start(&mut self, stream: UnixStream, most: u32) {
         let (server, cancel, draining, span) = self.new_session();
         let (gate, places, most) = (self.socket_gate.clone(), self.places.clone(), most as usize);
-        // One that is closed for another connects again when its client says something: it is a shim's.
+        // A shim whose connection is closed here connects again when its client sends something.
         let silent = places.silent.enter(most.max(MIN_SILENT));
-        // Each event enters the session by itself: else every step of every call would enter and leave it.
+        // Each event enters the span itself. Instrumenting the task would enter and leave it with every poll.
         self.tasks.spawn(async move {
             let closed = silent.closed();
             let protocol = tokio::select! {
                 biased;
                 protocol = protocol(&stream) => protocol,
-                // It may have said something since.
+                // A byte may have arrived meanwhile.
                 () = closed.cancelled() => if has_spoken(&stream) { protocol(&stream).await } else { Ok(None) },
                 () = cancel.cancelled() => Ok(None),
                 () = draining.cancelled() => Ok(None),
@@ -186,11 +184,11 @@ impl Sessions {
                 Ok(Some(Protocol::Http)) => {
                     let Ok(place) = places.http.clone().try_acquire_owned() else {
                         span.in_scope(|| {
-                            tracing::warn!(most = MAX_HTTP, "connection refused: too many of HTTP are open")
+                            tracing::warn!(most = MAX_HTTP, "connection refused: too many HTTP connections are open")
                         });
                         return false;
                     };
-                    // Boxed, as what is large and not there for long: the task of an idle client should not have the room for it.
+                    // Boxed because it is large and rare: the task of an idle client should not be that large.
                     let visitor = Visitor::known(place);
                     Box::pin(http::serve(stream, server, gate, visitor, draining, cancel).instrument(span)).await
                 }
@@ -202,13 +200,13 @@ impl Sessions {
                     let _counted = server.count_client();
                     match SocketTransport::new(stream, cancel.clone(), draining, span.clone()) {
                         Ok(transport) => serve(transport, server, cancel, &span).await,
-                        Err(error) => span.in_scope(|| tracing::error!(%error, "client cannot be waited for")),
+                        Err(error) => span.in_scope(|| tracing::error!(%error, "cannot wait for the client")),
                     }
                     true
                 }
                 Ok(None) => false,
                 Err(error) => {
-                    span.in_scope(|| tracing::debug!(%error, "client cannot be read from"));
+                    span.in_scope(|| tracing::debug!(%error, "cannot read from the client"));
                     false
                 }
             }
@@ -221,7 +219,7 @@ impl Sessions {
         self.tasks.spawn(session.instrument(span));
     }
 
-    /// What is one client's own: the server, and the tokens that end its session at once or once its requests are answered.
+    /// One client's server, and the tokens that end its session at once, or once its requests are answered.
     fn new_session(&mut self) -> (Server, CancellationToken, CancellationToken, Span) {
         self.started += 1;
         let span = tracing::info_span!(
@@ -243,7 +241,7 @@ impl Sessions {
         if !all_ended {
             self.cancel.cancel();
             let _ = tokio::time::timeout(CANCEL_DEADLINE, self.server.give_up()).await;
-            // What does not end even now is aborted with the set.
+            // Dropping the set aborts what has not ended even now.
             let _ = tokio::time::timeout(CANCEL_DEADLINE, self.all_ended()).await;
         }
         let duration_milliseconds = started.elapsed().as_millis();
@@ -251,7 +249,7 @@ impl Sessions {
         if left == 0 { End::Drained } else { End::Cancelled(left) }
     }
 
-    /// Every session, and what goes on without one.
+    /// Waits for every session, and for tasks that run without one.
     async fn all_ended(&mut self) {
         while let Some(result) = self.tasks.join_next().await {
             report(result);
@@ -277,16 +275,16 @@ impl Places {
         (Arc::strong_count(&self.client) - 1 <= most).then_some(place)
     }
 
-    /// Tells a client that there is no place for it.
+    /// Answers a client that there are too many.
     async fn refuse(&self, stream: UnixStream, most: usize, span: &Span) {
-        span.in_scope(|| tracing::warn!(most, "client refused: as many are served as the setting max_sessions allows"));
+        span.in_scope(|| tracing::warn!(most, "client refused: there are as many as the setting max_sessions allows"));
         let Ok(_permit) = self.refused.try_acquire() else { return };
         let reason = format!(
             "The interpreter daemon serves {most} clients already, as many as the setting max_sessions allows. Close one, or raise it \
              (PYTHON_INTERPRETER_MCP_MAX_SESSIONS). Nothing was run."
         );
         if let Err(error) = Box::pin(transport::refuse(stream, &reason)).await {
-            span.in_scope(|| tracing::debug!(%error, "client cannot be told that it is refused"));
+            span.in_scope(|| tracing::debug!(%error, "cannot tell the client that it is refused"));
         }
     }
 }
@@ -309,7 +307,7 @@ async fn serve(transport: SocketTransport, server: Server, cancel: CancellationT
     }
 }
 
-/// Whether it was a client's.
+/// Whether the session was a client's.
 fn report(result: Result<bool, JoinError>) -> bool {
     result.unwrap_or_else(|error| {
         tracing::error!(%error, "session failed");

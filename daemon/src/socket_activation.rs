@@ -7,7 +7,7 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ActivationError {
-    #[error("the socket that was passed on cannot be read from LISTEN_FDS and LISTEN_PID: {0}")]
+    #[error("LISTEN_FDS and LISTEN_PID do not name a socket: {0}")]
     Environment(#[source] io::Error),
     #[error("exactly one socket is expected in LISTEN_FDS, not {0}")]
     Number(usize),
@@ -17,13 +17,13 @@ pub enum ActivationError {
 
 pub struct Inherited {
     pub socket: OwnedFd,
-    /// systemd keeps its sockets: what it passed on stays where it is.
+    /// systemd keeps its sockets: their paths must not be removed.
     pub is_kept: bool,
 }
 
-/// The listening socket that was passed on, if one was. Call it before any thread is started.
+/// The inherited listening socket, if there is one. Call it before any thread is started.
 pub fn inherited() -> Result<Option<Inherited>, ActivationError> {
-    // Only systemd gives names. INVOCATION_ID would not tell, because whatever is started from a unit, such as a terminal, inherits it.
+    // Only systemd sets LISTEN_FDNAMES. INVOCATION_ID is no sign of it, because everything that a unit starts inherits that.
     let is_kept = std::env::var_os("LISTEN_FDNAMES").is_some();
     #[expect(
         unsafe_code,
@@ -38,7 +38,7 @@ pub fn inherited() -> Result<Option<Inherited>, ActivationError> {
         return Err(ActivationError::Number(number));
     }
     #[expect(unsafe_code, reason = "an inherited descriptor is a bare number")]
-    // SAFETY: whoever started us says that this descriptor is ours, and nothing else here has taken it.
+    // SAFETY: LISTEN_FDS hands this descriptor to us, and nothing else in this process uses it.
     let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
     let is_listener = sockopt::socket_domain(&socket) == Ok(AddressFamily::UNIX)
         && sockopt::socket_type(&socket) == Ok(SocketType::STREAM)

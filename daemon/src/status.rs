@@ -1,4 +1,4 @@
-//! What `status` shows of a running daemon: who is connected, what ended last and how long it took. Nothing of what was run.
+//! What `status` shows of a running daemon: clients, latest executions and durations. It holds nothing of any program.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::interpreter::{Capabilities, Outcome};
 
-/// Executions that are remembered.
+/// How many executions are remembered.
 const RECENT: usize = 16;
-/// Executions whose durations are.
+/// How many durations are remembered.
 const DURATIONS: usize = 256;
 
-/// What the daemon answers at `GET /status`. Everything has a default: a daemon of another version may say less.
+/// The answer to `GET /status`. Everything has a default, because a daemon of another version may say less.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
@@ -21,7 +21,7 @@ pub struct Status {
     pub process: u32,
     /// "systemd", "a client" or "hand".
     pub started_by: String,
-    /// Seconds since 1970, as all times here.
+    /// In seconds since 1970, like all times here.
     pub since: u64,
     pub interpreter: Interpreter,
     pub running: i64,
@@ -29,7 +29,7 @@ pub struct Status {
     pub tasks: usize,
     pub executions: u64,
     pub clients: Vec<Client>,
-    /// The latest first.
+    /// Latest first.
     pub recent: Vec<Ended>,
     pub latency: Option<Latency>,
 }
@@ -39,9 +39,9 @@ pub struct Status {
 pub struct Interpreter {
     /// A URL, or "embedded".
     pub name: String,
-    /// Why it is this one.
+    /// Why calls go there.
     pub why: String,
-    /// What the embedded one says of itself, if it runs.
+    /// The state of the embedded interpreter, if it runs.
     pub embedded: Option<Capabilities>,
 }
 
@@ -66,7 +66,7 @@ pub struct Ended {
     pub milliseconds: u64,
 }
 
-/// Of the executions that ended last.
+/// Latency of the latest executions.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Latency {
@@ -75,7 +75,7 @@ pub struct Latency {
     pub p99_milliseconds: f64,
 }
 
-/// What is remembered for it.
+/// What the daemon remembers for `status`.
 pub struct Board {
     pub since: u64,
     state: Mutex<State>,
@@ -89,7 +89,7 @@ struct State {
     durations: VecDeque<Duration>,
 }
 
-/// A client is on the board until this is dropped.
+/// The client is listed until this is dropped.
 pub struct OnBoard(Arc<Board>, u64);
 
 impl Board {
@@ -97,7 +97,7 @@ impl Board {
         Arc::new(Self { since: now(), state: Mutex::default() })
     }
 
-    /// Takes the client `key` off the board, if it has put itself there, once this is dropped.
+    /// Removes the client `key`, if it is listed, when dropped.
     pub fn guard(self: &Arc<Self>, key: u64) -> OnBoard {
         OnBoard(self.clone(), key)
     }
@@ -113,7 +113,7 @@ impl Board {
             client.calls += 1;
             client.name.clone()
         });
-        // What never ran took no time.
+        // A refused call never ran.
         if outcome != Outcome::Refused {
             state.executions += 1;
             push(&mut state.durations, duration, DURATIONS);
@@ -129,7 +129,7 @@ impl Board {
         push(&mut state.recent, ended, RECENT);
     }
 
-    /// Writes what is on the board into `status`.
+    /// Writes what is remembered into `status`.
     pub fn fill(&self, status: &mut Status) {
         let state = self.state();
         status.since = self.since;

@@ -1,4 +1,4 @@
-//! What the service manager is told about this process. Without one (no NOTIFY_SOCKET) nothing happens.
+//! Notifies the service manager (sd_notify(3)). Without one nothing happens.
 
 use std::env;
 use std::io;
@@ -10,41 +10,40 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How much longer than its running calls the process may take to end, until the manager kills it.
+/// How much longer than its running calls this process may take to end before the manager kills it.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
-/// How often the event loop is heard of while the manager waits for one word.
+/// Watchdog pings per timeout.
 const WATCHDOG_SIGNS: u32 = 4;
 
 pub fn ready() {
     notify(&[NotifyState::Ready]);
 }
 
-/// `longest` is how long running calls are waited for.
+/// `longest` is how long running calls may go on.
 pub fn stopping(longest: Duration) {
     let needed = u32::try_from((longest + STOP_MARGIN).as_micros()).unwrap_or(u32::MAX);
     notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(needed)]);
 }
 
-/// To be followed by [`ready`].
+/// Must be followed by [`ready`].
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::warn!(%error, "the service manager cannot be told"),
+        Err(error) => tracing::warn!(%error, "cannot notify the service manager"),
     }
 }
 
-/// Whether there is somebody to tell.
+/// Whether there is a service manager.
 pub fn is_there() -> bool {
     env::var_os("NOTIFY_SOCKET").is_some()
 }
 
-/// What a person reads in `systemctl status`.
+/// The status line of `systemctl status`.
 pub fn status(text: &str) {
     notify_in_passing(&NotifyState::Status(text));
 }
 
-/// Tells for ever that the event loop turns, where the manager restarts a process of which it does not hear that. To be run on that
-/// loop: one that is stuck says nothing.
+/// Sends watchdog pings, if the manager asks for them. It must run on the event loop, so that a stuck loop sends none.
 pub async fn watchdog() {
     let Some(patience) = sd_notify::watchdog_enabled() else { return };
     let mut ticks = interval(patience / WATCHDOG_SIGNS);
@@ -57,11 +56,11 @@ pub async fn watchdog() {
 
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "the service manager cannot be told");
+        tracing::warn!(%error, "cannot notify the service manager");
     }
 }
 
-/// What may be lost: a manager that has no time to listen does not hold up the event loop.
+/// Sends without blocking. A message that the manager has no room for is lost.
 fn notify_in_passing(state: &NotifyState<'_>) {
     let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
     let told = UnixDatagram::unbound().and_then(|socket| {
@@ -75,6 +74,6 @@ fn notify_in_passing(state: &NotifyState<'_>) {
     });
     if let Err(error) = told.or_else(|error| if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) })
     {
-        tracing::debug!(%error, "the service manager cannot be told");
+        tracing::debug!(%error, "cannot notify the service manager");
     }
 }

@@ -1,5 +1,5 @@
-//! Executions that go on after their call was answered with a handle (the extension `io.modelcontextprotocol/tasks`): what is known of
-//! each, until its time is up. Results lie on disk. What an execution does is `server`'s.
+//! Tasks (the extension `io.modelcontextprotocol/tasks`): executions that go on after their call was answered with a handle. Results are
+//! kept on disk.
 
 mod entry;
 mod owner;
@@ -21,26 +21,26 @@ use entry::{Entry, Kept, forget_beyond, oldest_ended};
 use owner::Owner;
 use record::{Record, Records};
 
-/// Tasks that are known at the same time, ended ones included: the oldest of those is forgotten for another one. Where all run, a call
-/// is waited for as without tasks.
+/// The most tasks that are known, including ended ones. The oldest ended task is forgotten for a new one. If all of them run, a further
+/// call does not become a task.
 const MAX_TASKS: usize = 256;
-/// The largest result that is kept, in bytes of its JSON.
+/// The largest result that is kept, in bytes of JSON.
 const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
-/// Results that are kept in memory, in bytes of their JSON, where they cannot be on disk.
+/// The most bytes of JSON that results have in memory if they cannot be kept on disk.
 const MAX_MEMORY_BYTES: usize = 32 * 1024 * 1024;
-/// How long a task is known from its beginning on.
+/// How long a task is known, from its start.
 const TIME_TO_LIVE: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often clients are asked to ask.
+/// How often clients should poll.
 const POLL_MILLISECONDS: u64 = 1000;
-/// What is said of a task whose daemon is gone.
+/// The error of a task whose daemon is gone.
 const OWNER_GONE: &str = "The daemon ended while the program ran: it was stopped, and what it had printed is lost.";
-/// How often a task that another daemon still runs is looked at.
+/// How often a task that another daemon runs is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Settings {
-    /// After how long a program becomes a task, for clients that know tasks
+    /// How long a call runs before it becomes a task, for clients that support tasks
     #[arg(
         long,
         value_name = "SECONDS",
@@ -51,17 +51,17 @@ pub struct Settings {
     pub task_after: u64,
 }
 
-/// An execution; none if it failed inside, and the log says more. Dropping it ends the run.
+/// A running call; none if it panicked. Dropping it ends the program.
 pub type Running = Pin<Box<dyn Future<Output = Option<CallToolResult>> + Send>>;
 
 pub struct Tasks {
     entries: Mutex<HashMap<String, Entry>>,
     records: Records,
-    /// Held while a record is looked up and written, so that the beginning of a task never replaces its end.
+    /// Held while a record is read and written, so that the start of a task never replaces its end.
     writing: Mutex<()>,
     /// This process.
     owner: Option<Owner>,
-    /// Told whenever one has ended.
+    /// Notified whenever a task has ended.
     ended: Notify,
 }
 
@@ -69,13 +69,13 @@ pub struct Tasks {
 #[derive(Debug, PartialEq, Eq)]
 pub enum NotCancelled {
     Unknown,
-    /// The daemon before this one runs it, and is about to stop.
+    /// An older daemon runs it, and is about to stop.
     Elsewhere,
 }
 
 impl Tasks {
-    /// Takes up what an earlier daemon has left in `directory`. What it still runs is looked at until it has ended; what nobody runs any
-    /// more is failed. To be called inside the event loop.
+    /// Loads the tasks in `directory`. Those that another daemon still runs are watched until they end; those that nobody runs any more have
+    /// failed. Must be called inside the event loop.
     pub fn open(directory: Option<PathBuf>) -> Arc<Self> {
         let records = Records::open(directory);
         let mut entries = HashMap::new();
@@ -104,14 +104,14 @@ impl Tasks {
         this
     }
 
-    /// Makes a task of an execution, known and on disk before this returns. Gives the execution back if there are too many.
+    /// Makes a task of a running call, which is on disk before this returns. Returns the call if there are too many tasks.
     pub async fn adopt(
         self: &Arc<Self>,
         running: Running,
         last_line: watch::Receiver<String>,
     ) -> Result<Task, Running> {
         self.forget_old();
-        // 122 random bits: whoever has not been told an id does not find it.
+        // 122 random bits, so that nobody can guess an id.
         let id = uuid::Uuid::new_v4().simple().to_string();
         let now = now();
         let task = Task::new(id.clone(), TaskStatus::Working, now.clone(), now)
@@ -129,11 +129,11 @@ impl Tasks {
             }
             entries.insert(id.clone(), entry);
         }
-        // Off the event loop, as all that touches the disk, or a result, which may be large.
+        // Off the event loop: it touches the disk, and results may be large.
         let this = self.clone();
         let written = tokio::task::spawn_blocking(move || this.write_beginning(&record));
         let this = self.clone();
-        // Begun before the record is waited for: whoever asked may give up meanwhile, and the task has an end all the same.
+        // Started before waiting for the record: the client may give up meanwhile, and the task still has to end.
         tokio::spawn(async move {
             let ended = cancel.run_until_cancelled(running).await;
             let end = move || {
@@ -145,7 +145,7 @@ impl Tasks {
                 this.end(&id, payload);
             };
             if let Err(error) = tokio::task::spawn_blocking(end).await {
-                tracing::error!(%error, "the end of a task cannot be kept");
+                tracing::error!(%error, "cannot store the end of a task");
             }
         });
         let _ = written.await;
@@ -183,7 +183,7 @@ impl Tasks {
         self.entries().contains_key(id)
     }
 
-    /// One that has ended stays as it is.
+    /// Cancels it, unless it has ended.
     pub fn cancel(&self, id: &str) -> Result<(), NotCancelled> {
         let entries = self.entries();
         let entry = entries.get(id).ok_or(NotCancelled::Unknown)?;
@@ -194,20 +194,20 @@ impl Tasks {
         Ok(())
     }
 
-    /// Told of each change of the task.
+    /// Notices each change of the task.
     pub fn changes(&self, id: &str) -> Option<watch::Receiver<()>> {
         self.entries().get(id).map(|entry| entry.changes.subscribe())
     }
 
-    /// How many this daemon still runs.
+    /// How many tasks this daemon runs.
     pub fn running(&self) -> usize {
         self.entries().values().filter(|entry| entry.is_ours && !entry.has_ended()).count()
     }
 
-    /// Returns once it runs none any more.
+    /// Completes when this daemon runs no task.
     pub async fn until_none_runs(&self) {
         loop {
-            // Asked for before the look, so that no end is missed between the two.
+            // Subscribed before counting, so that no end is missed in between.
             let ended = self.ended.notified();
             if self.running() == 0 {
                 return;
@@ -216,7 +216,7 @@ impl Tasks {
         }
     }
 
-    /// This daemon leaves: what it runs ends with it, and the next one says so.
+    /// Fails the tasks of this daemon, because it ends.
     pub async fn give_up(self: Arc<Self>) {
         let given_up = move || {
             let ours: Vec<String> = {
@@ -259,7 +259,7 @@ impl Tasks {
             }
             _ => {}
         }
-        // Before anybody learns of it: a daemon that waited for the end leaves then.
+        // Stored before anybody is notified, because a daemon that waited for this end then exits.
         self.records.write(&record);
         let mut entries = self.entries();
         match entries.get_mut(id) {
@@ -274,13 +274,13 @@ impl Tasks {
         self.ended.notify_waiters();
     }
 
-    /// Looks at a task that another daemon runs until it has ended.
+    /// Watches a task of another daemon until it has ended.
     async fn look_elsewhere(self: Arc<Self>, id: String) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let (records, name) = (self.records.clone(), id.clone());
             let looked = tokio::task::spawn_blocking(move || {
-                // Asked before the record is read: one that has ended since has written it.
+                // Asked before the record is read: a daemon that ends in between has written it.
                 let is_run = records.read(&name)?.is_run();
                 let mut record = records.read(&name)?;
                 if !record.task.status.is_terminal() && !is_run {
@@ -327,7 +327,7 @@ impl Tasks {
 }
 
 impl Record {
-    /// Whether somebody runs it who still lives.
+    /// Whether its daemon still lives.
     fn is_run(&self) -> bool {
         self.owner.as_ref().is_some_and(Owner::lives)
     }
@@ -363,7 +363,7 @@ fn now() -> String {
     Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
-/// Its time is up. What does not say when it began has had its time.
+/// Whether its time is up. A record without a start counts as expired.
 fn is_over(task: &Task) -> bool {
     let Ok(created) = chrono::DateTime::parse_from_rfc3339(&task.created_at) else { return true };
     let age = Utc::now().signed_duration_since(created).num_milliseconds();

@@ -1,8 +1,8 @@
-//! MCP over one client's socket, with a bound on everything: how long a line is, how many requests are in flight, how many
-//! wait. rmcp sees only what is in order; the rest is answered here.
+//! MCP over one client's socket, with bounds on the length of a line, the requests in flight, and the waiting requests. rmcp sees only
+//! valid messages; everything else is answered here.
 //!
-//! Reading goes on while the allowed number of requests is in flight, up to [`MAX_HELD_FRAMES`] and [`MAX_HELD_BYTES`], so
-//! that cancellations and pings get past calls that wait. Beyond that nothing is read, and the client's own writes wait.
+//! While the allowed number of requests is in flight, reading goes on up to [`MAX_HELD_FRAMES`] and [`MAX_HELD_BYTES`], so that
+//! cancellations and pings overtake waiting calls. Beyond that nothing is read, and the client's writes block.
 
 mod frames;
 mod hang_up;
@@ -41,10 +41,10 @@ pub use refusing::refuse;
 use socket::Socket;
 pub use watched::task_ids;
 
-/// Requests that were read but may not begin yet.
+/// The most requests that are read but not started.
 const MAX_HELD_FRAMES: usize = 64;
 const MAX_HELD_BYTES: usize = 1024 * 1024;
-/// A line of this size is parsed off the event loop, so that other clients need not wait for it.
+/// A longer line is parsed off the event loop, so that other clients do not wait for it.
 const LARGE_FRAME_BYTES: usize = 256 * 1024;
 
 pub struct SocketTransport {
@@ -57,14 +57,14 @@ pub struct SocketTransport {
     in_flight: Arc<InFlight>,
     outbound: Outbound,
     hang_up: HangUp,
-    /// The client has shut down its side. It still reads the answers to what it asked.
+    /// The client has closed its sending direction. It still reads answers.
     input_ended: bool,
     is_draining: bool,
-    /// Whether a request has opened the session. Before that rmcp takes a notification for a reason to give up.
+    /// Whether a request has opened the session. Before that rmcp ends the session at a notification.
     opened: bool,
     session: CancellationToken,
     draining: CancellationToken,
-    /// Which session the log names.
+    /// The session's tracing span.
     span: Span,
 }
 
@@ -82,9 +82,8 @@ enum Event {
 }
 
 impl SocketTransport {
-    /// `session` ends everything that runs for this client; it is cancelled here when the client is gone. `draining` stops
-    /// the reading: what is in flight is answered, then the session ends. It is this session's own, and cancelled here when the client
-    /// says no more: its subscriptions end then.
+    /// `session` ends everything that runs for this client, and is cancelled here when the client is gone. `draining` stops reading: what is
+    /// in flight is answered, then the session ends. It is cancelled here when the client closes its sending direction.
     pub fn new(
         stream: UnixStream,
         session: CancellationToken,
@@ -111,7 +110,7 @@ impl SocketTransport {
         })
     }
 
-    /// Takes in what was read; returns what can be handed on at once.
+    /// Handles a message; returns it if rmcp may have it now.
     fn take_in(&mut self, held: Held) -> Option<ClientJsonRpcMessage> {
         match held.inbound {
             Inbound::Nothing => None,
@@ -158,7 +157,7 @@ impl SocketTransport {
         self.in_flight.contains(id) || self.held.iter().any(|held| held.is_request(id))
     }
 
-    /// Those that are open, and those that wait to begin.
+    /// Requests in flight, and requests that wait to start.
     fn subscriptions(&self) -> usize {
         let held = self.held.iter().filter(|held| held.kind() == Some(Kind::Subscription)).count();
         self.in_flight.count(Kind::Subscription) + held
@@ -170,7 +169,7 @@ impl SocketTransport {
         Some(held)
     }
 
-    /// The first held request that may begin.
+    /// The first held request that may start.
     fn begin_next(&mut self) -> Option<ClientJsonRpcMessage> {
         let position = self.held.iter().position(|held| held.kind().is_some_and(|kind| self.in_flight.admits(kind)))?;
         let Inbound::Request(id, request) = self.release(position)?.inbound else { return None };
@@ -185,7 +184,7 @@ impl SocketTransport {
 
     async fn next_event(&mut self) -> Event {
         let reads = !self.input_ended && self.held.len() < MAX_HELD_FRAMES && self.held_bytes < MAX_HELD_BYTES;
-        // Most often something is there, and then nothing else need be waited for.
+        // Usually a message is there, and nothing else has to be waited for.
         if reads
             && !self.session.is_cancelled()
             && (self.is_draining || !self.draining.is_cancelled())
@@ -229,13 +228,13 @@ impl SocketTransport {
                     self.draining.cancel();
                 }
                 Event::Draining => {
-                    // What has been accepted is worked on to its end, and nothing more is: whoever writes learns of it at once, and
-                    // says it to the next daemon.
+                    // Accepted requests are answered, further ones are not read. The client's next write fails at once, so that its shim sends it to
+                    // the next daemon.
                     self.is_draining = true;
                     self.frames.stop();
                 }
                 Event::Gone => {
-                    // rmcp by itself would let handlers run on for seconds.
+                    // rmcp alone would let handlers run on for seconds.
                     self.session.cancel();
                     return None;
                 }
@@ -259,9 +258,9 @@ impl Transport<RoleServer> for SocketTransport {
             let (in_flight, answered) = (self.in_flight.clone(), outbound::request_of(&message).cloned());
             Box::pin(async move {
                 tokio::select! {
-                    // Where the writer has ended the client is gone, and the session is ending too.
+                    // A writer that has ended means that the client is gone and the session ends.
                     place = queue.reserve() => place.map(|place| place.send(Outgoing::Message(message, share))).unwrap_or_default(),
-                    // Its answer must not wait for a client that does not read, and cancels one request after the other.
+                    // Not awaited: a client that does not read must not delay the next cancellation.
                     () = in_flight.until_cancelled(answered) => {}
                 }
             })
@@ -297,7 +296,7 @@ impl Held {
     }
 }
 
-/// Reads one frame. Dropping the future loses nothing: what is half done stays in its arguments.
+/// Reads one frame. Cancel safe: a partial frame stays in the arguments.
 async fn read_one(frames: &mut Frames, reading: &mut Option<JoinHandle<Held>>, span: &Span) -> Event {
     if reading.is_none() {
         match frames.next().await {
@@ -313,7 +312,7 @@ async fn read_one(frames: &mut Frames, reading: &mut Option<JoinHandle<Held>>, s
             }
             Ok(None) => return Event::EndOfInput,
             Err(error) => {
-                span.in_scope(|| tracing::debug!(%error, "client cannot be read from"));
+                span.in_scope(|| tracing::debug!(%error, "cannot read from the client"));
                 return Event::Gone;
             }
         }
@@ -324,7 +323,7 @@ async fn read_one(frames: &mut Frames, reading: &mut Option<JoinHandle<Held>>, s
     match read {
         Ok(held) => Event::Read(held),
         Err(error) => {
-            span.in_scope(|| tracing::error!(%error, "frame cannot be parsed"));
+            span.in_scope(|| tracing::error!(%error, "cannot parse a frame"));
             Event::Gone
         }
     }

@@ -1,5 +1,4 @@
-//! Those who have connected to the socket of a process that cannot start. They are told why before it leaves: else they would wait for ever,
-//! or have it started again and again.
+//! Answers the clients of a process that cannot start. Without an answer they would wait for ever, or start it again and again.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -18,29 +17,29 @@ use crate::first_byte::{Protocol, protocol};
 use crate::socket_activation::inherited;
 use crate::{http, transport};
 
-/// For how long somebody may still connect: whoever started this process does so at once.
+/// How long further clients may connect. The one that started this process does so at once.
 const ACCEPTING: Duration = Duration::from_millis(300);
-/// How long somebody who has connected may take to ask something.
+/// How long a connected client may take to send a request.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// When the process leaves, whoever is still there.
+/// When the process ends, even if clients are connected.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Connections that are answered; further ones are closed.
+/// The most connections that are answered. Further ones are closed.
 const MAX_CONNECTIONS: usize = 256;
 
-/// The socket on which they wait, if there is one.
+/// The socket on which clients wait, if there is one.
 pub struct Waiting {
     socket: Option<OwnedFd>,
-    /// Where the socket is ours to remove.
+    /// The path, if this process has to remove it.
     path: Option<OwnedPath>,
 }
 
 impl Waiting {
-    /// Before anything was taken over. Call it before any thread is started.
+    /// The clients on an inherited socket that was not taken yet. Call it before any thread is started.
     pub fn inherited() -> Self {
         inherited().ok().flatten().map_or(Self::nobody(), |inherited| Self::on(inherited.socket, inherited.is_kept))
     }
 
-    /// On a socket that was passed on; one that systemd keeps stays where it is.
+    /// The clients on `socket`. With `is_kept`, systemd keeps the socket and its path.
     pub fn on(socket: OwnedFd, is_kept: bool) -> Self {
         let path = if is_kept { None } else { OwnedPath::of(&socket) };
         Self { socket: Some(socket), path }
@@ -50,11 +49,11 @@ impl Waiting {
         Self { socket: None, path: None }
     }
 
-    /// Answers each request with `reason`, in the protocol in which it is asked.
+    /// Answers each request with `reason`, in the protocol of the request.
     pub fn turn_away(self, reason: &str) {
         let Self { socket: Some(socket), path } = self else { return };
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
-        // Whoever cannot be told sees the connection end.
+        // A client that cannot be answered sees the connection end.
         let answering = async { timeout(DEADLINE, answer_all(socket, path, reason)).await };
         let _ = runtime.block_on(answering);
         runtime.shutdown_background();
@@ -78,7 +77,7 @@ async fn answer_all(socket: OwnedFd, path: Option<OwnedPath>, reason: &str) -> i
         take(accepted?.0);
     }
     if let Some(path) = path {
-        // The next client starts another process. Without a path nobody comes between the last look and the end of the socket.
+        // The next client starts another process. Once the path is gone, nobody can connect between the last accept and the close.
         let _ = tokio::task::spawn_blocking(move || path.remove()).await;
     }
     while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
@@ -90,7 +89,7 @@ async fn answer_all(socket: OwnedFd, path: Option<OwnedPath>, reason: &str) -> i
 }
 
 async fn answer(stream: UnixStream, reason: &str) {
-    // Whoever cannot be told sees the connection end.
+    // A client that cannot be answered sees the connection end.
     match timeout(PATIENCE, protocol(&stream)).await {
         Ok(Ok(Some(Protocol::Http))) => {
             let _ = timeout(PATIENCE, http::refuse(stream, reason, CancellationToken::new())).await;

@@ -1,5 +1,5 @@
-//! Finds the top-level `id` and `method` of one JSON frame as its bytes pass, wherever they stand and however long the
-//! rest is. Leaves out checking the rest: it is for frames too long to hold, or not parseable, that still want an answer.
+//! Finds the top-level `id` and `method` of a JSON frame while its bytes pass. It checks nothing else: it also serves frames that are too
+//! long to hold or not valid JSON, which still need an answer.
 
 mod id;
 
@@ -8,18 +8,18 @@ use std::{mem, str};
 pub use id::{Id, quoted};
 
 const METHOD_BYTES: usize = 128;
-/// The longer of the two keys; a key that exceeds it is neither.
+/// The length of the longer key. A longer one is neither of them.
 const KEY_BYTES: usize = "method".len();
 
-/// Reads one frame piece by piece. A second `id` or `method` replaces the first, as JSON parsers do.
+/// Scans one frame in pieces. A second `id` or `method` replaces the first, as in JSON parsers.
 #[derive(Debug, Default)]
 pub struct Scanner {
     place: Place,
-    /// Open brackets of the nested value that is being passed over.
+    /// The depth of the nested value that is being skipped.
     depth: usize,
     /// Inside a string of that value.
     in_string: bool,
-    /// Inside whatever string, after a backslash.
+    /// After a backslash in any string.
     escaped: bool,
     member: Member,
     text: Text,
@@ -40,7 +40,7 @@ enum Place {
     InScalar,
     InNested,
     AfterValue,
-    /// The object has ended, or is none, or is broken: what was found before stays.
+    /// The object has ended or is broken. What was found before stays.
     Over,
 }
 
@@ -52,7 +52,7 @@ enum Member {
     Method,
 }
 
-/// Bytes kept up to a bound; past it there are none.
+/// Bytes up to a bound; none if there are more.
 #[derive(Debug, Default)]
 struct Text {
     bytes: Vec<u8>,
@@ -87,7 +87,7 @@ impl Scanner {
         while let Some((&byte, after)) = rest.split_first() {
             rest = match self.place {
                 Place::Over => return,
-                // Nearly all bytes are there, where only a few of them matter.
+                // Nearly all bytes are in nested values, where few bytes matter.
                 Place::InNested => self.pass_over_nested(rest),
                 Place::InString if self.member == Member::Other => self.pass_over_string(rest),
                 _ => {
@@ -98,22 +98,22 @@ impl Scanner {
         }
     }
 
-    /// The id, if it was complete and one that a request may have.
+    /// The id, if it is complete and valid for a request.
     pub fn id(&self) -> Option<&Id> {
         self.id.as_ref()
     }
 
-    /// The method, if it was a complete string of at most 128 bytes without `\u` or control escapes.
+    /// The method, if it is a complete string of at most 128 bytes without `\u` or control escapes.
     pub fn method(&self) -> Option<&str> {
         self.method.as_deref()
     }
 
-    /// Whether there is a method, even one that [`Self::method`] does not tell. An answer has none.
+    /// Whether there is a method, even one that [`Self::method`] does not return. Answers have none.
     pub fn has_method(&self) -> bool {
         self.has_method
     }
 
-    /// Returns what comes after the string.
+    /// Skips the rest of a string; returns what follows.
     fn pass_over_string<'bytes>(&mut self, bytes: &'bytes [u8]) -> &'bytes [u8] {
         match string_end(bytes, &mut self.escaped) {
             Some(end) => {
@@ -124,7 +124,7 @@ impl Scanner {
         }
     }
 
-    /// Returns what comes after the array or object.
+    /// Skips the rest of an array or object; returns what follows.
     fn pass_over_nested<'bytes>(&mut self, bytes: &'bytes [u8]) -> &'bytes [u8] {
         let mut rest = bytes;
         loop {
@@ -165,12 +165,12 @@ impl Scanner {
             }
             Place::InScalar => self.keep(byte),
             Place::AfterValue => self.place = if byte == b',' { Place::BeforeKey } else { Place::Over },
-            // Passed over in runs.
+            // Skipped in runs.
             Place::InNested | Place::Over => {}
         }
     }
 
-    /// An escape makes the key longer than it reads, and so never one of ours.
+    /// An escape makes the key too long to be one of the two.
     fn step_key(&mut self, byte: u8) {
         if self.escaped {
             self.escaped = false;
@@ -238,7 +238,7 @@ impl Scanner {
     }
 }
 
-/// How many bytes there are up to and with the quote that ends the string that they are in; none if they do not have it.
+/// The number of bytes up to and including the quote that ends the current string; none if it does not end here.
 fn string_end(bytes: &[u8], escaped: &mut bool) -> Option<usize> {
     let mut start = usize::from(mem::take(escaped));
     loop {
@@ -251,7 +251,7 @@ fn string_end(bytes: &[u8], escaped: &mut bool) -> Option<usize> {
     }
 }
 
-/// Some writers escape every slash, and methods have slashes; escapes that no method needs are not undone.
+/// Unescapes slashes, which some writers escape and methods contain. No method needs another escape.
 fn plain_string(text: &[u8]) -> Option<String> {
     let mut plain = String::with_capacity(text.len());
     let mut rest = unquoted(text)?.chars();

@@ -1,5 +1,4 @@
-//! What the shim is made of and the daemon shares: where the sockets are, how they are reached, and how bytes pass.
-//! Leaves out what the bytes mean; only [`frame`] looks into them, for two members.
+//! The parts of the shim that the daemon shares: where the sockets are and how they are reached, the relay, and the scanner of frames.
 
 pub mod endpoint;
 pub mod relay;

@@ -1,5 +1,4 @@
-//! The command that a client launches: connects its stdin and stdout to the user's daemon, starting it when needed.
-//! Leaves out everything that reads or writes MCP itself.
+//! The command that a client launches: relays between its standard input and output and the user's daemon, which it starts if needed.
 
 use std::{
     env,
@@ -70,7 +69,7 @@ impl Daemons for UserDaemons {
 
     fn why_ended(&self) -> String {
         let why = endpoint::why_daemon_ended(&self.path);
-        format!("The interpreter daemon ended without a word, {why}. The code may or may not have run.")
+        format!("The interpreter daemon ended without an answer, {why}. The code may or may not have run.")
     }
 
     fn why_silent(&self, waited: Duration) -> Option<String> {
@@ -79,7 +78,7 @@ impl Daemons for UserDaemons {
     }
 }
 
-/// Somebody who listens is reached even where no daemon is installed that could be started.
+/// Reaches a daemon that listens even if no daemon is installed that could be started.
 fn reach(path: &Path) -> Result<UnixStream, EndpointError> {
     match endpoint::connect(path)? {
         Some(daemon) => Ok(daemon),
@@ -89,7 +88,7 @@ fn reach(path: &Path) -> Result<UnixStream, EndpointError> {
 
 fn introduction() -> String {
     let program = env::current_exe().unwrap_or_else(|_| PathBuf::from("python-interpreter-mcp"));
-    // Debug quotes and escapes a path as a JSON string does, but for characters that no sane path has.
+    // Debug quotes and escapes a path almost as JSON does.
     format!(
         "python-interpreter-mcp gives an AI client isolated Python over MCP; a client launches it, a person configures it:\n\
          {{\"mcpServers\":{{\"python-interpreter\":{{\"command\":{program:?}}}}}}}"

@@ -1,5 +1,5 @@
-//! Carries frames between the client and the daemon, unchanged, in one thread that waits in `poll`; and when the daemon goes, from one
-//! daemon to the next. Leaves out connecting: it is given everything that it reads and writes, and how to get another daemon.
+//! Relays frames between the client and the daemon, unchanged, in one thread that waits in `poll`. When the daemon goes, the relay goes on
+//! with the next daemon.
 
 use std::{
     io::{self, Write as _},
@@ -23,9 +23,9 @@ use link::Link;
 use session::{Session, error};
 use wait_set::{NonBlocking, WaitSet};
 
-/// After a daemon could not be reached, requests are refused for so long before the next try.
+/// How long requests are refused after a daemon could not be reached, before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How many daemons in a row may end without having sent anything, as one does that was about to leave. Beyond that, requests are refused.
+/// How many daemons in a row may end without sending anything, as a daemon does that was about to exit. After that, requests are refused.
 const SILENT_DAEMONS: u32 = 5;
 const GONE: &str = "The interpreter daemon went away before it answered. The code may or may not have run, and it was not sent again; \
     the next call starts the daemon anew.";
@@ -34,14 +34,14 @@ const GIVEN_UP: &str = "The interpreter daemon is stopping and has not answered 
 const CUT: &str =
     "The interpreter daemon went away while the request was sent to it. The code was not run; send it again.";
 
-/// Which event ended a relay that ended as it should.
+/// Which event ended the relay normally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// The client closed our input, and has the answers to all that it asked (or did not read them for 5 s).
+    /// The client closed our input, and has all its answers (or did not read them for 5 s).
     ClientFinished,
-    /// The client closed our output: nothing can be delivered any more.
+    /// The client closed our output.
     ClientGone,
-    /// The process that launched us is gone, whoever else still holds its pipes.
+    /// The process that launched us is gone, even if another one still holds its pipes.
     ParentGone,
 }
 
@@ -57,34 +57,34 @@ pub enum RelayError {
     Wait(#[source] io::Error),
 }
 
-/// How long the relay waits for what may never come.
+/// The relay's deadlines.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// How long the client's next frame waits for a daemon that takes nothing more and still answers what it has taken.
+    /// How long the client's next frame waits for a daemon that accepts nothing more but still answers.
     pub last_answers: Duration,
-    /// Once the client has closed its input and every request is answered, the relay ends if no byte has moved for this long: the client
-    /// no longer reads.
+    /// How long the relay goes on without any byte moving, once the client has closed its input and every request is answered: such a
+    /// client does not read any more.
     pub standstill: Duration,
 }
 
 impl Default for Patience {
-    /// Clients give up a request after 60 s: they are told before.
+    /// Shorter than the 60 s after which clients give up a request.
     fn default() -> Self {
         Self { last_answers: Duration::from_secs(45), standstill: Duration::from_secs(5) }
     }
 }
 
-/// Where daemons come from, and what is known of one that does not answer. Each reason is a sentence for the client.
+/// Connects to daemons, and diagnoses one that does not answer. Each reason is a sentence for the client.
 pub trait Daemons {
-    /// Connects to the daemon, which is started if need be.
+    /// Connects to the daemon, and starts it if needed.
     fn reach(&self) -> Result<UnixStream, String>;
-    /// Why one daemon after the other has ended without a word.
+    /// Why one daemon after the other ended without sending anything.
     fn why_ended(&self) -> String;
-    /// Why a daemon that was reached and has said nothing for as long as it `waited` will not answer; none where it may.
+    /// Why a daemon will not answer that was reached and has sent nothing for `waited`; none if it still may.
     fn why_silent(&self, waited: Duration) -> Option<String>;
 }
 
-/// The process that launched us, as a descriptor that becomes readable when it ends; `None` where the kernel has none.
+/// The process that launched us, as a descriptor that becomes readable when it ends; `None` if the kernel has no pidfds.
 ///
 /// `PR_SET_PDEATHSIG` would be no substitute: it fires when the *thread* that launched us ends, and clients launch
 /// from short-lived worker threads.
@@ -92,8 +92,7 @@ pub fn parent() -> Option<OwnedFd> {
     rustix::process::pidfd_open(rustix::process::getppid()?, PidfdFlags::empty()).ok()
 }
 
-/// Relays until one of the [`Ended`] events, beginning with the daemon `first`. `input` and `output` do not block meanwhile where they
-/// are pipes or sockets.
+/// Relays until one of the [`Ended`] events, starting with the daemon `first`. Pipes and sockets are non-blocking meanwhile.
 pub fn run(
     input: impl AsFd,
     output: impl AsFd,
@@ -103,7 +102,7 @@ pub fn run(
     patience: Patience,
 ) -> Result<Ended, RelayError> {
     let (input, output) = (input.as_fd(), output.as_fd());
-    // Dropped in reverse, which matters where both are the same socket: the second one saved the first one's change.
+    // Dropped in reverse order, which matters if both are the same socket: the second one has saved what the first one changed.
     let _input_flags = NonBlocking::set(input).map_err(RelayError::Input)?;
     let _output_flags = NonBlocking::set(output).map_err(RelayError::Output)?;
     let mut relay = Relay {
@@ -151,15 +150,15 @@ struct Relay<'io, D> {
     requests: Direction,
     answers: Direction,
     session: Session,
-    /// When no daemon could be reached, and why.
+    /// When a daemon could not be reached, and why.
     unreachable: Option<(Instant, String)>,
-    /// Daemons in a row that have ended without a word.
+    /// How many daemons in a row ended without sending anything.
     silent: u32,
-    /// When something last moved.
+    /// When a byte last moved.
     moved: Instant,
 }
 
-/// What one wait has brought.
+/// The events of one `poll`.
 struct Ready {
     input: bool,
     daemon: bool,
@@ -170,7 +169,7 @@ impl<D: Daemons> Relay<'_, D> {
     fn wait(&mut self) -> Result<Ready, RelayError> {
         let timeout = self.timeout(Instant::now());
         let mut waits = WaitSet::default();
-        // What cannot be used now is left out: a hang-up is always reported and would make the loop spin.
+        // Descriptors that are not needed now are left out: `poll` always reports a hang-up, which would make the loop spin.
         let output_events = if self.answers.has_bytes() { PollFlags::OUT } else { PollFlags::empty() };
         let output_at = waits.add(self.output, output_events);
         let input_at = self.requests.wants_bytes().then(|| waits.add(self.input, PollFlags::IN));
@@ -203,7 +202,7 @@ impl<D: Daemons> Relay<'_, D> {
         [asking, left(self.last_answers_deadline()), left(self.standstill_deadline())].into_iter().flatten().min()
     }
 
-    /// Until when a daemon that takes nothing more is waited for.
+    /// Until when the relay waits for a daemon that accepts nothing more.
     fn last_answers_deadline(&self) -> Option<Instant> {
         match &self.link {
             Link::Finishing { since, .. } => since.map(|since| since + self.patience.last_answers),
@@ -211,7 +210,7 @@ impl<D: Daemons> Relay<'_, D> {
         }
     }
 
-    /// Until when something has to move once the client has said its last word.
+    /// Until when a byte has to move, once the client has closed its input.
     fn standstill_deadline(&self) -> Option<Instant> {
         let is_owed = self.session.is_waiting() && !self.answers.has_bytes();
         (self.requests.source_ended() && !is_owed).then(|| self.moved + self.patience.standstill)
@@ -255,7 +254,7 @@ impl<D: Daemons> Relay<'_, D> {
         Ok(())
     }
 
-    /// Ends the wait for a daemon that will not answer, or need not.
+    /// Gives up a daemon that will not answer, or does not need to.
     fn give_up_on_the_daemon(&mut self) {
         let now = Instant::now();
         if let Link::Finishing { since, .. } = &mut self.link {
@@ -275,7 +274,7 @@ impl<D: Daemons> Relay<'_, D> {
         }
     }
 
-    /// The one way from a daemon to none: what it took and did not answer is answered with `reason`, and what it did not take waits.
+    /// The only way to lose a daemon. Requests that it accepted are answered with `reason`; frames that it did not accept wait.
     fn lose_daemon(&mut self, reason: &str) {
         let Some(daemon) = self.link.daemon() else { return };
         let was_silent = !daemon.heard;
@@ -283,7 +282,7 @@ impl<D: Daemons> Relay<'_, D> {
         self.requests.change_sink();
         let lost = self.session.lost(self.requests.waiting());
         match self.requests.source_ended() && lost.is_empty() {
-            // The client gets all that was said, whatever it is.
+            // The client gets everything that the daemon has sent.
             true => self.answers.pass_on_rest(),
             false => self.answers.change_source(),
         }
@@ -299,7 +298,7 @@ impl<D: Daemons> Relay<'_, D> {
         }
     }
 
-    /// Without a daemon, whether there is something for the next one to do.
+    /// Whether there is work for the next daemon.
     fn wants_a_daemon(&self) -> bool {
         self.link.is_gone() && (self.requests.has_bytes() || self.session.is_waiting())
     }
@@ -325,7 +324,7 @@ impl<D: Daemons> Relay<'_, D> {
         Ok(())
     }
 
-    /// Answers everything that the client waits for with `reason`, and for a while what comes.
+    /// Answers every waiting request with `reason`, and further ones for a while.
     fn refuse(&mut self, reason: String) {
         self.refuse_since(Instant::now(), reason);
     }
@@ -338,7 +337,7 @@ impl<D: Daemons> Relay<'_, D> {
         self.unreachable = Some((when, reason));
     }
 
-    /// Tried without asking `poll` first: usually there is room, and a round is saved.
+    /// Written without asking `poll` first: usually there is room, which saves a round.
     fn write(&mut self) -> Result<Option<Ended>, RelayError> {
         let mut passed = 0;
         if let Link::Up(daemon) = &mut self.link {

@@ -1,4 +1,4 @@
-//! `client`: makes this server known to AI clients, in their own configuration files, or takes it out of them.
+//! `client`: adds this server to the configuration files of AI clients, or removes it.
 
 mod document;
 mod file;
@@ -25,17 +25,17 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Have clients start this server [default: all that have a configuration here]
+    /// Add this server to clients [default: all that have a configuration on this machine]
     Add(Change),
-    /// Have clients forget this server [default: all that know it]
+    /// Remove this server from clients [default: all that have it]
     Remove(Change),
-    /// Show which clients are here, and whether they start this server
+    /// Show which clients are installed, and whether they have this server
     List,
 }
 
 #[derive(Debug, clap::Args)]
 struct Change {
-    /// The clients to change; one that is named gets a configuration if it has none
+    /// The clients to change; a named client gets a configuration if it has none
     #[arg(value_name = "CLIENT", value_enum)]
     clients: Vec<Client>,
 
@@ -62,22 +62,22 @@ fn list(output: &mut impl Write, shim: &Path) -> anyhow::Result<ExitCode> {
     let found = found(shim)?;
     for Found { client, file, state } in &found {
         let state = match state {
-            State::Right => "starts it".to_owned(),
+            State::Right => "has this server".to_owned(),
             State::Another(command) => format!("starts another program, {}", printable(command)),
-            State::Other => "has something else of its name".to_owned(),
-            State::Missing => "does not know it".to_owned(),
+            State::Other => "has an entry of this name that is no program".to_owned(),
+            State::Missing => "does not have this server".to_owned(),
             State::NoFile => "has no configuration yet".to_owned(),
             State::Unreadable(reason) => format!("cannot be read: {reason}"),
         };
         writeln!(output, "{:<15} {state:<24} {}", client.title(), file.display())?;
     }
     if found.is_empty() {
-        writeln!(output, "none of the known clients is here")?;
+        writeln!(output, "no supported client is installed")?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// One client whose file cannot be changed does not keep the others from it.
+/// Changes every client, even if one of them fails.
 fn each(output: &mut impl Write, change: &Change, shim: &Path, add: bool) -> anyhow::Result<ExitCode> {
     let found = if change.clients.is_empty() {
         found(shim)?
@@ -85,7 +85,7 @@ fn each(output: &mut impl Write, change: &Change, shim: &Path, add: bool) -> any
         change.clients.iter().map(|client| look(*client, shim)).collect::<Result<_, _>>()?
     };
     if found.is_empty() {
-        bail!("none of the known clients is here: name one to make its configuration");
+        bail!("no supported client is installed: name one to create its configuration");
     }
     let mut code = ExitCode::SUCCESS;
     for one in &found {
@@ -102,30 +102,27 @@ fn apply(output: &mut impl Write, found: &Found, change: &Change, shim: &Path, a
     let Found { client, file, state } = found;
     let title = client.title();
     match (state, add) {
-        (State::Unreadable(reason), _) => bail!("{reason}; it is left as it is"),
-        (State::Right, true) => return Ok(writeln!(output, "{title} starts it already: {}", file.display())?),
+        (State::Unreadable(reason), _) => bail!("{reason}; the file is not changed"),
+        (State::Right, true) => return Ok(writeln!(output, "{title} already has this server: {}", file.display())?),
         (State::NoFile, true) if change.clients.is_empty() => {
-            return Ok(writeln!(output, "{title} has no configuration; name it to make {}", file.display())?);
+            return Ok(writeln!(output, "{title} has no configuration; name it to create {}", file.display())?);
         }
         (State::Other, _) if change.clients.is_empty() => {
             return Ok(writeln!(
                 output,
-                "{title} has something else of its name, which is left alone; name it to change that"
+                "{title} has an entry of this name that is no program; name the client to replace it"
             )?);
         }
         (State::Another(command), _) if change.clients.is_empty() && !document::is_shim(command) => {
             let command = printable(command);
-            return Ok(writeln!(
-                output,
-                "{title} starts {command} by its name, which is left alone; name it to change that"
-            )?);
+            return Ok(writeln!(output, "{title} starts {command} under this name; name the client to replace it")?);
         }
-        (State::Missing | State::NoFile, false) => return Ok(writeln!(output, "{title} does not know it")?),
+        (State::Missing | State::NoFile, false) => return Ok(writeln!(output, "{title} does not have this server")?),
         _ => {}
     }
     let before = file::read(file)?;
     let text = before.as_deref().unwrap_or_default();
-    let refused = || format!("{} is left as it is", file.display());
+    let refused = || format!("{} is not changed", file.display());
     let after = if add {
         let shim = shim.to_str().context("the path of python-interpreter-mcp is not UTF-8 text")?;
         document::with(*client, text, shim).with_context(refused)?
@@ -137,18 +134,18 @@ fn apply(output: &mut impl Write, found: &Found, change: &Change, shim: &Path, a
         return Ok(());
     }
     if !change.yes && !agreed(output)? {
-        return Ok(writeln!(output, "{title} is left as it is")?);
+        return Ok(writeln!(output, "{title} is not changed")?);
     }
     let kept = file::replace(file, before.as_deref(), &after)?;
-    let done = if add { "starts it from its next start on" } else { "does not know it any more" };
+    let done = if add { "has this server from its next start on" } else { "does not have this server any more" };
     match kept {
-        Some(kept) => writeln!(output, "{title} {done}; what was there is kept as {}", kept.display())?,
+        Some(kept) => writeln!(output, "{title} {done}; the old configuration is kept as {}", kept.display())?,
         None => writeln!(output, "{title} {done}")?,
     }
     Ok(())
 }
 
-/// Where nothing was changed since the entry was added, all is as it was before, down to the last blank.
+/// If nothing else has changed since the entry was added, this restores the file byte for byte.
 fn forget(client: Client, text: &str, file: &Path) -> anyhow::Result<String> {
     let before = file::backup(file).filter(|before| {
         let command = match document::present(client, text) {
@@ -167,7 +164,7 @@ fn forget(client: Client, text: &str, file: &Path) -> anyhow::Result<String> {
 fn show(output: &mut impl Write, file: &Path, before: &str, after: &str) -> io::Result<()> {
     let diff = TextDiff::from_lines(before, after);
     writeln!(output, "{}", file.display())?;
-    // The two names of a file are of no use to anybody here.
+    // The diff's header names two files, which both are this one.
     for line in diff.unified_diff().context_radius(2).to_string().lines() {
         writeln!(output, "{}", printable(line.trim_end_matches('\r')))?;
     }
@@ -176,7 +173,7 @@ fn show(output: &mut impl Write, file: &Path, before: &str, after: &str) -> io::
 
 fn agreed(output: &mut impl Write) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {
-        bail!("nothing is written without being asked for: add --yes, or run it in a terminal");
+        bail!("there is no terminal to ask for confirmation on: add --yes");
     }
     write!(output, "Write this? [y/N] ")?;
     output.flush()?;

@@ -1,4 +1,4 @@
-//! `completions`: prints what makes a shell complete this program's commands. Packages install it for everybody.
+//! `completions`: prints a shell completion script. Packages install it for all users.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use clap::Command;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The shell to print them for
+    /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
@@ -31,7 +31,7 @@ pub fn run(arguments: Arguments, command: &Command) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// The command without what is not for people, which the generator would offer as well.
+/// The command without its hidden parts, which the generator would offer as well.
 fn visible(command: &Command) -> Command {
     let shown = command.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
     Command::new(crate::cli::NAME).version(env!("CARGO_PKG_VERSION")).subcommands(shown)

@@ -1,4 +1,4 @@
-//! `config`: the effective settings with where each comes from, and the example of a configuration file.
+//! `config`: shows the effective settings and where each comes from, checks the file, and prints an example.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -16,16 +16,16 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print the settings that hold, and where each comes from: as this shell's environment, the file and the defaults have them
+    /// Print the effective settings and where each comes from: this shell's environment, the file, or the defaults
     Show,
-    /// Find mistakes in the configuration file, or in the one that is named
+    /// Check the configuration file, or the file that is named
     Check {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Print where the configuration file is, whether it is there or not
+    /// Print the path of the configuration file, whether it exists or not
     Path,
-    /// Print an example of the configuration file: every setting, its meaning and its default
+    /// Print an example configuration file with every setting, its meaning and its default
     Example,
 }
 
@@ -40,12 +40,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Path => config::path().map(|path| format!("{}\n", path.display())).unwrap_or_default(),
         Command::Example => config::example(&super::command()),
     };
-    // Whoever reads it may have had enough.
+    // The reader may have closed the pipe.
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::SUCCESS)
 }
 
-/// The commands with the file's settings as defaults, and the settings of `serve` and of `interpreter` that result.
+/// The commands with the file's settings as defaults, and the resulting settings of `serve` and `interpreter`.
 fn check(file: Option<&File>) -> anyhow::Result<(clap::Command, ArgMatches, ArgMatches)> {
     let command = match file {
         Some(file) => config::layered(super::command(), file)?,
@@ -62,7 +62,7 @@ fn check(file: Option<&File>) -> anyhow::Result<(clap::Command, ArgMatches, ArgM
 fn show() -> anyhow::Result<String> {
     let file = config::read()?;
     let (command, serve, interpreter) = check(file.as_ref())?;
-    // Matches tell which settings they know in debug builds only.
+    // In release builds, clap does not say which settings a match has.
     let serves = |id: &str| {
         command
             .find_subcommand("serve")
@@ -88,7 +88,7 @@ fn head(file: Option<&File>) -> String {
     match (file, config::path()) {
         (Some(file), _) => format!("# {}\n", file.path.display()),
         (None, Some(path)) => format!("# {} is not there\n", path.display()),
-        (None, None) => "# without a home there is no configuration file\n".to_owned(),
+        (None, None) => "# there is no configuration file, because there is no home directory\n".to_owned(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `reload` and `stop`: signals to the daemon that runs, whoever started it, and to the embedded interpreter.
+//! `reload` and `stop`: send a signal to the daemon and to the embedded interpreter, whoever started them.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::running::{ask, ask_interpreter, is_only_listened_for};
 use crate::status::Status;
 
-/// Longer than they take to let calls end, unless `drain` says otherwise.
+/// Longer than the default time to drain.
 const DEADLINE: Duration = Duration::from_secs(90);
 
 #[derive(Debug, clap::Args)]
@@ -23,12 +23,12 @@ pub struct Reload {}
 pub struct Stop {}
 
 pub fn reload(Reload {}: &Reload) -> anyhow::Result<ExitCode> {
-    // A mistake is told here, where somebody reads it, and not only in the log.
+    // Checked here as well, so that the user reads what is wrong, and not only the log.
     super::configured()?;
     let Some(health) = ask::<Value>("/healthz")? else {
-        bail!("no daemon runs; the next one reads the settings when it starts")
+        bail!("no daemon runs; the next one reads the settings at its start")
     };
-    signal(&health, Signal::HUP).context("the daemon cannot be told to reload")?;
+    signal(&health, Signal::HUP).context("the daemon could not be signalled")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -38,24 +38,21 @@ pub fn stop(Stop {}: &Stop) -> anyhow::Result<ExitCode> {
         && status.running > 0
     {
         let running = status.running;
-        let _ = writeln!(
-            io::stderr(),
-            "waiting for {running} running call(s) to end, for no longer than the setting drain"
-        );
+        let _ = writeln!(io::stderr(), "waiting for {running} running call(s) to end (at most for the setting drain)");
     }
-    // The daemon first: what it runs still needs its interpreter.
+    // The daemon first: its running calls need the interpreter.
     for (name, health) in [("daemon", ask::<Value>("/healthz")), ("interpreter", ask_interpreter("/process"))] {
         let Some(health) = health.with_context(|| format!("the {name} cannot be asked"))? else { continue };
         let ended = signal(&health, Signal::TERM).and_then(|process| wait(&process));
         ended.with_context(|| format!("the {name} cannot be stopped"))?;
         stopped = true;
     }
-    // A process that was killed has left its socket.
+    // A killed process leaves its socket behind.
     for socket in [Socket::Mcp, Socket::Interpreter] {
         let path = endpoint::socket_path(socket)?;
-        // Where systemd listens there is nobody to be found and nothing stale.
+        // A socket of systemd's is never stale.
         if !is_only_listened_for(socket) && endpoint::remove_stale(&path)? {
-            let _ = writeln!(io::stderr(), "{} was left behind and is removed", path.display());
+            let _ = writeln!(io::stderr(), "removed {}, which a killed process had left behind", path.display());
         }
     }
     if !stopped {
@@ -83,7 +80,7 @@ fn wait(process: &Process) -> anyhow::Result<()> {
         let mut waits = [PollFd::new(process, PollFlags::IN)];
         match poll(&mut waits, Some(&Timespec::try_from(left)?)) {
             Err(rustix::io::Errno::INTR) => {}
-            Ok(0) => bail!("it has not ended within {} s; its log says more", DEADLINE.as_secs()),
+            Ok(0) => bail!("it has not ended within {} s; see `python-interpreter-mcpd logs`", DEADLINE.as_secs()),
             Ok(_) => return Ok(()),
             Err(error) => return Err(error.into()),
         }

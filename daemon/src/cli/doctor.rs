@@ -1,4 +1,4 @@
-//! `doctor`: looks at all that a call needs, and says in one line for each thing that is wrong what to do about it.
+//! `doctor`: checks everything that a call needs, and says how to fix what is wrong, one line each.
 
 mod clients;
 mod places;
@@ -24,12 +24,12 @@ pub struct Arguments {
     quiet: bool,
 }
 
-/// What was found out about one thing.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 pub struct Finding {
     name: &'static str,
     state: State,
-    /// What is so, and where it is wrong what to do.
+    /// What was found, and how to fix it.
     text: String,
 }
 
@@ -37,7 +37,7 @@ pub struct Finding {
 #[serde(rename_all = "lowercase")]
 enum State {
     Ok,
-    /// It works, and could be better, or will be otherwise than some expect.
+    /// It works, but could be better or may surprise.
     Note,
     Failed,
 }
@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let paint = Paint::of_stdout();
     let mut out = io::stdout();
     let mut findings = Vec::new();
-    // Told as they are found: starting Python takes a moment.
+    // Printed at once: starting Python takes a moment.
     let mut found = |finding: Finding| {
         if !arguments.json && (!arguments.quiet || finding.state == State::Failed) {
             let _ = out.write_all(line(&finding, paint).as_bytes());
@@ -91,7 +91,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// One line, whatever an error had in it.
+/// One line, even if an error had several.
 fn line(finding: &Finding, paint: Paint) -> String {
     let mark = match finding.state {
         State::Ok => paint.green("ok    "),

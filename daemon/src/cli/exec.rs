@@ -1,5 +1,5 @@
-//! `exec`: runs code the way a client's tool call does, through the daemon's own socket, and behaves like `python3` itself:
-//! the same output, the same exit code. An interrupt closes the connection, which ends the run.
+//! `exec`: runs code as a client's tool call does, through the daemon's socket, and behaves like `python3`: the same output and the same
+//! exit code. An interrupt closes the connection, which ends the program.
 
 mod call;
 mod files;
@@ -15,12 +15,12 @@ use anyhow::{Context as _, bail};
 use output::Output;
 use python_interpreter_mcp::endpoint::{self, Owner, Socket};
 
-/// The largest program that is read; the daemon refuses what is over its own, smaller limit, and says which that is.
+/// The largest program that is read. The daemon has a smaller limit, which its error names.
 const MAX_SOURCE_BYTES: u64 = 8 * 1024 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The program: a file's name, or "-" for standard input, or else the code itself
+    /// A file, "-" for standard input, or the code itself
     #[arg(required_unless_present = "code", conflicts_with = "code")]
     source: Option<String>,
 
@@ -28,7 +28,7 @@ pub struct Arguments {
     #[arg(short = 'c', value_name = "CODE")]
     code: Option<String>,
 
-    /// Save the files that the program made in this directory
+    /// Save the program's files in this directory
     #[arg(long, value_name = "DIRECTORY")]
     output: Option<PathBuf>,
 
@@ -49,7 +49,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let stream = endpoint::connect_or_start(&path, &owner)?;
     let mut output = Output::default();
     let result = call::execute(stream, &source_code, |printed| output.print(&printed))
-        .with_context(|| format!("the daemon gave no answer, {}", endpoint::why_daemon_ended(&path)))?;
+        .with_context(|| format!("the daemon did not answer, {}", endpoint::why_daemon_ended(&path)))?;
     output.print_rest(&result.response);
     if result.is_error && !result.response.stderr.ends_with('\n') {
         let _ = io::stderr().write_all(b"\n");
@@ -62,7 +62,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
         None => {}
     }
-    // Some services write a death by signal as -1, which must not turn into a success.
+    // Some services report a death by signal as -1, which must not become a success.
     Ok(ExitCode::from(u8::try_from(result.response.exit_code).unwrap_or(u8::MAX)))
 }
 
@@ -70,10 +70,10 @@ fn source_code(arguments: &Arguments) -> anyhow::Result<String> {
     let source = match (&arguments.code, &arguments.source) {
         (Some(code), _) => return Ok(code.clone()),
         (None, Some(source)) => source,
-        (None, None) => bail!("say what to run: a file, \"-\" or code"),
+        (None, None) => bail!("name a file, \"-\" for standard input, or code to run"),
     };
     if source == "-" {
-        return read(io::stdin().lock()).context("standard input cannot be run");
+        return read(io::stdin().lock()).context("standard input cannot be read as a program");
     }
     if Path::new(source).is_file() {
         return File::open(source)
@@ -84,7 +84,7 @@ fn source_code(arguments: &Arguments) -> anyhow::Result<String> {
     if Path::new(source).is_dir() {
         bail!("{source} is a directory; to run this text as code, use -c");
     }
-    // A mistyped file name would be a strange program, and a stranger error.
+    // A mistyped file name would run as a program, with a confusing error.
     if source.ends_with(".py") && !source.contains(char::is_whitespace) {
         bail!("there is no file {source}; to run this text as code, use -c");
     }

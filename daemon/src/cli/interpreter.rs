@@ -33,16 +33,16 @@ pub struct Arguments {
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_PYTHON", value_name = "PROGRAM")]
     python: Option<PathBuf>,
 
-    /// Modules that programs find imported already, as numpy,pandas,matplotlib.pyplot
+    /// Modules to import ahead of every program, such as numpy,pandas,matplotlib.pyplot
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_PRELOAD", value_name = "MODULES", value_delimiter = ',', value_parser = module,
           default_value = "collections,datetime,json,math,random,re")]
     preload: Vec<String>,
 
-    /// A folder that programs may read, as ~/data:/data
+    /// A directory that programs may read, such as ~/data:/data
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_MOUNT", value_name = "SOURCE:TARGET", value_delimiter = ',')]
     mount: Vec<Mount>,
 
-    /// What of the network programs reach
+    /// What programs can reach over the network
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_NETWORK", value_enum, default_value_t = NetworkChoice::None)]
     network: NetworkChoice,
 
@@ -57,11 +57,11 @@ pub struct Arguments {
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: Option<u16>,
 
-    /// Programs that one warm Python is forked for, until another takes over: for tests
+    /// How many programs one warm Python serves before a new one takes over; for tests
     #[arg(long, value_name = "NUMBER", default_value_t = 2000, hide = true)]
     most_slots: u64,
 
-    /// Leave the terminal, and end when nobody has needed it for a while: how the daemon starts it
+    /// Detach from the terminal and exit when idle; the daemon starts it with this
     #[arg(long)]
     background: bool,
 
@@ -72,9 +72,9 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum NetworkChoice {
-    /// Nothing but a loopback of their own
+    /// Only a loopback interface of their own
     None,
-    /// All that you reach, services on this machine included
+    /// Everything that you can reach, including services on this machine
     Host,
 }
 
@@ -88,12 +88,12 @@ impl From<NetworkChoice> for Network {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    // First of all, while there is one thread: it changes the environment.
+    // Before the first thread: it changes the environment.
     let bound = match arguments.listen {
         Some(_) => None,
         None => Some(Bound::inherit_or_bind(Socket::Interpreter, arguments.background)?),
     };
-    // This thread stays the main one: the spawner of slots ends with the thread that started it.
+    // The event loop stays on this thread: the spawner ends with the thread that started it (PR_SET_PDEATHSIG).
     let waiting = bound.as_ref().map(Bound::waiting);
     let served = start_up(&arguments.logging, arguments.background)
         .and_then(|(event_loop, filter)| event_loop.block_on(serve(arguments, bound, &filter)));
@@ -105,7 +105,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 async fn serve(arguments: Arguments, bound: Option<Bound>, filter: &Filter) -> anyhow::Result<ExitCode> {
     let executor = executor(&arguments)?;
-    // Where a service manager listens on, leaving costs nothing.
+    // A service manager keeps the socket, so exiting when idle loses no connection.
     let leaves = arguments.background || bound.as_ref().is_some_and(Bound::is_kept);
     let mut leave = Leave { when_idle: leaves.then(|| Duration::from_secs(arguments.idle_exit)), remove_path: None };
     let listener = match (bound, arguments.listen) {
@@ -145,13 +145,13 @@ async fn serve(arguments: Arguments, bound: Option<Bound>, filter: &Filter) -> a
 }
 
 fn executor(arguments: &Arguments) -> anyhow::Result<Executor> {
-    // Without a home that can be written to, programs still run; their files then last until the session's end.
+    // Without a writable home programs still run. Their files are then lost at the end of the session.
     match endpoint::state_directory().map(|directory| Executor::new(settings(arguments, directory))) {
         Some(Ok(executor)) => Ok(executor),
         unusable => {
             let reason =
                 unusable.and_then(Result::err).map_or_else(|| "there is none".to_owned(), |error| error.to_string());
-            tracing::warn!(reason, "the state directory cannot be used; files are kept beside the socket");
+            tracing::warn!(reason, "the state directory cannot be used: files are kept next to the socket");
             let beside = settings(arguments, endpoint::runtime_directory()?);
             Executor::new(beside).context("the store of files cannot be opened")
         }
@@ -172,7 +172,7 @@ pub fn settings(arguments: &Arguments, state_directory: PathBuf) -> Settings {
     }
 }
 
-/// Programs that come from now on run as the configuration has it now. What is wrong with it is logged, and all stays as it was.
+/// Applies the configuration to later programs. If it is wrong, the reason is logged and the old settings stay.
 fn reload(current: &watch::Sender<Arc<Executor>>, filter: &Filter) {
     systemd::reloading();
     match super::interpreter_again() {
@@ -182,7 +182,7 @@ fn reload(current: &watch::Sender<Arc<Executor>>, filter: &Filter) {
             current.send_replace(executor.clone());
             filter.change(&arguments.logging);
             tracing::info!("the settings were read again");
-            // Made ready ahead of the next call, who hears what is wrong.
+            // Started now instead of by the next call. If it fails, that call reports why.
             tokio::spawn(async move { executor.workshop().await.map(drop) });
         }
         Err(error) => tracing::error!(error = format!("{error:#}"), "the settings stay as they were"),

@@ -1,4 +1,4 @@
-//! `logs`: what the daemon and the embedded interpreter have logged, from the journal where systemd runs them, else from their files.
+//! `logs`: shows the logs of the daemon and the embedded interpreter, from the journal if systemd runs them, else from their files.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -12,28 +12,28 @@ const FILES: [&str; 2] = ["daemon.log", "interpreter.log"];
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Go on with what comes, until interrupted
+    /// Follow the logs until interrupted
     #[arg(short, long)]
     follow: bool,
 
-    /// How many of the last lines
+    /// How many lines to show
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 100)]
     lines: u32,
 }
 
-/// Becomes the program that shows them.
+/// Replaces this process with the program that shows the logs.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let lines = arguments.lines.to_string();
     let mut command = if systemd_runs_them() { journal(&lines) } else { files(&lines)? };
     if arguments.follow {
-        // By name: a log that has grown is set aside.
+        // By name, because a log that has grown is renamed.
         command.arg(if command.get_program() == "tail" { "-F" } else { "--follow" });
     }
     let program = command.get_program().to_string_lossy().into_owned();
     Err(command.exec()).with_context(|| format!("{program} cannot be started"))
 }
 
-/// Whether one of the units has run in this session, or runs.
+/// Whether one of the units runs, or has run in this session.
 fn systemd_runs_them() -> bool {
     let has_run = |unit: &&str| endpoint::unit_property(unit, "InvocationID").is_some_and(|id| !id.is_empty());
     UNITS.iter().any(has_run)

@@ -1,4 +1,4 @@
-//! `man`: writes the manual pages of both programs, for whoever makes a package. Not for people.
+//! `man`: writes the manual pages of both programs. For packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ const SHIM: &str = "python-interpreter-mcp";
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Where to write them
+    /// The directory to write to
     directory: PathBuf,
 }
 
@@ -20,7 +20,7 @@ pub fn run(arguments: Arguments, mut command: Command) -> anyhow::Result<ExitCod
     let directory = &arguments.directory;
     let failed = || format!("{} cannot be written to", directory.display());
     fs::create_dir_all(directory).with_context(failed)?;
-    // A page tells each command's full name only when the whole has been built.
+    // Only a built command knows its full name.
     command = command.disable_help_subcommand(true);
     command.build();
     write(&command, directory).with_context(failed)?;
@@ -38,7 +38,7 @@ fn write(command: &Command, directory: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The shim reads its few arguments without this library, which would double its size.
+/// Written here because the shim has no clap, which would double its size.
 fn shim() -> Command {
     Command::new(SHIM)
         .version(env!("CARGO_PKG_VERSION"))

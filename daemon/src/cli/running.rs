@@ -1,4 +1,4 @@
-//! The daemon that runs, as the commands around it see it: asked over its own socket, and never started for that.
+//! Asks the running daemon, or interpreter, over its socket, without ever starting it.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use tokio::runtime::Builder;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// What the daemon answers at `path`; none where no daemon runs.
+/// The daemon's answer at `path`; none if no daemon runs.
 pub fn ask<T: DeserializeOwned>(path: &str) -> anyhow::Result<Option<T>> {
     ask_at(Socket::Mcp, path)
 }
 
-/// The same of the embedded interpreter.
+/// The embedded interpreter's answer at `path`; none if it does not run.
 pub fn ask_interpreter<T: DeserializeOwned>(path: &str) -> anyhow::Result<Option<T>> {
     ask_at(Socket::Interpreter, path)
 }
 
-/// Whether systemd has the socket and nobody runs behind it: to connect would be to start.
+/// Whether systemd listens and no process runs. Then connecting would start one.
 pub fn is_only_listened_for(socket: Socket) -> bool {
     let service = socket.unit().replace(".socket", ".service");
     let state = endpoint::unit_property(&service, "ActiveState");
@@ -32,7 +32,7 @@ fn ask_at<T: DeserializeOwned>(socket: Socket, path: &str) -> anyhow::Result<Opt
         return Ok(None);
     }
     let socket = endpoint::socket_path(socket)?;
-    // It also looks whose socket this is.
+    // It also checks the owner of the socket.
     if endpoint::connect(&socket)?.is_none() {
         return Ok(None);
     }

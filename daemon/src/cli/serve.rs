@@ -1,4 +1,4 @@
-//! `serve`: the daemon itself.
+//! `serve`: the daemon.
 
 mod reload;
 
@@ -20,7 +20,7 @@ use crate::server::Server;
 use crate::sessions::{self, End};
 use crate::systemd;
 
-/// How long what has changed since is gathered before it is told.
+/// How often at most the status line is sent to systemd.
 const STATUS_PAUSE: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
@@ -29,20 +29,20 @@ pub struct Arguments {
     #[command(flatten)]
     settings: Settings,
 
-    /// Leave the terminal, and end when there are no clients: how a client starts the daemon
+    /// Detach from the terminal and exit when idle; clients start it with this
     #[arg(long)]
     background: bool,
 }
 
 impl Arguments {
-    /// The service that is configured.
+    /// The configured service.
     pub fn interpreter_url(&self) -> Option<&ServiceUrl> {
         self.settings.interpreter.interpreter_url.as_ref()
     }
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    // First of all, while there is one thread: it changes the environment.
+    // Before the first thread: it changes the environment.
     let bound = Bound::inherit_or_bind(Socket::Mcp, arguments.background)?;
     let waiting = bound.waiting();
     let served = start_up(&arguments.settings.logging, arguments.background)
@@ -89,7 +89,7 @@ fn interpreters(settings: &Settings) -> anyhow::Result<Interpreters> {
     Ok(Interpreters::new(&settings.interpreter, &settings.interpreter.flags_beyond(&found.settings.interpreter))?)
 }
 
-/// Ends when there is a reason to stop.
+/// Completes at a signal that ends the daemon.
 fn shutdown(settings: watch::Receiver<sessions::Settings>) -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;

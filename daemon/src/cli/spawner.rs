@@ -1,4 +1,4 @@
-//! `spawner`: the process that makes slots for the embedded interpreter, which starts it. Not for people.
+//! `spawner`: the process that creates slots. The embedded interpreter starts it.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    // It makes processes and namespaces, which takes a process of one thread.
+    // One thread only: a process with several cannot enter a new user namespace.
     logging::start_in_one_thread(&arguments.logging);
     Ok(python_interpreter::spawner::run())
 }

@@ -1,4 +1,4 @@
-//! What every service of this program does before it serves: its log, its session, its limits, its event loop.
+//! What the daemon and the interpreter do before they serve: log, session, limits, event loop.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
@@ -9,14 +9,14 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::logging::{self, Log};
 
-/// How long the process waits at its end for what a thread is still doing, such as a lock or a directory that does not answer.
+/// How long the process waits at its end for a blocked thread, which may hang on a lock or on a dead directory.
 const END_DEADLINE: Duration = Duration::from_millis(500);
 
-/// `background` says that a client or the daemon started this process: then it leaves their terminal, and its log is its own.
+/// With `background`, the process leaves the terminal of whoever started it, and its log file is its own.
 pub fn start_up(settings: &logging::Settings, background: bool) -> anyhow::Result<(EventLoop, logging::Filter)> {
     let (filter, log) = logging::start(settings, background);
     if background {
-        // It fails for the leader of a process group, who then is no client's child that a terminal could end.
+        // Fails for the leader of a process group, which no client's terminal can end anyway.
         let _ = rustix::process::setsid();
     }
     raise_descriptor_limit();
@@ -25,14 +25,14 @@ pub fn start_up(settings: &logging::Settings, background: bool) -> anyhow::Resul
     Ok((EventLoop { runtime, _log: log }, filter))
 }
 
-/// One thread that serves, and one that writes its log.
+/// The thread that serves, and the thread that writes the log.
 pub struct EventLoop {
     runtime: Runtime,
     _log: Log,
 }
 
 impl EventLoop {
-    /// Serves to the end, which waits for no thread that hangs.
+    /// Serves until the future completes. Threads that hang are abandoned.
     pub fn block_on<F: Future>(self, serving: F) -> F::Output {
         let served = self.runtime.block_on(serving);
         self.runtime.shutdown_timeout(END_DEADLINE);
@@ -40,7 +40,7 @@ impl EventLoop {
     }
 }
 
-/// What SIGHUP means to a process that was started in a terminal or not: the terminal's end, or that settings are to be read again.
+/// What SIGHUP means: the end of the terminal for a process that was started in one, else a request to reload.
 #[derive(Debug, Clone, Copy)]
 pub struct HangUp {
     in_terminal: bool,
@@ -51,7 +51,7 @@ impl HangUp {
         Self { in_terminal: io::stderr().is_terminal() }
     }
 
-    /// A terminal that has ended is none any more.
+    /// Whether the terminal has ended: stderr is no terminal any more then.
     pub fn is_end(self) -> bool {
         self.in_terminal && !io::stderr().is_terminal()
     }
@@ -74,12 +74,12 @@ fn give_back_large_memory() {
 #[cfg(not(target_env = "gnu"))]
 fn give_back_large_memory() {}
 
-/// Many systems allow 1,024 descriptors at first, for programs that call select(2). This one does not, and needs one or two
-/// for each client and one for each call.
+/// The default limit of 1,024 descriptors is for programs that call select(2). This one does not, and needs two for each client and one
+/// for each call.
 fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the limit of descriptors stays");
+        tracing::debug!(%error, "the limit of descriptors cannot be raised");
     }
 }

@@ -1,4 +1,4 @@
-//! `status`: what the daemon does now, for eyes or as JSON.
+//! `status`: shows what the daemon does now, as text or JSON.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use crate::interpreter::Capabilities;
 use crate::status::{Status, now};
 
 const EVERY: Duration = Duration::from_secs(1);
-/// As of `systemctl status` where a unit does not run.
+/// The exit code of `systemctl status` for a unit that does not run.
 const NOT_RUNNING: u8 = 3;
 
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// Draw it anew every second
+    /// Redraw every second
     #[arg(long, conflicts_with = "json")]
     watch: bool,
 }
@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             (Some(status), false) => shown(status, Paint::of_stdout())?,
             (None, false) => "No daemon runs; the next client starts it.\n".to_owned(),
         };
-        // From the top left corner, and what is below goes.
+        // Moves to the top left corner and clears the rest.
         let text = if arguments.watch { format!("\x1b[H\x1b[J{text}") } else { text };
         let written = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
         if !arguments.watch || written.is_err() {
@@ -100,6 +100,6 @@ fn embedded(interpreter: &Capabilities) -> Vec<(&'static str, String)> {
         ("memory", if memory_limit.is_empty() { "".to_owned() } else { memory }),
         ("slots", format!("{} in use, {} waiting, {} being built", slots.in_use, slots.waiting, slots.building)),
     ];
-    // An interpreter of another version may say less.
+    // An older interpreter may not say it.
     lines.into_iter().filter(|(_, text)| !text.is_empty()).collect()
 }

@@ -1,9 +1,9 @@
-//! How answers look: colours only on a terminal and without NO_COLOR, tables that line up, times as people say them.
+//! How output looks on a terminal: colours (unless NO_COLOR is set), aligned tables, readable durations.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
 
-/// Whether standard output is for eyes.
+/// Whether standard output takes colours.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint(bool);
 
@@ -37,7 +37,7 @@ impl Paint {
     }
 }
 
-/// Rows below a heading, each column as wide as its widest cell. What came from a client is shown without its control characters.
+/// Rows below a heading, each column as wide as its widest cell. Control characters are replaced, because cells hold text of clients.
 pub fn table(paint: Paint, heading: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
     let width = |column: usize| {
@@ -56,7 +56,7 @@ pub fn table(paint: Paint, heading: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// The text without what would move a terminal's cursor, colour it, or change the order of what is written. Tabs stay.
+/// The text without control characters and without characters that change the direction of text. Tabs stay.
 pub fn printable(text: &str) -> String {
     let moves = |character: char| {
         let orders = matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
@@ -65,7 +65,7 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|character| if moves(character) { '?' } else { character }).collect()
 }
 
-/// A span of time: 12 s, 3 min, 2 h, 5 d.
+/// A duration: 12 s, 3 min, 2 h, 5 d.
 pub fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -75,7 +75,7 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
-/// Thousands apart, as people read them.
+/// A number with thousands separators.
 pub fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

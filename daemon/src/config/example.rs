@@ -1,4 +1,4 @@
-//! The example configuration: every setting with its text, its default and its variable, made from the command line's own definition.
+//! The example configuration: every setting with its help text, default and variable, generated from the command line's definition.
 
 use clap::{Arg, Command};
 use toml_edit::Value;
@@ -8,8 +8,8 @@ use super::layer::{Kind, settings};
 const WIDTH: usize = 100;
 const HEAD: &str = "\
 Settings of python-interpreter-mcpd: a copy of this file is ~/.config/python-interpreter-mcp/config.toml.
-What is commented out is the default. Variables of the environment go before this file, and flags before both.
-`python-interpreter-mcpd config show` tells what holds and where it comes from. After a change: `systemctl --user reload
+Commented values are the defaults. Flags override environment variables, which override this file.
+`python-interpreter-mcpd config show` prints the effective settings. After a change: `systemctl --user reload
 python-interpreter-mcpd`, or `python-interpreter-mcpd reload`.";
 
 pub fn example(command: &Command) -> String {
@@ -25,7 +25,7 @@ pub fn example(command: &Command) -> String {
     text
 }
 
-/// The default as TOML, or where there is none the name of what belongs there.
+/// The default as TOML, or the placeholder if there is no default.
 fn default(setting: &Arg) -> String {
     let words = |values: &[clap::builder::OsStr]| -> Vec<String> {
         values.iter().map(|value| value.to_string_lossy().into_owned()).collect()
@@ -38,7 +38,7 @@ fn default(setting: &Arg) -> String {
     }
 }
 
-/// Values of the command line as TOML.
+/// Command-line values as TOML.
 pub fn toml(kind: Kind, words: &[String]) -> String {
     let quoted = |text: &str| Value::from(text).to_string();
     match (kind, words) {

@@ -1,4 +1,4 @@
-//! The configuration file as text: where it is, and which keys stand on which lines. What the keys mean is the layer's.
+//! The configuration file: its path, and its keys and values with their lines.
 
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use toml_edit::{Document, Item, Value};
 
 const VARIABLE: &str = "PYTHON_INTERPRETER_MCP_CONFIG";
 const NAME: &str = "config.toml";
-/// A configuration is some lines; what is longer is another file.
+/// A larger file is no configuration.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +28,11 @@ pub struct File {
 pub struct Entry {
     pub key: String,
     pub value: Value,
-    /// From 1.
+    /// Counted from 1.
     pub line: usize,
 }
 
-/// `$PYTHON_INTERPRETER_MCP_CONFIG`, else `config.toml` in the user's directory of configurations; none without a home.
+/// `$PYTHON_INTERPRETER_MCP_CONFIG`, else `config.toml` in the configuration directory; none without a home.
 pub fn path() -> Option<PathBuf> {
     match std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
         Some(path) => Some(path.into()),
@@ -40,7 +40,7 @@ pub fn path() -> Option<PathBuf> {
     }
 }
 
-/// The file, if there is one. It must be there where a variable names it.
+/// The file, if there is one. A file that the variable names must exist.
 pub fn read() -> Result<Option<File>, ConfigError> {
     let Some(path) = path() else { return Ok(None) };
     let is_named = std::env::var_os(VARIABLE).is_some_and(|path| !path.is_empty());
@@ -50,7 +50,7 @@ pub fn read() -> Result<Option<File>, ConfigError> {
     }
 }
 
-/// The file at `path`, which must be there.
+/// The file at `path`, which must exist.
 pub fn read_at(path: &Path) -> Result<File, ConfigError> {
     let unreadable = |reason: String| ConfigError::Unreadable { path: path.to_owned(), reason };
     match std::fs::metadata(path) {
@@ -74,7 +74,7 @@ impl File {
             let line = line(text, document.key(key).and_then(toml_edit::Key::span));
             let value = match item {
                 Item::Value(value) => value.clone(),
-                // [[mounts]], as programs write a list of tables.
+                // [[mounts]]: another way to write a list of tables.
                 Item::ArrayOfTables(tables) => Value::Array(tables.clone().into_array()),
                 Item::Table(_) | Item::None => {
                     let reason = format!("[{key}] is no setting: settings stand at the top, as key = value");

@@ -1,5 +1,5 @@
-//! Puts the file below the environment and the flags: its values become the defaults of the same command-line settings, read by
-//! the same parsers. Which settings there are, the command line says; a setting is what also has a variable.
+//! Makes the file's values the defaults of the command line, read by the same parsers. A setting is a command-line argument that also has an
+//! environment variable.
 
 use std::any::TypeId;
 
@@ -9,14 +9,14 @@ use toml_edit::Value;
 
 use super::file::{ConfigError, Entry, File};
 
-/// Settings of both are one key.
+/// A setting of both commands is one key.
 const COMMANDS: [&str; 2] = ["serve", "interpreter"];
-/// A setting that reads better in the plural where it is a list.
+/// Flags whose key is in the plural, because it takes a list.
 const PLURALS: [(&str, &str); 2] = [("mount", "mounts"), ("http-host", "http_hosts")];
-/// Less alike is another word, not a slip.
+/// The least similarity of a suggestion (Jaro-Winkler).
 const ALIKE: f64 = 0.7;
 
-/// What of TOML a setting takes.
+/// The TOML type of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Number,
@@ -47,7 +47,7 @@ impl Kind {
     }
 }
 
-/// The key of a setting; none for an argument that is no setting.
+/// The key of a setting; none for an argument without a variable.
 pub fn key(argument: &Arg) -> Option<String> {
     argument.get_env()?;
     let long = argument.get_long()?;
@@ -55,7 +55,7 @@ pub fn key(argument: &Arg) -> Option<String> {
     Some(plural.map_or_else(|| long.replace('-', "_"), |(_, key)| (*key).to_owned()))
 }
 
-/// All settings, each once, in the order of the help texts.
+/// All settings, each once, in the order of the help.
 pub fn settings(command: &Command) -> Vec<(String, &Arg)> {
     let mut settings: Vec<(String, &Arg)> = Vec::new();
     for argument in COMMANDS.iter().filter_map(|name| command.find_subcommand(name)).flat_map(Command::get_arguments) {
@@ -68,7 +68,7 @@ pub fn settings(command: &Command) -> Vec<(String, &Arg)> {
     settings
 }
 
-/// The command line whose defaults are what the file says, all of which is looked at first.
+/// The command line with the file's values as defaults. Every entry of the file is checked.
 pub fn layered(mut command: Command, file: &File) -> Result<Command, ConfigError> {
     let known: Vec<String> = settings(&command).into_iter().map(|(key, _)| key).collect();
     for entry in &file.entries {
@@ -90,7 +90,7 @@ pub fn layered(mut command: Command, file: &File) -> Result<Command, ConfigError
     Ok(command)
 }
 
-/// Where a setting's value comes from.
+/// Where the value of a setting comes from.
 pub fn source(matches: &ArgMatches, setting: &Arg, file: Option<&File>) -> String {
     let entry = file.and_then(|file| Some((file, file.entry(&key(setting)?)?)));
     match (matches.value_source(setting.get_id().as_str()), entry) {
@@ -115,7 +115,7 @@ fn refused(entry: &Entry, reason: &str) -> String {
     format!("{} = {} is refused: {reason}", entry.key, entry.value.to_string().trim())
 }
 
-/// The value as the command line would have it.
+/// The value as words of the command line.
 fn words(setting: &Arg, value: &Value) -> Result<Vec<String>, String> {
     let kind = Kind::of(setting);
     let is_path = setting.get_value_parser().type_id() == TypeId::of::<std::path::PathBuf>();
@@ -128,7 +128,7 @@ fn words(setting: &Arg, value: &Value) -> Result<Vec<String>, String> {
     }
 }
 
-/// A text, or a mount written out.
+/// A string, or a mount as SOURCE:TARGET.
 fn word(value: &Value) -> Result<String, String> {
     let text = match value {
         Value::String(text) => Some(text.value().clone()),
@@ -145,7 +145,7 @@ fn word(value: &Value) -> Result<String, String> {
     }
 }
 
-/// Nobody else resolves `~` in a file.
+/// Resolves `~`, which the shell does on a command line.
 fn at_home(path: &str) -> String {
     match (path.strip_prefix("~/"), std::env::home_dir()) {
         (Some(rest), Some(home)) => home.join(rest).to_string_lossy().into_owned(),
@@ -153,7 +153,7 @@ fn at_home(path: &str) -> String {
     }
 }
 
-/// Has the setting's own parser look at the value.
+/// Checks the value with the setting's own parser.
 fn check(command: &Command, setting: &Arg, words: &[String]) -> Result<(), String> {
     let Some(long) = setting.get_long().filter(|_| !words.is_empty()) else { return Ok(()) };
     let value = format!("--{long}={}", words.join(","));

@@ -1,5 +1,4 @@
-//! One connection of HTTP: who is admitted, how long it lasts, and what holds for MCP on it. Leaves out which paths there are and whose
-//! tools: whatever handler has a server there is served alike.
+//! One HTTP connection: admission, deadlines and bounds, and the settings of MCP over it. Works with any handler.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -23,19 +22,19 @@ use tokio_util::sync::CancellationToken;
 use super::gate::{Gate, Refusal};
 use super::visitor::Visitor;
 
-/// Longest wait for a request's head, which is also how long an idle connection is kept.
+/// The longest wait for a request's head. It also bounds how long a connection may be idle.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
-/// Longest wait for the body of a request.
+/// The longest wait for a request's body.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
-/// A request's head, in bytes.
+/// The most bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// The same as for a line on the socket.
+/// The most bytes of a request's body: as many as of a line on the socket.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 pub type Body = BoxBody<Bytes, Infallible>;
 
-/// Has `respond` answer what the gate admits, until the connection closes, or `draining` and its requests are answered; `gone` ends what
-/// its requests have started.
+/// Answers the requests that the gate admits with `respond`, until the connection closes, or until `draining` and its requests are answered.
+/// `gone` ends what its requests have started.
 pub async fn serve<R>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     gate: Arc<Gate>,
@@ -84,7 +83,7 @@ pub async fn serve<R>(
     gone.cancel();
 }
 
-/// The whole body of a request, within its bounds of size and time.
+/// Reads the whole body of a request, within bounds of size and time.
 pub async fn whole(request: Request<Incoming>) -> Result<Request<Full<Bytes>>, Response<Body>> {
     let (head, body) = request.into_parts();
     match tokio::time::timeout(BODY_DEADLINE, Limited::new(body, MAX_BODY_BYTES).collect()).await {
@@ -97,9 +96,9 @@ pub async fn whole(request: Request<Incoming>) -> Result<Request<Full<Bytes>>, R
     }
 }
 
-/// What holds for MCP, without sessions in both protocol eras.
+/// The settings of MCP over HTTP: without sessions in both protocol eras.
 pub fn mcp_config(gate: &Gate, gone: CancellationToken) -> StreamableHttpServerConfig {
-    // Hosts and origins are the gate's; rmcp looks at them once more.
+    // The gate checks hosts and origins. rmcp checks them again.
     StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)

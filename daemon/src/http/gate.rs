@@ -1,5 +1,5 @@
-//! Who may send requests: on the user's own socket that user, on TCP whoever knows the token. And nobody by way of a web page: its
-//! origin, and the host name that it was led here by, tell.
+//! Admits requests: on the user's socket every one of the user, on TCP those with the token. Requests of web pages are refused by their
+//! Origin and Host (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -15,15 +15,15 @@ const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 #[group(skip)]
 pub struct Settings {
-    /// Serve HTTP on this TCP address as well, as 127.0.0.1:8080: MCP at /mcp, for those who know the token
+    /// Also serve HTTP on this TCP address, such as 127.0.0.1:8080: MCP at /mcp, for clients with the token
     #[arg(long, value_name = "ADDRESS", env = "PYTHON_INTERPRETER_MCP_HTTP")]
     pub http: Option<SocketAddr>,
 
-    /// The file with the bearer token; without it the systemd credential http-token
+    /// The file with the bearer token [default: the systemd credential http-token]
     #[arg(long, value_name = "FILE", env = "PYTHON_INTERPRETER_MCP_HTTP_TOKEN_FILE")]
     pub http_token_file: Option<PathBuf>,
 
-    /// Host names by which clients reach the TCP address, beside those of this machine's loopback
+    /// Further host names by which clients reach the TCP address
     #[arg(long, value_name = "NAME", env = "PYTHON_INTERPRETER_MCP_HTTP_HOST", value_delimiter = ',')]
     pub http_host: Vec<String>,
 }
@@ -36,19 +36,19 @@ pub struct Gate {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refusal {
     NoToken,
-    /// As many connections are open as may be.
+    /// There are too many connections.
     Full,
     Host,
     Origin,
 }
 
 impl Gate {
-    /// For the user's own socket, on which the kernel tells who it is.
+    /// For the user's socket, where the kernel says who the peer is.
     pub fn of_socket() -> Self {
         Self { token: None, hosts: LOOPBACK.map(str::to_owned).into() }
     }
 
-    /// For TCP, with its token.
+    /// For TCP, with a token.
     pub fn of_tcp(settings: &Settings, address: IpAddr) -> Result<Self, TokenError> {
         let token = Token::read(settings.http_token_file.as_deref())?;
         let mut hosts: Vec<String> = LOOPBACK.map(str::to_owned).into();
@@ -63,7 +63,7 @@ impl Gate {
         self.hosts.iter().map(|host| host.trim_matches(['[', ']']).to_owned()).collect()
     }
 
-    /// Pages of the same hosts, whatever their port.
+    /// The origins of the same hosts, on any port.
     pub fn origins(&self) -> Vec<String> {
         self.hosts.iter().flat_map(|host| ["http", "https"].map(|scheme| format!("{scheme}://{host}:*"))).collect()
     }

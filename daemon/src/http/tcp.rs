@@ -1,4 +1,4 @@
-//! The TCP address on which HTTP is served when asked for, and what a request there needs.
+//! The TCP address on which HTTP is served, if configured.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use super::gate::{Gate, Settings};
 use super::token::TokenError;
 use super::visitor::{Visitor, Visitors};
 
-/// How long accepting pauses when the process is out of descriptors or memory, so as not to spin.
+/// The pause after a failed accept, for example when the process is out of descriptors. Without it the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A TCP address on which HTTP is served, with what a request there needs.
+/// A listening TCP address, with the gate for its requests.
 pub struct Tcp {
     listener: TcpListener,
     gate: Arc<Gate>,
@@ -29,23 +29,23 @@ impl Tcp {
         let address = listener.local_addr().unwrap_or(address);
         tracing::info!(%address, "listening");
         if !address.ip().is_loopback() {
-            tracing::warn!(%address, "other machines can connect, and the token is sent in the clear: put TLS in front of it");
+            tracing::warn!(%address, "other machines can connect, and the token is sent unencrypted: put TLS in front of it");
         }
         Ok(Some(Self { listener, gate, visitors: Visitors::default() }))
     }
 
-    /// Nothing is lost when the future is dropped before it is done.
+    /// The next connection. Cancel safe.
     pub async fn accept(&self) -> (TcpStream, Arc<Gate>, Visitor) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    // Answers are whole; waiting for more to send would only delay them.
+                    // Answers are written as a whole, so Nagle's algorithm would only delay them.
                     let _ = stream.set_nodelay(true);
                     return (stream, self.gate.clone(), self.visitors.enter());
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::error!(%error, "connection cannot be accepted");
+                    tracing::error!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -57,6 +57,6 @@ impl Tcp {
 pub enum TcpError {
     #[error(transparent)]
     Token(#[from] TokenError),
-    #[error("{address} cannot be listened on: {source}")]
+    #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
 }

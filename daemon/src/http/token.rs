@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 /// The credential's name in systemd's directory of them (`LoadCredential=http-token:…`).
 const CREDENTIAL: &str = "http-token";
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
-/// What is shorter is guessed.
+/// A shorter token could be guessed.
 const MIN_BYTES: usize = 16;
 const MAX_BYTES: usize = 4096;
 
@@ -32,12 +32,12 @@ pub enum TokenError {
 }
 
 impl Token {
-    /// The token in `file`, or the one that systemd passed on.
+    /// The token in `file`, or systemd's credential.
     pub fn read(file: Option<&Path>) -> Result<Self, TokenError> {
         let passed_on = || Some(PathBuf::from(env::var_os(CREDENTIALS)?).join(CREDENTIAL)).filter(|path| path.exists());
         let path = file.map(Path::to_owned).or_else(passed_on).ok_or(TokenError::Missing)?;
         if std::fs::metadata(&path).is_ok_and(|status| status.permissions().mode() & 0o077 != 0) {
-            tracing::warn!(path = %path.display(), "others can read the token: chmod 600");
+            tracing::warn!(path = %path.display(), "other users can read the token file: run chmod 600 on it");
         }
         let mut text = String::new();
         let read = File::open(&path).and_then(|file| file.take(2 * MAX_BYTES as u64).read_to_string(&mut text));
@@ -50,7 +50,7 @@ impl Token {
         if usable { Ok(Self(token.as_bytes().to_vec())) } else { Err(TokenError::Unusable(path)) }
     }
 
-    /// Whether `authorization`, the header's value, holds it.
+    /// Whether `authorization`, the value of the header, has this token.
     pub fn is_in(&self, authorization: &[u8]) -> bool {
         let Some((scheme, given)) = authorization.split_at_checked("Bearer ".len()) else { return false };
         scheme.eq_ignore_ascii_case(b"Bearer ") && self.0.ct_eq(given.trim_ascii()).into()

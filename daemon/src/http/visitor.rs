@@ -1,5 +1,5 @@
-//! Who is at the other end of a connection of HTTP: somebody unknown, who has a short time and one of few places, until a request with the
-//! right token comes. So whoever knows no token keeps nobody out who does.
+//! HTTP connections over TCP before and after their first request with the right token. Before it they have little time and few places of
+//! their own, so that strangers cannot lock out clients with the token.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::newcomers::{Newcomer, Newcomers};
 
-/// How long somebody unknown may take to send the head of a request.
+/// How long a stranger may take to send the head of a request.
 const UNKNOWN_DEADLINE: Duration = Duration::from_secs(5);
 const MAX_UNKNOWN: usize = 64;
 const MAX_KNOWN: usize = 256;
@@ -40,12 +40,12 @@ impl Default for Visitors {
 }
 
 impl Visitor {
-    /// Somebody whom the kernel has told us, and who has a place.
+    /// A peer on the user's socket, with a place.
     pub fn known(place: OwnedSemaphorePermit) -> Self {
         Self(Mutex::new(State::Known(place)))
     }
 
-    /// A request was admitted. False if there is no place for somebody who is known.
+    /// Notes that a request was admitted. False if there is no place for a known client.
     pub fn admit(&self) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let State::Unknown(_, known) = &*state {
@@ -55,7 +55,7 @@ impl Visitor {
         true
     }
 
-    /// Returns once the connection is to be closed because its time is up, or its place is needed, and no request was admitted.
+    /// Completes when a stranger's time is up or its place is needed.
     pub async fn turned_away(&self) {
         let closed = match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             State::Unknown(newcomer, _) => Some(newcomer.closed()),

@@ -1,27 +1,27 @@
-//! What the embedded interpreter says of itself at `GET /healthz`, as far as a model wants to know it.
+//! What an interpreter of ours says about itself at `GET /healthz`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Everything has a default: an interpreter of another version may say less.
+/// Everything has a default, because an interpreter of another version may say less.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Capabilities {
-    /// Its version, as 3.12.1.
+    /// Python's version, such as 3.12.1.
     pub python: String,
     /// Modules that are imported already.
     pub preloaded: Vec<String>,
     /// Installed libraries, name → version.
     pub libraries: BTreeMap<String, String>,
-    /// Folders that programs may read.
+    /// Directories that programs may read.
     pub mounts: Vec<String>,
     /// "none" or "host".
     pub network: String,
     pub limits: Limits,
     /// How memory is limited: "control group" or "watched".
     pub memory_limit: String,
-    /// Whose the control groups are, or why there are none.
+    /// Where the control groups come from, or why there are none.
     pub memory_limit_because: String,
     pub slots: Slots,
 }
@@ -34,7 +34,7 @@ pub struct Limits {
     pub workspace_bytes: u64,
 }
 
-/// How many slots there are now.
+/// The number of slots in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Slots {

@@ -100,7 +100,7 @@ impl ApiClient {
         Ok(Self { connections: Connections::new(place), path, headers, client, base: base.to_owned(), name, is_ours })
     }
 
-    /// Sends the request and waits for the answer until `deadline` is over; `limit` is what the message then names.
+    /// Sends the request and waits for the answer until `deadline` is over. The error then names `limit`.
     pub async fn execute(
         &self,
         request: &ExecuteRequest,
@@ -120,7 +120,7 @@ impl ApiClient {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.path.clone();
         *request.headers_mut() = self.headers.clone();
-        // As it happens only where somebody wants to know: it costs both sides.
+        // Only if somebody reads them: events cost both sides more than one answer.
         if context.wants_events() {
             request.headers_mut().insert(ACCEPT, HeaderValue::from_static(ACCEPTS_EVENTS));
         }
@@ -139,9 +139,9 @@ impl ApiClient {
             let (body, _) = self.read_answer(response, MAX_SHOWN_BODY_BYTES).await?;
             return Err(Failure::Status { status: status.as_u16(), body });
         }
-        // A service that does not know events answers as always.
+        // A service that does not support events ignores the header.
         if head.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(EVENTS.as_bytes())) {
-            // Boxed, as what is large and rare: every call has the room for it.
+            // Boxed because it is large and rare: every call's future would be that large.
             return Box::pin(events::read(response, &self.name, context)).await;
         }
         let timed_out = head.headers().get(OUTCOME_HEADER).is_some_and(|outcome| outcome == Outcome::TimedOut.as_str());
@@ -154,7 +154,7 @@ impl ApiClient {
         Ok(Answer { response, timed_out })
     }
 
-    /// The embedded interpreter's process id: known at once, whatever Python does meanwhile.
+    /// The embedded interpreter's process id. It answers at once, even while Python starts.
     pub async fn process(&self, deadline: Duration) -> Result<i32, Failure> {
         let (_, body) = self.get("/process", MAX_SHOWN_BODY_BYTES, deadline).await?;
         let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -162,7 +162,7 @@ impl ApiClient {
         process.ok_or_else(|| self.not_the_api("it does not say its process id".to_owned(), body))
     }
 
-    /// What the interpreter says of itself.
+    /// What the interpreter says about itself.
     pub async fn capabilities(&self, deadline: Duration) -> Result<Capabilities, Failure> {
         let (status, body) = self.get("/healthz", MAX_CAPABILITIES_BYTES, deadline).await?;
         if !status.is_success() {
@@ -171,7 +171,7 @@ impl ApiClient {
         serde_json::from_slice(&body).map_err(|error| self.not_the_api(error.to_string(), Vec::new()))
     }
 
-    /// The status and, up to `limit` bytes and one chunk, the body of what is at `path`.
+    /// The status and the body of `path`. At most `limit` bytes and one chunk are read.
     async fn get(&self, path: &str, limit: usize, deadline: Duration) -> Result<(StatusCode, Vec<u8>), Failure> {
         let asked = async {
             let request = self.client.get(format!("{}{path}", self.base)).send().await;
@@ -191,7 +191,7 @@ impl ApiClient {
     pub async fn file(&self, id: &str, offset: u64, length: u64) -> Result<Part, FileError> {
         let unreadable = |error: String| FileError::Unreadable(error);
         let asked = async {
-            // A range holds at least one byte.
+            // A range has at least one byte.
             let range = format!("bytes={offset}-{}", offset.saturating_add(length.max(1) - 1));
             let request = self.client.get(format!("{}/v1/files/{id}", self.base)).header(RANGE, range);
             let response = request.send().await.map_err(|error| match error.is_connect() {
@@ -217,9 +217,9 @@ impl ApiClient {
         tokio::time::timeout(FILE_DEADLINE, asked).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// Reads an answer's body, and no more than `limit` and one byte of it; also says whether that was within the limit.
+    /// Reads an answer's body, at most `limit` bytes and one more. False if it is longer than `limit`.
     async fn read_answer(&self, mut response: Answering, limit: usize) -> Result<(Vec<u8>, bool), Failure> {
-        // Where its length is known, in room that is made once.
+        // Allocated once if the length is known.
         let mut body = Vec::with_capacity(response.least_length().min(limit + 1));
         while let Some(chunk) = response.chunk().await.map_err(|source| self.dropped(source))? {
             let room = limit + 1 - body.len();
@@ -231,7 +231,7 @@ impl ApiClient {
         Ok((body, true))
     }
 
-    /// Reads the body, and no more than `limit` and one chunk of it; also says whether that was all.
+    /// Reads a body, at most `limit` bytes and one chunk. False if it is longer than `limit`.
     async fn read(&self, mut response: Response, limit: usize) -> Result<(Vec<u8>, bool), Failure> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|source| self.dropped(source.into()))? {
@@ -257,7 +257,7 @@ fn client() -> ClientBuilder {
         .user_agent(OWN_NAME)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        // What remains is the pool's own: a connection that turns out closed before anything was written is replaced.
+        // The pool still replaces a connection that is closed before anything was written.
         .retry(reqwest::retry::never())
         .http1_only()
         .tcp_nodelay(true)

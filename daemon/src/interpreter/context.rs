@@ -1,14 +1,13 @@
-//! What goes along with a call besides the request itself: where its caller's trace continues, and who wants to know what the program
-//! prints meanwhile.
+//! What belongs to a call beside the request: its trace, and who gets the output while the program runs.
 
 use hyper::header::{HeaderMap, HeaderValue};
 use python_interpreter::wire::Event;
 use tokio::sync::{mpsc, watch};
 
-/// Longest value of either header that is passed on, in bytes.
+/// The longest value of either header, in bytes.
 const MAX_HEADER_BYTES: usize = 512;
 
-/// W3C trace context, as the client gave it.
+/// The client's W3C trace context.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
     pub parent: Option<String>,
@@ -17,24 +16,24 @@ pub struct Trace {
 
 #[derive(Debug, Default)]
 pub struct CallContext {
-    /// What this daemon's log calls the execution.
+    /// The execution's id in this daemon's log.
     pub execution_id: Option<String>,
     pub trace: Trace,
-    /// Where the last line of output is told.
+    /// Gets the last line of output.
     pub last_line: Option<watch::Sender<String>>,
-    /// Where all of it is told.
+    /// Gets all of the output.
     pub live: Option<mpsc::Sender<Event>>,
 }
 
 impl CallContext {
-    /// Whether somebody wants to know what the program prints before it has ended.
+    /// Whether somebody reads the output while the program runs.
     pub fn wants_events(&self) -> bool {
         self.last_line.is_some() || self.live.is_some()
     }
 }
 
 impl Trace {
-    /// Takes only what has the form of a traceparent: `version-trace-parent-flags` in hexadecimal digits.
+    /// Ignores a parent that does not have the form of a traceparent: `version-trace-parent-flags` in hexadecimal digits.
     pub fn new(parent: Option<&str>, state: Option<&str>) -> Self {
         let parent = parent.filter(|parent| is_trace_parent(parent)).map(str::to_owned);
         let is_header =
@@ -43,14 +42,14 @@ impl Trace {
         Self { parent, state }
     }
 
-    /// The id of the trace, which ties log lines of several programs together.
+    /// The id of the trace, for the log.
     pub fn id(&self) -> Option<&str> {
         self.parent.as_deref()?.split('-').nth(1)
     }
 
     pub fn continue_in(&self, headers: &mut HeaderMap) {
         for (name, value) in [("traceparent", &self.parent), ("tracestate", &self.state)] {
-            // What is no header was not taken.
+            // `new` has only taken valid header values.
             if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
                 headers.insert(name, value);
             }

@@ -1,11 +1,11 @@
 //! Who listens on the port of this machine where a service is looked for.
 
 pub const DETECTED_PORT: u16 = 50081;
-/// The state LISTEN as /proc/net/tcp writes it.
+/// The state LISTEN in /proc/net/tcp.
 const LISTENING: &str = "0A";
-/// 127.0.0.1 and 0.0.0.0 as /proc/net/tcp writes them: the kernel's words in the machine's byte order.
+/// 127.0.0.1 and 0.0.0.0 in /proc/net/tcp: words in the machine's byte order.
 const REACHED_BY_LOCALHOST: [[u32; 1]; 2] = [[u32::from_ne_bytes([127, 0, 0, 1])], [0]];
-/// ::1, :: and ::ffff:127.0.0.1 as /proc/net/tcp6 writes them.
+/// ::1, :: and ::ffff:127.0.0.1 in /proc/net/tcp6.
 const REACHED_BY_LOCALHOST_6: [[u32; 4]; 3] = [
     [0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])],
     [0, 0, 0, 0],
@@ -27,7 +27,7 @@ pub fn listening() -> Listening {
 
 fn listening_on(port: u16) -> Listening {
     let uid = rustix::process::geteuid().as_raw();
-    // Where a table is missing, as without IPv6, nobody listens by it.
+    // Without IPv6 the second table is missing.
     let table = |path| std::fs::read_to_string(path).unwrap_or_default();
     let mut owners = listeners::<1>(&table("/proc/net/tcp"), port, &REACHED_BY_LOCALHOST);
     owners.extend(listeners::<4>(&table("/proc/net/tcp6"), port, &REACHED_BY_LOCALHOST_6));
@@ -38,9 +38,8 @@ fn listening_on(port: u16) -> Listening {
     }
 }
 
-/// Whether somebody listens, and nobody but this user and root. One other listener is enough for a refusal, because which of
-/// them a connection reaches is not known. In a user namespace of its own (systemd's PrivateUsers=) the daemon sees other
-/// users as 65534, root among them: a service of root is not used then.
+/// Whether somebody listens, and only this user or root. A single other listener is a reason to refuse, because a connection may reach that
+/// one. In a user namespace of its own (systemd's PrivateUsers=) the daemon sees root as 65534, and does not use a service of root.
 fn are_trusted(owners: &[u32], uid: u32) -> bool {
     !owners.is_empty() && owners.iter().all(|owner| *owner == uid || *owner == 0)
 }

@@ -1,18 +1,18 @@
-//! What became of one execution.
+//! The outcome of one execution.
 
 use python_interpreter::wire::ExecuteResponse;
 
-/// How an execution ended. The words are what the log says.
+/// How an execution ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The program ran to its end, whatever its exit code.
     Finished,
     TimedOut,
-    /// It could not be run, or its result did not arrive.
+    /// It could not be run, or its result was lost.
     Failed,
-    /// It had no turn, because the interpreter was busy.
+    /// It was not run, because the interpreter was busy.
     Refused,
-    /// Its client gave it up.
+    /// Its client has cancelled it, or is gone.
     Cancelled,
 }
 
@@ -28,15 +28,15 @@ impl Outcome {
     }
 }
 
-/// What became of one execution.
+/// One execution that has ended.
 #[derive(Debug)]
 pub struct Execution {
     pub response: ExecuteResponse,
     pub outcome: Outcome,
-    /// Which interpreter it was: a URL or "embedded".
+    /// The interpreter: a URL, or "embedded".
     pub interpreter: String,
-    /// Its files can be read by their ids.
+    /// Whether its files can be read.
     pub has_files: bool,
-    /// Why there is no result of the program's own, for the log.
+    /// Why there is no result of the program, for the log.
     pub error: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Why an execution has no result of its own, and the one place that turns each reason into what the user reads.
+//! Why a program has no result, and the text that the user reads for each reason.
 
 use std::error::Error;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::execution::Outcome;
 
-/// The exit code that `timeout(1)` uses.
+/// The exit code of timeout(1).
 pub const TIMEOUT_EXIT_CODE: i32 = 124;
 const FAILURE_EXIT_CODE: i32 = 1;
 /// How much of an error's body is shown.
@@ -35,21 +35,21 @@ pub enum Failure {
     TooLarge { url: String, limit: usize, first: Vec<u8> },
 }
 
-/// How long something may take.
+/// How long an execution may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit {
     pub time: Duration,
-    /// The call asked for it; else it is the setting.
+    /// The call's own `timeout_seconds`; else the setting.
     pub is_of_call: bool,
 }
 
 impl Failure {
-    /// Whether the execution was provably never sent: there was no connection to send it over.
+    /// Whether the request was provably never sent, because there was no connection.
     pub fn was_never_sent(&self) -> bool {
         matches!(self, Self::NotReached { .. })
     }
 
-    /// Takes the embedded interpreter's own sentence out of the JSON around it; of a service the body is shown as it is.
+    /// Takes the message of our own interpreter out of its JSON (`{"detail": …}`). The body of a foreign service is shown unchanged.
     pub fn unwrap_detail(self) -> Self {
         match self {
             Self::Status { status, body } => match serde_json::from_slice::<Value>(&body) {
@@ -70,12 +70,12 @@ impl Failure {
         }
     }
 
-    /// The whole chain of reasons, for the log. It holds nothing of the program or of its output.
+    /// The whole chain of causes, for the log. It holds nothing of the program or its output.
     pub fn detail(&self) -> String {
         with_sources(self)
     }
 
-    /// The result that the client gets. `log` is where the interpreter's own reasons may be found.
+    /// The result that the client gets. `log` is the interpreter's log file.
     pub fn into_response(self, log: Option<&Path>) -> ExecuteResponse {
         let exit_code = match self {
             Self::Timeout { .. } => TIMEOUT_EXIT_CODE,
@@ -125,7 +125,7 @@ impl Failure {
 
 fn shown_text(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(MAX_SHOWN_BODY_BYTES)]);
-    // A character that the bound cuts in two is left out, instead of being shown as a broken one.
+    // A character that the bound cuts in two is left out.
     let text = match body.len() > MAX_SHOWN_BODY_BYTES {
         true => text.trim_end_matches(char::REPLACEMENT_CHARACTER),
         false => &text,

@@ -1,4 +1,4 @@
-//! The content of files that executions have left, by their ids: where an interpreter keeps them, and how a part of one is read.
+//! Reads the files of an interpreter by their ids.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -10,14 +10,14 @@ use std::time::Duration;
 use python_interpreter::wire::is_file_id;
 use rustix::fs::OFlags;
 
-/// How long a part of a stored file may take.
+/// How long one read may take.
 pub const FILE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A part of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Part {
     pub bytes: Vec<u8>,
-    /// How long the whole file is, in bytes.
+    /// The size of the whole file, in bytes.
     pub total: u64,
 }
 
@@ -37,13 +37,13 @@ pub enum FileError {
 
 pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Part, FileError>> + Send + 'a>>;
 
-/// Where files are kept.
+/// A store of files.
 pub trait FileSource: Send + Sync {
-    /// Reads up to `length` bytes from `offset` on. Beyond the end there is nothing.
+    /// Reads up to `length` bytes, from `offset` on. Beyond the end there are none.
     fn read<'a>(&'a self, id: &'a str, offset: u64, length: u64) -> Reading<'a>;
 }
 
-/// The directory in which a service keeps its files, each under its id.
+/// The directory in which a service stores its files, each under its id.
 pub struct Directory(pub PathBuf);
 
 impl FileSource for Directory {
@@ -53,7 +53,7 @@ impl FileSource for Directory {
                 return Err(FileError::Missing(id.to_owned()));
             }
             let path = self.0.join(id);
-            // The directory may be a network's.
+            // It may be on a network file system.
             let read = tokio::task::spawn_blocking(move || read_part(path, offset, length));
             let read = tokio::time::timeout(FILE_DEADLINE, read).await.map_err(|_| late())?;
             match read.map_err(io::Error::other).and_then(|read| read) {
@@ -70,7 +70,7 @@ pub fn late() -> FileError {
 }
 
 fn read_part(path: PathBuf, offset: u64, length: u64) -> io::Result<Part> {
-    // Neither a link to somewhere else nor a pipe that nobody writes to.
+    // No symbolic link is followed, and a pipe does not block.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     let mut file = File::options().read(true).custom_flags(flags).open(path)?;
     let status = file.metadata()?;

@@ -1,5 +1,5 @@
-//! The log as lines on stderr. A thread writes them, so that nobody waits for a stderr that takes nothing; then lines are lost, and counted.
-//! Without colours no value in a line can forge another one or speak to the terminal on which it is looked at later.
+//! The log as lines on stderr, written by a thread. If stderr blocks, lines are lost and counted. Control characters are escaped, so that no
+//! value in a line can forge another line or reach a terminal.
 
 use std::borrow::Cow;
 use std::env;
@@ -14,44 +14,44 @@ use rustix::fs::FileType;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A log file that grows past this starts anew.
+/// A log file is truncated when it is larger than this.
 const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
-/// How many bytes pass between two looks at the file's size.
+/// How many bytes are written between two checks of the file's size.
 const LOOK_EVERY_BYTES: u64 = 64 * 1024;
-/// Lines that wait to be written. With the bound of each that is 16 MiB at most.
+/// The most queued lines. With the bound on each line that is at most 16 MiB.
 const MAX_WAITING_LINES: usize = 1024;
 const MAX_LINE_BYTES: usize = 16 * 1024;
-/// How long the end of the process waits until the last lines are written.
+/// How long the end of the process waits for the last lines.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
 
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// Lines that were lost, because stderr took nothing.
+/// How many lines were lost because stderr blocked.
 pub fn lost_lines() -> u64 {
     LOST.get().map_or(0, |lost| lost.dropped_lines() as u64)
 }
 
-/// Whether lines are coloured: on a terminal, unless the user wants none.
+/// Whether lines are coloured: on a terminal, unless NO_COLOR is set.
 pub fn has_colors() -> bool {
     io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Where an event's line goes.
+/// Who writes an event's line.
 pub enum Written {
-    /// To the thread.
+    /// The thread.
     Aside(NonBlocking),
-    /// To stderr, by whoever logs.
+    /// The caller, at once.
     AtOnce,
 }
 
-/// Writes what is left of the log when it is dropped, within a deadline.
+/// Writes the queued lines when dropped, within a deadline.
 pub struct Log(Option<WorkerGuard>);
 
 impl Drop for Log {
     fn drop(&mut self) {
         let guard = self.0.take();
         let (done, wait) = mpsc::channel();
-        // The guard's own drop has no deadline where stdout takes nothing either.
+        // The guard's own drop blocks without a deadline if the writer hangs.
         thread::spawn(move || {
             drop(guard);
             let _ = done.send(());
@@ -71,11 +71,11 @@ impl<'writer> MakeWriter<'writer> for Written {
     }
 }
 
-/// Cuts what is longer than a line may be.
+/// Cuts a line to its bound.
 struct Bounded(NonBlocking);
 
 impl Write for Bounded {
-    /// Takes an event's whole line, as the layer gives it.
+    /// Takes an event's whole line in one call, as the fmt layer writes it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if line.len() > MAX_LINE_BYTES {
             self.0.write_all(&[&line[..MAX_LINE_BYTES], b" ...\n"].concat())?;
@@ -90,11 +90,11 @@ impl Write for Bounded {
     }
 }
 
-/// Standard error, one line a write.
+/// Standard error, one write per line.
 pub struct Lines {
     file: Option<BoundedFile>,
     is_plain: bool,
-    /// Of the lines that were lost, those that were told of.
+    /// How many lost lines were reported.
     told_lost: u64,
 }
 
@@ -113,11 +113,11 @@ impl Lines {
         Self { file, is_plain: !has_colors(), told_lost: 0 }
     }
 
-    /// Has a thread write them.
+    /// Starts the thread that writes the lines.
     pub fn aside(self) -> (Written, Log) {
         let builder = NonBlockingBuilder::default().buffered_lines_limit(MAX_WAITING_LINES).lossy(true);
         let (writer, guard) = builder.thread_name("log").finish(self);
-        // There is one log a process.
+        // A process has one log.
         let _ = LOST.set(writer.error_counter());
         (Written::Aside(writer), Log(Some(guard)))
     }
@@ -144,7 +144,7 @@ impl Write for Lines {
 }
 
 impl BoundedFile {
-    /// The file was opened for appending, so that after truncation it goes on at its beginning.
+    /// Truncates the log file if it is too large. It is open for appending, so writing goes on at its start.
     fn bound(&mut self, bytes: u64) {
         self.written += bytes;
         if self.written < LOOK_EVERY_BYTES {
@@ -152,13 +152,13 @@ impl BoundedFile {
         }
         self.written = 0;
         if self.file.metadata().is_ok_and(|metadata| metadata.len() > MAX_FILE_BYTES) {
-            // A log that cannot be shortened is no reason to lose the line.
+            // If truncation fails, the line is written anyway.
             let _ = self.file.set_len(0);
         }
     }
 }
 
-/// The line with its control characters, but for its end, written as Rust writes them.
+/// The line with its control characters, except its end, escaped as in Rust.
 fn without_controls(line: &[u8]) -> Cow<'_, [u8]> {
     let text = line.strip_suffix(b"\n").unwrap_or(line);
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');

@@ -1,4 +1,4 @@
-//! Pictures as clients take them: small enough, in a format that they know. The formats are recognised by content, never by name.
+//! Makes a picture small enough for clients, in a format that they support. Formats are recognised by content, never by name.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -8,18 +8,18 @@ use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat, ImageReader, Limits};
 
-/// The longest side that models look at, in pixels: what is more is scaled down by them anyhow.
+/// The longest side in pixels. Models scale larger pictures down.
 const MAX_SIDE: u32 = 1568;
-/// The smallest picture that is worth showing.
+/// The shortest side to which a picture is scaled down.
 const MIN_SIDE: u32 = 64;
-/// What a picture may be to be looked at: a small file can claim to be a huge one.
+/// The largest size in a header that is decoded: a small file can claim a huge picture.
 const MAX_CLAIMED_SIDE: u32 = 16_384;
 const MAX_PIXELS: u64 = 40_000_000;
-/// What decoding may take, in bytes.
+/// The most bytes of memory for decoding.
 const MAX_DECODED_BYTES: u64 = 256 * 1024 * 1024;
 const JPEG_QUALITY: u8 = 85;
 
-/// A picture as it goes into a result.
+/// A picture for a result.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Picture {
     pub base64: String,
@@ -41,40 +41,39 @@ pub enum NotShown {
 
 type Encode = fn(&DynamicImage) -> Option<Vec<u8>>;
 
-/// Whether a file of this name may be one, so that it is worth reading.
+/// Whether the file may be a picture, by its name.
 pub fn may_be_picture(path: &str) -> bool {
     let extension = path.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg" | "webp" | "gif"))
 }
 
-/// Orders paths as people number them: plot.png, plot-2.png, plot-10.png.
+/// Compares paths by the numbers in them: plot.png, plot-2.png, plot-10.png.
 pub fn in_order(first: &str, second: &str) -> std::cmp::Ordering {
     let key = |path: &str| {
         let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
         let name = stem.trim_end_matches(|character: char| character.is_ascii_digit());
-        // What has no number comes first; a longer number is a larger one.
+        // A path without a number comes first. A number with more digits is larger.
         let number = stem[name.len()..].trim_start_matches('0');
         (name.trim_end_matches(['-', '_', ' ']).to_owned(), number.len(), number.to_owned(), path.to_owned())
     };
     key(first).cmp(&key(second))
 }
 
-/// The picture in `content`, scaled down where its base64 would be longer than `room`, or its sides too long. Takes its time: call it
-/// where blocking is allowed.
+/// The picture in `content`, scaled down if its sides are too long or its base64 is longer than `room`. Blocks for as long as that takes.
 pub fn fit(content: &[u8], room: usize) -> Result<Picture, NotShown> {
     let format = image::guess_format(content).map_err(|_| NotShown::NoPicture)?;
     let mime_type = match format {
         ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP | ImageFormat::Gif => format.to_mime_type(),
         _ => return Err(NotShown::NoPicture),
     };
-    // Only the header is read, which says how large the picture is: beyond the limits of decoding that would be an error.
+    // Only the header is read. With the limits of decoding a large size would already be an error here.
     let mut header = ImageReader::with_format(Cursor::new(content), format);
     header.no_limits();
     let (width, height) = header.into_dimensions().map_err(|_| NotShown::Damaged)?;
     if width.max(height) > MAX_CLAIMED_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(NotShown::TooManyPixels { width, height });
     }
-    // Also where it goes out as it is: one that is damaged is refused by whoever it is shown to, and the conversation with it.
+    // Decoded even if it is sent unchanged: a model's API refuses a damaged picture, and the conversation with it.
     let picture = reader(content, format).decode().map_err(|_| NotShown::Damaged)?;
     if width.max(height) <= MAX_SIDE && encoded_length(content.len()) <= room {
         return Ok(Picture { base64: STANDARD.encode(content), mime_type });
@@ -82,7 +81,7 @@ pub fn fit(content: &[u8], room: usize) -> Result<Picture, NotShown> {
     let mut side = picture.width().max(picture.height()).min(MAX_SIDE);
     while side >= MIN_SIDE {
         let scaled = match side < picture.width().max(picture.height()) {
-            // Without a copy in floating point numbers, which would be many times as large.
+            // In integers: a floating point copy would be many times as large.
             true => Cow::Owned(picture.thumbnail(side, side)),
             false => Cow::Borrowed(&picture),
         };
@@ -111,13 +110,13 @@ fn encoded_length(bytes: usize) -> usize {
 
 fn png(picture: &DynamicImage) -> Option<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
-    // What PNG has no place for, such as floating point numbers, is shown as ordinary colours.
+    // Formats that PNG does not have, such as floating point, become 8 bits.
     let picture = DynamicImage::from(picture.to_rgba8());
     picture.write_to(&mut bytes, ImageFormat::Png).ok()?;
     Some(bytes.into_inner())
 }
 
-/// JPEG knows no transparency: what is behind is white, as on the page on which it would be shown.
+/// JPEG has no transparency: the background becomes white.
 fn jpeg(picture: &DynamicImage) -> Option<Vec<u8>> {
     let mut opaque = image::RgbaImage::from_pixel(picture.width(), picture.height(), image::Rgba([255; 4]));
     image::imageops::overlay(&mut opaque, &picture.to_rgba8(), 0, 0);
@@ -175,7 +174,7 @@ mod tests {
         assert_eq!(fit(b"<svg/>", 1 << 20), Err(NotShown::NoPicture));
         assert_eq!(fit(b"\x89PNG\r\n\x1a\n", 1 << 20), Err(NotShown::Damaged));
         let mut bomb = noise(8, 8);
-        // Width and height in the header: 100,000 each. What comes after is the header's checksum.
+        // Width and height in the header: 100,000 each, followed by the header's checksum.
         bomb[16..24].copy_from_slice(&[0, 1, 134, 160, 0, 1, 134, 160]);
         let checksum = crc32(&bomb[12..29]).to_be_bytes();
         bomb[29..33].copy_from_slice(&checksum);

@@ -1,4 +1,4 @@
-//! Which pictures a result shows: as many as fit, and what is left out is named.
+//! The pictures that a result shows: as many as fit. Those that are left out are named.
 
 use std::sync::Arc;
 
@@ -7,23 +7,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::fit::{self, NotShown, Picture};
 use crate::interpreter::{Execution, FileSource, Part};
 
-/// What all pictures of a result may take together, in bytes of base64: clients refuse messages that are much larger.
+/// The most bytes of base64 of all pictures of a result. Clients refuse much larger messages.
 const PICTURE_BYTES: usize = 1024 * 1024;
 const MAX_PICTURES: usize = 10;
-/// The largest file that is looked at as a picture.
+/// The largest file that is decoded.
 const MAX_PICTURE_FILE_BYTES: u64 = 32 * 1024 * 1024;
-/// Pictures that are not shown, by name; of more it is said how many there are.
+/// How many omitted pictures are named. The rest is counted.
 const MAX_NAMED: usize = 5;
 
-/// What is read first of a file: most pictures are no larger.
+/// How much of a file is read first. Most pictures are smaller.
 const FIRST_BYTES: u64 = 64 * 1024;
-/// What all larger pictures that are being read or wait for their turn may hold together, in KiB.
+/// The memory of all larger pictures that are being read or decoded, in KiB.
 const ROOM_KIBIBYTES: usize = 128 * 1024;
 
-/// What all calls share that show pictures.
+/// The bounds that all calls with pictures share.
 #[derive(Debug, Clone)]
 pub struct PictureTurns {
-    /// One is decoded at a time, because that takes much memory.
+    /// One picture is decoded at a time, because decoding needs much memory.
     decoding: Arc<Semaphore>,
     room: Arc<Semaphore>,
 }
@@ -34,15 +34,14 @@ impl Default for PictureTurns {
     }
 }
 
-/// A picture's file, with its part of the room that all have.
+/// A picture's file, with its share of the memory.
 struct Content {
     part: Part,
     _room: Option<OwnedSemaphorePermit>,
 }
 
 impl PictureTurns {
-    /// Reads a file, unless it is too large: then it has fewer bytes than its total. Nobody waits for this read who has no large
-    /// picture themselves.
+    /// Reads a file. Of a too large one only the first bytes are returned. Only calls with large pictures wait for each other here.
     async fn read(&self, files: &dyn FileSource, id: &str) -> Option<Content> {
         let part = files.read(id, 0, FIRST_BYTES).await.ok()?;
         if part.total <= FIRST_BYTES || part.total > MAX_PICTURE_FILE_BYTES {
@@ -54,7 +53,7 @@ impl PictureTurns {
         Some(Content { part, _room: Some(room) })
     }
 
-    /// Makes it fit. What has begun keeps its turn to its end, although its caller may have left.
+    /// Makes a picture fit. A started decoding keeps its turn until it is done, even if its call is gone.
     async fn fit(&self, content: Content, room: usize) -> Result<Picture, NotShown> {
         let Ok(turn) = self.decoding.clone().acquire_owned().await else { return Err(NotShown::NoRoom) };
         let fit = move || {
@@ -65,11 +64,11 @@ impl PictureTurns {
     }
 }
 
-/// What a result shows of the files beside their ids.
+/// The pictures of a result.
 #[derive(Debug, Default)]
 pub struct Shown {
     pub pictures: Vec<Picture>,
-    /// What is not shown and why, a line each.
+    /// What is not shown and why, one line each.
     pub omitted: Vec<String>,
 }
 
@@ -93,14 +92,14 @@ impl Shown {
                 omitted.push(format!("{path}: {total} bytes are too many"));
                 continue;
             }
-            // Each has at least its share; what one leaves is for those that follow.
+            // Each picture has an equal share of the remaining room.
             let share = room / (candidates.len() - place);
             match turns.fit(content, share).await {
                 Ok(picture) => {
                     room -= picture.base64.len();
                     shown.pictures.push(picture);
                 }
-                // Only its name was one of a picture.
+                // Its content is no picture.
                 Err(NotShown::NoPicture) => {}
                 Err(reason) => omitted.push(format!("{path}: {reason}")),
             }
@@ -123,7 +122,7 @@ mod tests {
     use super::*;
     use crate::interpreter::{Outcome, Reading};
 
-    /// Has one picture under every id, but the content of "slow" never comes.
+    /// Returns the same picture for every id, and nothing ever for "slow".
     struct FakeFiles {
         picture: Vec<u8>,
         asked: tokio::sync::Notify,
@@ -152,7 +151,7 @@ mod tests {
     #[tokio::test]
     async fn a_picture_that_is_slow_to_read_delays_no_other() {
         for pixels in [8, 400] {
-            // Noise, which PNG cannot make small: the second one is larger than what is read first.
+            // Noise, which PNG cannot compress: the second picture is larger than the first read.
             let mut state = 1_u32;
             let picture = image::GrayImage::from_fn(pixels, pixels, |_, _| {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

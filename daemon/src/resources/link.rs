@@ -1,10 +1,10 @@
-//! Links to files, as results and lists have them.
+//! Resource links to files.
 
 use rmcp::model::Resource;
 
 use super::uri::FileUri;
 
-/// A file as a link, named after its path in the workspace.
+/// The link to a file, titled with its path in the workspace.
 pub fn link(path: &str, id: &str) -> Resource {
     let uri = FileUri::new(id, path);
     let mut resource = Resource::new(uri.to_string(), uri.name.clone()).with_title(path);

@@ -1,5 +1,5 @@
-//! The files that executions left last: what `resources/list` tells. The same for all clients of the user; ids that are not listed any
-//! more can be read all the same, as long as their content is kept.
+//! The latest files, which `resources/list` returns. All clients of the user see the same list. Files that are not listed any more can
+//! still be read as long as they are stored.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::link::link;
 
-/// Files that are listed.
+/// The most files that are listed.
 const MAX_LISTED: usize = 200;
 
 pub struct Recent {
@@ -24,7 +24,7 @@ impl Default for Recent {
 }
 
 impl Recent {
-    /// Puts files, path and id, at the beginning of the list.
+    /// Puts files (path, id) at the start of the list.
     pub fn add<'a>(&self, files: impl Iterator<Item = (&'a String, &'a String)>) {
         let mut changed = false;
         {
@@ -47,7 +47,7 @@ impl Recent {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// Told of each change of what is listed.
+    /// Notices each change of the list.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }

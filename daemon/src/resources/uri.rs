@@ -1,4 +1,4 @@
-//! `python-interpreter://files/ID/NAME?offset=…&length=…`: which file, what it was called, and which part of it.
+//! The URI of a file, or of a part of one: `python-interpreter://files/ID/NAME?offset=…&length=…`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,13 +10,13 @@ use reqwest::Url;
 
 const SCHEME: &str = "python-interpreter";
 const HOST: &str = "files";
-/// All but RFC 3986's unreserved characters.
+/// Everything except the unreserved characters of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileUri {
     pub id: String,
-    /// What the file was called, without its directory; may be empty. It tells the type of the content.
+    /// The file's name without its directory; may be empty. It determines the media type.
     pub name: String,
     pub offset: u64,
     pub length: Option<u64>,
@@ -31,7 +31,7 @@ pub enum FileUriError {
 }
 
 impl FileUri {
-    /// The file with the content `id` that was at `path`.
+    /// The file with this id that was at `path`.
     pub fn new(id: &str, path: &str) -> Self {
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
         Self { id: id.to_owned(), name, offset: 0, length: None }
@@ -41,12 +41,12 @@ impl FileUri {
         self.offset > 0 || self.length.is_some()
     }
 
-    /// What the name says of the content.
+    /// The media type by the name.
     pub fn mime_type(&self) -> Option<&'static str> {
         mime_guess::from_path(&self.name).first_raw()
     }
 
-    /// Whether the name leaves it open that the content is text.
+    /// Whether the content may be text, by the name.
     pub fn may_be_text(&self) -> bool {
         let Some(kind) = mime_guess::from_path(&self.name).first() else { return true };
         let is_markup = matches!(kind.suffix(), Some(mime::XML | mime::JSON));
@@ -76,7 +76,7 @@ impl FromStr for FileUri {
         let form = || FileUriError::Form(text.chars().take(200).collect());
         let rest = text.strip_prefix(SCHEME).and_then(|rest| rest.strip_prefix("://")).ok_or_else(form)?;
         let rest = rest.strip_prefix(HOST).and_then(|rest| rest.strip_prefix('/')).ok_or_else(form)?;
-        // Only the query is left to the parser of URLs: it would resolve `..` in a path.
+        // Only the query is parsed as a URL: a URL parser would resolve `..` in the path.
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (id, name) = path.split_once('/').unwrap_or((path, ""));
         if !is_file_id(id) || name.contains(['/', '#']) || query.contains('#') {

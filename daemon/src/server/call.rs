@@ -1,4 +1,4 @@
-//! A call of the tool, from its arguments to what the client gets: a result, or a task where it goes on for long.
+//! One `tools/call`, from its arguments to the answer: a result, or a task if it takes long.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,19 +18,19 @@ use crate::interpreter::{CallContext, Trace};
 use crate::tasks::Running;
 use crate::tools::{self, OUTPUT_CHARACTERS, OUTPUT_CHARACTERS_KEY, OUTPUT_STREAM_KEY};
 
-/// A call that has begun.
+/// A call that has started.
 pub(super) struct Begun {
     running: Running,
     progress: Option<Progress>,
-    /// Tells a client that wants all of the output; ends when it has.
+    /// Streams the output, if the client asked for it. Ends when everything is sent.
     telling: Option<AbortOnDropHandle<()>>,
     last_line: watch::Receiver<String>,
-    /// After how long it becomes a task, where the client knows tasks.
+    /// After how long it becomes a task, if the client supports tasks.
     patience: Option<Duration>,
 }
 
 impl Server {
-    /// Begins a call, or says what is wrong with its arguments.
+    /// Starts a call, or says which argument is wrong.
     pub(super) fn begin(
         &self,
         call: CallToolRequestParams,
@@ -57,7 +57,7 @@ impl Server {
             _ => None,
         };
         let (live, telling) = live.unzip();
-        // Whoever is told everything needs no last line.
+        // A client that gets the whole output needs no last line.
         let progress = progress.filter(|_| live.is_none());
         let (told, last_line) = watch::channel(String::new());
         let call = Call {
@@ -77,13 +77,13 @@ impl Server {
         Ok(Begun { running, progress, telling, last_line, patience })
     }
 
-    /// Waits for a call's end, unless it is `cancelled` before or becomes a task.
+    /// Waits until a call has ended, is `cancelled`, or becomes a task.
     pub(super) async fn end(&self, begun: Begun, cancelled: &CancellationToken) -> Result<CallToolResponse, ErrorData> {
         let Begun { running, progress, telling, last_line, patience } = begun;
         let waited = match wait(running, progress.as_ref(), &last_line, patience, cancelled).await {
             Waited::Outlasted(_) if cancelled.is_cancelled() => Waited::Cancelled,
             Waited::Outlasted(running) => match self.shared.tasks.adopt(running, last_line.clone()).await {
-                // Whoever gave up meanwhile is not told of it.
+                // The client has given up meanwhile, and does not want the task.
                 Ok(task) if cancelled.is_cancelled() => {
                     let _ = self.shared.tasks.cancel(&task.task_id);
                     Waited::Cancelled
@@ -95,7 +95,7 @@ impl Server {
         };
         let has_ended = matches!(waited, Waited::Ended(_));
         if let Some(telling) = telling.filter(|_| has_ended) {
-            // What was printed comes before the answer.
+            // The output comes before the answer.
             cancelled.run_until_cancelled(telling).await;
         }
         match waited {

@@ -1,4 +1,4 @@
-//! Runs calls: each waits for its turn, goes to the interpreter once, is told to the log and counted, and becomes a result.
+//! Executes calls: each waits for its turn, goes to an interpreter once, is logged and counted, and becomes a result.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::status::Board;
 use crate::tasks::Running;
 use crate::tools::Tool;
 
-/// A result of this size is made off the event loop, because its JSON is written twice.
+/// A larger result is shaped off the event loop, because its JSON is written twice.
 const LARGE_BYTES: usize = 256 * 1024;
 
 pub struct Executions {
@@ -30,16 +30,16 @@ pub struct Executions {
     pub queue: Arc<FairQueue>,
     pictures: PictureTurns,
     begun: AtomicU64,
-    /// What tells this daemon's executions from another's.
+    /// Tells the executions of this daemon from those of another.
     prefix: String,
 }
 
-/// One call on its way.
+/// A call to be executed.
 pub struct Call {
     pub tool: &'static dyn Tool,
     pub request: ExecuteRequest,
     pub context: CallContext,
-    /// Among whom turns are shared.
+    /// The client's number, by which turns are shared.
     pub client: u64,
     pub session: Span,
 }
@@ -70,8 +70,7 @@ impl Executions {
         self.queue.resize(concurrency);
     }
 
-    /// Runs a call to its end, come what may: none if that failed inside. Dropping the future ends the program, because it closes the
-    /// connection to the interpreter.
+    /// Executes a call; none if that panicked. Dropping the future ends the program, because it closes the connection to the interpreter.
     pub fn start(self: Arc<Self>, mut call: Call) -> Running {
         Box::pin(async move {
             let call_session = call.session.clone();
@@ -108,7 +107,7 @@ impl Executions {
             self.metrics.ended(execution.outcome, duration);
         }
         self.board.ended(client, &id, execution.outcome, execution.response.exit_code, duration);
-        // One event and no span: both would be made for every call.
+        // One event without a span of its own, which would cost every call.
         session.in_scope(|| {
             tracing::info!(
                 execution_id = id,
@@ -134,7 +133,7 @@ impl Executions {
         }
         let made = tokio::task::spawn_blocking(move || tool.result(execution, shown)).await;
         made.unwrap_or_else(|error| {
-            session.in_scope(|| tracing::error!(%error, "result cannot be made"));
+            session.in_scope(|| tracing::error!(%error, "cannot shape the result"));
             let failure = failure("The result could not be shown; the daemon's log says more.".to_owned());
             tool.result(failure, Shown::default())
         })
@@ -151,9 +150,9 @@ fn failure(stderr: String) -> Execution {
     Execution { response, outcome: Outcome::Failed, interpreter: "none".to_owned(), has_files: false, error: None }
 }
 
-/// Tells, when it is dropped before the end, how that came.
+/// Records how a call ended that did not come to its end.
 struct Unfinished<'a> {
-    /// None at the end.
+    /// None once the call has ended.
     executions: Option<&'a Executions>,
     client: u64,
     id: &'a str,

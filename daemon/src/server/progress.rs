@@ -1,5 +1,4 @@
-//! Waits for a call's execution on behalf of its client: tells it of progress, gives up when it does, and stops waiting when the
-//! execution is to go on as a task.
+//! Waits for a call on behalf of its client: sends progress, and stops when the client gives up or the call becomes a task.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,22 +13,22 @@ use tracing::Span;
 
 use crate::tasks::Running;
 
-/// Clients give up after 60 s without a sign, some earlier.
+/// Clients give up after 60 s without progress, some earlier.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
-/// Who is told how far it is.
+/// Who gets the progress notifications.
 pub struct Progress {
     pub token: ProgressToken,
     pub peer: Peer<RoleServer>,
-    /// When the call came.
+    /// When the call arrived.
     pub since: Instant,
-    /// Whose call it is, for the log.
+    /// The session's span, for the log.
     pub session: Span,
 }
 
 pub enum Waited {
     Ended(CallToolResult),
-    /// Inside; the log says more.
+    /// It panicked.
     Failed,
     Cancelled,
     /// It still runs.
@@ -55,7 +54,7 @@ pub async fn wait(
         }
     };
     tokio::pin!(out_of_patience);
-    // Told beside the run and never instead of it: a client that does not read must not keep its programs in their places.
+    // Sent beside the execution, never before it: a client that does not read must not block its programs.
     let mut telling: Option<Telling> = None;
     let waited = loop {
         tokio::select! {
@@ -69,15 +68,15 @@ pub async fn wait(
             }
         }
     };
-    // What is on its way must not come after the answer.
+    // No notification may come after the answer.
     if let Some(telling) = telling {
         cancelled.run_until_cancelled(telling).await;
     }
-    // Whoever gave up meanwhile wants neither an answer nor a task.
+    // A client that has given up wants neither an answer nor a task.
     if cancelled.is_cancelled() { Waited::Cancelled } else { waited }
 }
 
-/// Goes on although nobody waits for it.
+/// Runs on in a task of its own.
 fn spawned(running: Running) -> Running {
     let task = AbortOnDropHandle::new(tokio::spawn(running));
     Box::pin(async { task.await.ok().flatten() })
@@ -96,7 +95,7 @@ impl Progress {
         let (peer, session) = (self.peer.clone(), self.session.clone());
         Box::pin(async move {
             if let Err(error) = peer.notify_progress(progress).await {
-                session.in_scope(|| tracing::debug!(%error, "progress cannot be told"));
+                session.in_scope(|| tracing::debug!(%error, "cannot send progress"));
             }
         })
     }

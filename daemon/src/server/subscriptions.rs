@@ -1,5 +1,5 @@
-//! What clients are told without asking again: that the tool or the list of files has changed, and how tasks go. In the legacy era
-//! after the handshake, else by subscription.
+//! Notifications: changes of the tools, of the list of files, and of tasks. In the legacy era every client gets those of lists, else
+//! clients subscribe.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use tokio::time::Instant;
 use super::Server;
 use crate::transport::task_ids;
 
-/// How long a client that was told of a change hears nothing of further ones.
+/// The least time between two notifications of a client.
 const BETWEEN_CHANGES: Duration = Duration::from_secs(1);
-/// States of tasks that wait to be told.
+/// How many states of tasks wait for a slow client.
 const WATCHED_AHEAD: usize = 8;
 
 impl Server {
-    /// Tells a client of the legacy era when lists change; it learns of nothing else by itself.
+    /// Notifies a client of the legacy era when lists change.
     pub(super) fn tell_changes(&self, peer: Peer<RoleServer>) {
         let (mut tool, mut files) = (self.shared.descriptions.changes(), self.shared.executions.recent.changes());
         let gone = self.client.gone.clone();
@@ -33,19 +33,19 @@ impl Server {
                 if told.is_err() {
                     return;
                 }
-                // Changes that come meanwhile are told together.
+                // Later changes are notified together.
                 gone.run_until_cancelled(tokio::time::sleep(BETWEEN_CHANGES)).await;
             }
         });
     }
 
-    /// Tells a subscription what it asked for, until somebody ends it.
+    /// Serves a subscription until it ends.
     pub(super) async fn tell_subscriber(&self, context: SubscriptionContext) {
         let (mut tool, mut files) = (self.shared.descriptions.changes(), self.shared.executions.recent.changes());
         let accepted = context.accepted().clone();
         let wants = |wanted: Option<bool>| wanted == Some(true);
         let mut tasks = self.watch_tasks(&context);
-        // Changes of lists that come close together are told together.
+        // Changes of lists within a second are notified together.
         let mut quiet_until = Instant::now();
         loop {
             let quiet = Instant::now() < quiet_until;
@@ -71,7 +71,7 @@ impl Server {
         }
     }
 
-    /// The tasks that a subscription watches, as they are now and after each change.
+    /// The state of each task that a subscription watches, now and after each change.
     fn watch_tasks(&self, context: &SubscriptionContext) -> mpsc::Receiver<DetailedTask> {
         let (sender, receiver) = mpsc::channel(WATCHED_AHEAD);
         for id in task_ids(&context.request_context().meta) {

@@ -1,4 +1,4 @@
-//! A task in memory, with its result where that is not on disk.
+//! A task in memory, with its result if that is not on disk.
 
 use std::collections::HashMap;
 
@@ -11,18 +11,18 @@ use super::record::Record;
 pub struct Entry {
     pub record: Record,
     pub result: Kept,
-    /// Whether this daemon runs it, or did.
+    /// Whether this daemon runs it, or has run it.
     pub is_ours: bool,
     pub last_line: Option<watch::Receiver<String>>,
     pub cancel: CancellationToken,
-    /// Told of each change.
+    /// Notified of each change.
     pub changes: watch::Sender<()>,
 }
 
-/// Where the result of a task that has completed is.
+/// Where the result of a completed task is.
 pub enum Kept {
     OnDisk,
-    /// With its size.
+    /// In memory, with its size in bytes.
     InMemory(JsonObject, usize),
 }
 
@@ -36,7 +36,7 @@ impl Entry {
         self.record.task.status.is_terminal()
     }
 
-    /// The task, with the last line of output as its message while it runs.
+    /// The task. While it runs, its message is the last line of output.
     pub fn described(&self) -> Task {
         let mut task = self.record.task.clone();
         if let Some(last_line) = self.last_line.as_ref().filter(|_| !self.has_ended()) {
@@ -46,7 +46,7 @@ impl Entry {
         task
     }
 
-    /// What goes with its status; none for a result that is on disk.
+    /// The payload of its status; none for a result that is on disk.
     pub fn payload(&self) -> Option<TaskPayload> {
         match (self.record.task.status, &self.result) {
             (TaskStatus::Completed, Kept::OnDisk) => None,
@@ -74,7 +74,7 @@ pub fn oldest_ended(entries: &HashMap<String, Entry>) -> Option<String> {
     ended.min_by_key(|(_, entry)| &entry.record.task.created_at).map(|(id, _)| id.clone())
 }
 
-/// Forgets the oldest results in memory until they have at most so many bytes.
+/// Drops the oldest results in memory until the rest has at most `most` bytes.
 pub fn forget_beyond(entries: &mut HashMap<String, Entry>, most: usize) {
     while entries.values().map(Entry::memory_bytes).sum::<usize>() > most {
         let in_memory = entries.iter().filter(|(_, entry)| entry.memory_bytes() > 0);

@@ -1,4 +1,4 @@
-//! Which process runs a task: one that can be asked whether it still lives, even after its number was given to another.
+//! The process that runs a task. Its start time tells it from a later process with the same id.
 
 use std::fs;
 
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     process: u32,
-    /// When it was started, in clock ticks since the machine was.
+    /// When it started, in clock ticks since boot.
     started: u64,
-    /// Which start of the machine that was.
+    /// The id of that boot.
     boot: String,
 }
 
 impl Owner {
-    /// This process; none where /proc does not tell.
+    /// This process; none if /proc cannot be read.
     pub fn this() -> Option<Self> {
         Self::of(std::process::id())
     }
 
     pub(super) fn of(process: u32) -> Option<Self> {
         let status = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // The name, in parentheses, may hold anything. After it the start is the twentieth field.
+        // The command name, in parentheses, may hold anything. After it the start time is the twentieth field.
         let started = status.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
         Some(Self { process, started, boot })

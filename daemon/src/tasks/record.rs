@@ -1,5 +1,5 @@
-//! Tasks on disk: what is known of each in a small file, and its result in another, which is read only when somebody asks. Both are
-//! readable by their owner only, written aside and renamed. Without a directory nothing is kept.
+//! Tasks on disk: a small record for each, and its result in a second file, which is read on demand. Both are readable by their owner
+//! only, and written under a temporary name. Without a directory nothing is kept.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
@@ -17,19 +17,19 @@ use super::owner::Owner;
 
 const RECORD: &str = "json";
 const RESULT: &str = "result";
-/// A file that is larger is none of ours.
+/// A larger file is no record.
 const MAX_RECORD_BYTES: u64 = 64 * 1024;
-/// How long a file may be written.
+/// How long writing a file may take.
 const BEING_WRITTEN: Duration = Duration::from_secs(60);
 const MAX_RESULT_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// What is known of a task, but for its result.
+/// A task without its result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     pub task: Task,
-    /// Of one that failed.
+    /// The error of a failed task.
     pub error: Option<JsonObject>,
-    /// Who runs it, or did.
+    /// The process that runs it, or has run it.
     pub owner: Option<Owner>,
 }
 
@@ -53,8 +53,7 @@ impl Records {
         Self { directory }
     }
 
-    /// Everything that can be read. What cannot, and what belongs to no record, is removed if it is not of this moment: a daemon that was
-    /// killed while it wrote has left it.
+    /// All records that can be read. Other files that are not quite new are removed: a daemon that was killed while writing has left them.
     pub fn read_all(&self) -> Vec<Record> {
         let entries = self.directory.as_ref().and_then(|directory| fs::read_dir(directory).ok());
         let paths: Vec<PathBuf> = entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -75,19 +74,19 @@ impl Records {
         read(&self.path(id, RECORD)?, MAX_RECORD_BYTES)
     }
 
-    /// The result of a task that has completed.
+    /// The result of a completed task.
     pub fn result(&self, id: &str) -> Option<JsonObject> {
         read(&self.path(id, RESULT)?, MAX_RESULT_FILE_BYTES)
     }
 
-    /// A failure costs what would be there after a restart, and nothing now.
+    /// Stores a record. After a failure the task is only lost at a restart.
     pub fn write(&self, record: &Record) {
         if let Err(error) = self.write_file(&record.task.task_id, RECORD, record) {
             tracing::warn!(%error, "task cannot be kept");
         }
     }
 
-    /// Whether the result is on disk.
+    /// Stores the result; whether that succeeded.
     pub fn write_result(&self, id: &str, result: &JsonObject) -> bool {
         let written = self.write_file(id, RESULT, result);
         written.inspect_err(|error| tracing::warn!(%error, "the result of a task cannot be kept")).unwrap_or(false)
@@ -114,7 +113,7 @@ impl Records {
     }
 }
 
-/// Another daemon may be writing one that is not.
+/// Whether a file is old enough to be removed: another daemon may be writing a younger one.
 fn is_old(path: &Path) -> bool {
     let changed = fs::symlink_metadata(path).and_then(|found| found.modified()).ok();
     changed.is_some_and(|changed| changed.elapsed().is_ok_and(|age| age > BEING_WRITTEN))

@@ -41,7 +41,7 @@ async fn a_task_says_what_is_printed_and_ends_with_its_result_which_outlives_the
     assert_eq!(next.get(&task.task_id).await, Some(end));
 }
 
-/// What another daemon has written, with the owner that it named.
+/// A record as another daemon writes it, with its owner.
 fn leave(directory: &std::path::Path, id: &str, created: &str, owner: Option<Owner>) {
     let task = Task::new(id, TaskStatus::Working, created, created).with_ttl_ms(TIME_TO_LIVE.as_millis() as u64);
     Records::open(Some(directory.to_owned())).write(&Record { task, error: None, owner });

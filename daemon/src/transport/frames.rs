@@ -1,5 +1,4 @@
-//! Cuts the bytes of a client's socket into frames, one line of MCP each, and bounds how long a line may be.
-//! It does not look inside a frame; only of one that is too long it says which request it was.
+//! Cuts the bytes of a client's socket into frames, one line of MCP each. The length of a line is bounded.
 
 use std::io::{self, BufRead as _};
 use std::mem;
@@ -9,9 +8,9 @@ use python_interpreter_mcp::frame::{Id, Scanner};
 
 use super::socket::Socket;
 
-/// The longest line that is kept.
+/// The longest line that is accepted.
 pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
-/// What one read adds to a frame of which nothing is there yet; longer frames grow by their own size.
+/// The room for the first read of a frame. A longer frame doubles its buffer.
 const FIRST_READ_BYTES: usize = 8 * 1024;
 const MAX_READ_BYTES: usize = 256 * 1024;
 
@@ -19,18 +18,18 @@ const MAX_READ_BYTES: usize = 256 * 1024;
 pub enum Frame {
     /// A line without its end.
     Line(Vec<u8>),
-    /// A line over [`MAX_FRAME_BYTES`], thrown away; `id` is its request's, where it has one.
+    /// A line over [`MAX_FRAME_BYTES`], which was discarded; `id` is the id of its request, if it has one.
     TooLong { id: Option<Id> },
 }
 
 pub struct Frames {
     socket: Arc<Socket>,
     buffer: Vec<u8>,
-    /// Where the next frame begins.
+    /// The start of the next frame.
     start: usize,
-    /// Up to where no line end was found.
+    /// Up to here there is no line end.
     searched: usize,
-    /// Set while a line that is too long passes by: its bytes are scanned for the id and forgotten.
+    /// Set while a too long line passes: its bytes are scanned for the id and discarded.
     too_long: Option<Scanner>,
     is_stopped: bool,
 }
@@ -40,8 +39,7 @@ impl Frames {
         Self { socket, buffer: Vec::new(), start: 0, searched: 0, too_long: None, is_stopped: false }
     }
 
-    /// The next frame, or none once the client has shut down its side. A last line without an end still counts.
-    /// Nothing is lost when the future is dropped before it is done.
+    /// The next frame; none once the client has closed its sending direction. A last line without an end counts as a frame. Cancel safe.
     pub async fn next(&mut self) -> io::Result<Option<Frame>> {
         loop {
             if let Some(frame) = self.cut()? {
@@ -61,7 +59,7 @@ impl Frames {
         }
     }
 
-    /// Accepts nothing more. What has been accepted can still be read; of a last line only a part may be there, which then is none.
+    /// Reads nothing further from the client. Complete frames that have arrived can still be taken; an incomplete last line is dropped.
     pub fn stop(&mut self) {
         self.socket.stop_reading();
         self.is_stopped = true;
@@ -93,7 +91,7 @@ impl Frames {
         line
     }
 
-    /// What is left when no more of the current line comes.
+    /// The rest, when the current line goes no further.
     fn rest(&mut self) -> Option<Frame> {
         if let Some(scanner) = self.too_long.take() {
             return Some(Frame::TooLong { id: scanner.id().cloned() });
@@ -103,7 +101,7 @@ impl Frames {
         (!line.is_empty()).then_some(Frame::Line(line))
     }
 
-    /// An idle session holds no buffer. That there was something to read is often found out only by reading.
+    /// Frees the buffer of an idle session.
     fn give_up_room(&mut self) {
         if self.buffer.is_empty() {
             self.buffer = Vec::new();
@@ -124,7 +122,7 @@ impl Frames {
         if length < MAX_READ_BYTES {
             self.buffer.reserve(room);
         } else if self.buffer.capacity() - length < room {
-            // Doubled, but not for more than the longest line can need.
+            // Doubled, up to the size of the longest line.
             let doubled = (2 * length).min(MAX_FRAME_BYTES + MAX_READ_BYTES);
             self.buffer.reserve_exact(doubled.saturating_sub(length).max(room));
         }

@@ -1,4 +1,4 @@
-//! Notices that a client is gone while nothing is read from it. An end of input does not tell: it may still want answers.
+//! Notices that a client is gone while nothing is read from it. An end of input is no sign of that: the client may still want answers.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ impl HangUp {
         Self { socket, watch: None }
     }
 
-    /// Returns once both directions are closed by the client. `span` is the session.
+    /// Completes when the client has closed both directions. `span` is the session's.
     pub async fn wait(&mut self, span: &Span) {
         if self.watch.is_none() {
-            // The registration for reading would also report the end of input, for good. Unix sockets have no priority data, so this
-            // one reports only the hang-up, which epoll adds by itself.
+            // A registration for reading would report the end of input again and again. Unix sockets have no priority data, so this
+            // registration reports only EPOLLHUP, which epoll always adds.
             match self.socket.watch(Interest::PRIORITY) {
                 Ok(watch) => self.watch = Some(watch),
                 Err(error) => span.in_scope(|| tracing::warn!(%error, "a hang-up of this client will be noticed late")),

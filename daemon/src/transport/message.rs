@@ -1,5 +1,4 @@
-//! Reads one frame as a JSON-RPC message of MCP, or says with which error it has to be refused. Pure: it keeps no state
-//! and sends nothing.
+//! Parses a frame as a JSON-RPC message of MCP, or says with which error it is refused.
 
 use python_interpreter_mcp::frame::Id;
 use rmcp::model::{
@@ -14,8 +13,8 @@ use super::watched;
 const MAX_REASON_CHARACTERS: usize = 200;
 const MISSING_CLIENT_CAPABILITY: ErrorCode = ErrorCode(-32021);
 
-/// The methods of which rmcp knows the parameters. Where these do not fit it falls back to a request without a type, which
-/// would be answered "method not found".
+/// The methods whose parameters rmcp checks. If they are wrong, rmcp takes the message for a request of an unknown method, and its answer
+/// would be "method not found".
 const KNOWN_METHODS: &[&str] = &[
     "completion/complete",
     "initialize",
@@ -41,12 +40,12 @@ const KNOWN_METHODS: &[&str] = &[
 pub enum Inbound {
     Request(RequestId, Box<ClientRequest>),
     Notification(Box<ClientNotification>),
-    /// An empty line, or an answer to a request that was never made.
+    /// An empty line, or an answer: this server sends no requests.
     Nothing,
     Refused(Refusal),
 }
 
-/// A JSON-RPC error that is sent for a frame that never became a request.
+/// The JSON-RPC error for a frame that is no valid request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
     pub id: Option<RequestId>,
@@ -60,7 +59,7 @@ impl Refusal {
         Self { id, code, message: message.into(), data: None }
     }
 
-    /// The error as a line. Its id is null where none could be read, as JSON-RPC 2.0 asks.
+    /// The error as a line. Its id is null if none could be read, as JSON-RPC 2.0 requires.
     pub fn to_line(&self) -> Vec<u8> {
         let mut error = json!({"code": self.code.0, "message": self.message});
         if let Some(data) = &self.data {
@@ -72,7 +71,7 @@ impl Refusal {
     }
 }
 
-/// An id as rmcp has it.
+/// An id in rmcp's type.
 pub fn rmcp_id(id: Id) -> RequestId {
     match id {
         Id::Number(number) => NumberOrString::Number(number),
@@ -124,7 +123,7 @@ fn classify(value: Value) -> Inbound {
     }
     let answer = object.contains_key("result") || object.contains_key("error");
     let Some(method) = object.get("method") else {
-        // This server asks its clients nothing, so an answer can only be a mistake, and answering one would be another.
+        // This server sends no requests, so an answer is a mistake, and must not be answered itself.
         let nothing = refused(id, ErrorCode::INVALID_REQUEST, "The message has no method.");
         return if answer { Inbound::Nothing } else { nothing };
     };
@@ -148,7 +147,7 @@ fn classify(value: Value) -> Inbound {
             refused(Some(id), ErrorCode::INVALID_PARAMS, bad_parameters(method, object.get("params")))
         }
         (_, Some(id)) => refused(Some(id), ErrorCode::INVALID_REQUEST, "The message is not a JSON-RPC request."),
-        // A notification has no answer, not even a refusal.
+        // Notifications are never answered.
         (_, None) => Inbound::Nothing,
     }
 }
@@ -174,14 +173,14 @@ struct PlainParameters {
     meta: Option<JsonObject>,
 }
 
-/// What is there is an object: null is not.
+/// Takes an object, but not null.
 fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<JsonObject>, D::Error> {
     JsonObject::deserialize(value).map(Some)
 }
 
-/// None if it is another message, or anything is wrong with it, which is found out by those who can say so.
+/// None for any other message, and for a wrong call, whose error the general parser finds.
 fn plain_call(line: &[u8]) -> Option<(RequestId, ClientRequest)> {
-    // Of a text, unlike of bytes, it need not look at each string once more.
+    // Of bytes, serde_json would validate each string again.
     let call: PlainCall<'_> = serde_json::from_str(std::str::from_utf8(line).ok()?).ok()?;
     if call.jsonrpc != "2.0" || call.method != "tools/call" {
         return None;
@@ -199,7 +198,7 @@ fn refused(id: Option<RequestId>, code: ErrorCode, message: impl Into<String>) -
     Inbound::Refused(Refusal::new(id, code, message))
 }
 
-/// Stricter than rmcp, which takes 1.0 for 1: then two ids that the client tells apart would be one.
+/// Stricter than rmcp, which takes 1.0 for 1, so that two ids of a client could become one.
 fn request_id(value: &Value) -> Option<RequestId> {
     match value {
         Value::Number(number) => number.as_i64().map(NumberOrString::Number),
@@ -217,7 +216,7 @@ fn bad_parameters(method: &str, parameters: Option<&Value>) -> String {
         _ => None,
     };
     match reason {
-        // The reason may quote what was sent.
+        // Bounded, because the reason may quote the message.
         Some(reason) => {
             let reason: String = reason.chars().take(MAX_REASON_CHARACTERS).collect();
             format!("The parameters of {method} do not fit: {reason}.")
@@ -226,7 +225,7 @@ fn bad_parameters(method: &str, parameters: Option<&Value>) -> String {
     }
 }
 
-/// A line that serde_json refuses is no JSON, except for one case: an escaped lone surrogate is JSON, but no Unicode text.
+/// A line that serde_json refuses is not JSON, with one exception: an escaped lone surrogate is JSON, but not Unicode.
 fn unreadable(line: &[u8], error: &serde_json::Error) -> Refusal {
     if let Some(Value::Object(object)) = without_lone_surrogates(line) {
         let id = object.get("id").and_then(request_id);
@@ -240,7 +239,7 @@ fn unreadable(line: &[u8], error: &serde_json::Error) -> Refusal {
     Refusal::new(None, ErrorCode::PARSE_ERROR, message)
 }
 
-/// The line's JSON with U+FFFD in place of lone surrogates, if it has any and is JSON otherwise.
+/// The JSON with U+FFFD in place of lone surrogates; none if it has no surrogates or is not JSON.
 fn without_lone_surrogates(line: &[u8]) -> Option<Value> {
     let mut mended = line.to_vec();
     let mut found = false;

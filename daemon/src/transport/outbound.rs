@@ -1,5 +1,5 @@
-//! The one writer of a session: messages leave in order, each as one line, and nobody else's wait depends on this client
-//! reading. It never writes an answer to a request that was cancelled.
+//! The writer of a session. It sends messages in order, one line each, and never an answer to a cancelled request. A client that does not
+//! read delays nobody else.
 
 use std::io;
 use std::sync::Arc;
@@ -20,20 +20,19 @@ use super::socket::Socket;
 use super::unread::{Share, Unread};
 use super::watched::SUBSCRIPTION_ID;
 
-/// Messages that wait for the writer, which writes them together. More wait where they were made, and there are only as many as
-/// requests in flight.
+/// The most queued messages. Further ones wait where they were made, at most one for each request in flight.
 const QUEUED_MESSAGES: usize = 8;
-/// Messages that wait are written together up to this size.
+/// Queued messages are written together up to this size.
 const MAX_JOINED_BYTES: usize = 64 * 1024;
-/// What most answers have room in.
+/// The usual size of an answer.
 const USUAL_BYTES: usize = 1024;
-/// How long a closing session waits until the client has taken what was queued.
+/// How long a closing session waits for the client to read what is queued.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
-/// A result of this size is turned into JSON off the event loop, so that other clients need not wait for it.
+/// A larger result is serialized off the event loop, so that other clients do not wait for it.
 const LARGE_RESULT_BYTES: usize = 256 * 1024;
 
 pub enum Outgoing {
-    /// With its share of what the client has not read.
+    /// A message, with its share of the bytes that the client has not read.
     Message(Box<ServerJsonRpcMessage>, Share),
     Refusal(Refusal),
 }
@@ -60,7 +59,7 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// Starts the writer. It ends the session when the client cannot be written to any more.
+    /// Starts the writer. It ends the session when the client does not accept data any more.
     pub fn start(socket: Arc<Socket>, in_flight: Arc<InFlight>, session: CancellationToken, span: Span) -> Self {
         let (queue, mut messages) = mpsc::channel(QUEUED_MESSAGES);
         let writer = tokio::spawn(async move {
@@ -77,7 +76,7 @@ impl Outbound {
         self.queue.clone()
     }
 
-    /// Queues a message where there is room; else returns it, with the queue in which it is to wait.
+    /// Queues a message; if there is no room, returns it with the queue in which it has to wait.
     pub fn try_send(
         &self,
         message: ServerJsonRpcMessage,
@@ -86,7 +85,7 @@ impl Outbound {
         let (message, share) = self.unread.count(message);
         match queue.try_send(Outgoing::Message(Box::new(message), share)) {
             Err(TrySendError::Full(Outgoing::Message(message, share))) => Some((queue.clone(), message, share)),
-            // Sent, or the client is gone: why, the writer has said.
+            // Sent, or the client is gone, which the writer has logged.
             _ => None,
         }
     }
@@ -107,7 +106,7 @@ impl Drop for Outbound {
     }
 }
 
-/// A request whose answer is among the lines that are to be written.
+/// A request whose answer is among the lines to be written.
 struct Answered {
     number: RequestId,
     _share: Share,
@@ -115,14 +114,14 @@ struct Answered {
 
 async fn write_all(socket: &Socket, in_flight: &InFlight, messages: &mut mpsc::Receiver<Outgoing>) -> io::Result<()> {
     while let Some(first) = messages.recv().await {
-        // Made anew each time, so that an idle session holds no buffer.
+        // A new buffer each time, so that an idle session holds none.
         let mut lines = Vec::with_capacity(USUAL_BYTES * (1 + messages.len()));
         let mut answered = Vec::new();
-        // What waits already goes out in the same write.
+        // Whatever is queued goes out in the same write.
         let mut next = Some(first);
         while let Some(outgoing) = next {
             if outgoing.is_large() {
-                // It takes its time, in which a request whose answer waits here might be cancelled.
+                // It takes time, in which a request whose answer waits here may be cancelled.
                 flush(socket, in_flight, &mut lines, &mut answered).await?;
             }
             append(outgoing, in_flight, &mut lines, &mut answered).await?;
@@ -140,13 +139,13 @@ async fn flush(
     answered: &mut Vec<Answered>,
 ) -> io::Result<()> {
     socket.write(lines).await?;
-    // Only now: a client that does not read keeps its requests in flight and is read from no further.
+    // Not earlier: a client that does not read keeps its requests in flight, and is read from no further.
     answered.drain(..).for_each(|answered| in_flight.finish(&answered.number));
     lines.clear();
     Ok(())
 }
 
-/// Adds a message to the lines that are to be written, and the request that it answers to those that are `answered` then.
+/// Appends a message to the lines to be written, and the request that it answers to `answered`.
 async fn append(
     outgoing: Outgoing,
     in_flight: &InFlight,
@@ -175,7 +174,7 @@ async fn append(
     if is_large(&message) {
         let line =
             tokio::task::spawn_blocking(move || serde_json::to_vec(&message)).await.map_err(io::Error::other)??;
-        // Making a large line took its time: the request may have been cancelled meanwhile.
+        // Serializing took time: the request may have been cancelled meanwhile.
         if in_flight.id_of(&number).is_none() {
             return Ok(());
         }
@@ -188,7 +187,7 @@ async fn append(
     Ok(())
 }
 
-/// A notification as a line; none if it belongs to a subscription that has been cancelled.
+/// A notification as a line; none if its subscription was cancelled.
 fn notification(message: ServerJsonRpcMessage, in_flight: &InFlight) -> io::Result<Option<Vec<u8>>> {
     let mut message = serde_json::to_value(message)?;
     if let Some(subscription) = message.pointer_mut("/params/_meta").and_then(|meta| meta.get_mut(SUBSCRIPTION_ID)) {
@@ -205,7 +204,7 @@ fn notification(message: ServerJsonRpcMessage, in_flight: &InFlight) -> io::Resu
     Ok(Some(line))
 }
 
-/// The end of a subscription names it by the client's id, as every message of it does.
+/// Puts the client's id into the message that ends a subscription.
 fn name_subscription(message: &mut ServerJsonRpcMessage, id: RequestId) {
     if let JsonRpcMessage::Response(response) = message
         && let ServerResult::SubscriptionsListenResult(result) = &mut response.result
@@ -226,7 +225,7 @@ fn is_large(message: &ServerJsonRpcMessage) -> bool {
             ResourceContents::BlobResourceContents { blob, .. } => blob.len() > LARGE_RESULT_BYTES,
             _ => false,
         }),
-        // It may hold a whole result.
+        // The message may hold a whole result.
         ServerResult::GetTaskResult(result) => matches!(result.task.payload, TaskPayload::Completed { .. }),
         _ => false,
     }

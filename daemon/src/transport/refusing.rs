@@ -1,4 +1,4 @@
-//! A client that cannot be served: each of its requests is answered with the reason, until it says no more.
+//! Serves a client that is refused: each of its requests is answered with the reason.
 
 use std::io;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::socket::Socket;
 
 /// How long a client may be silent, and how long it may take to read an answer.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a client is answered that is never silent. Its next request finds another daemon, or a free place.
+/// How long a client is answered that keeps sending. Its next connection finds another daemon, or a free place.
 const LIFETIME: Duration = Duration::from_secs(3);
 
-/// Answers every request on `stream` with `reason`, and closes it after a while, losing none.
+/// Answers every request on `stream` with `reason`, and closes it after a while. No request is lost.
 pub async fn refuse(stream: UnixStream, reason: &str) -> io::Result<()> {
     let socket = Arc::new(Socket::new(stream)?);
     let mut frames = Frames::new(socket.clone());
@@ -31,7 +31,7 @@ pub async fn refuse(stream: UnixStream, reason: &str) -> io::Result<()> {
             Ok(Err(error)) => return Err(error),
             Err(_) if is_stopped => return Ok(()),
             Err(_) => {
-                // What arrived until now is still answered, and whoever writes later learns that nobody reads it.
+                // What has arrived is answered. Later writes of the client fail.
                 frames.stop();
                 is_stopped = true;
                 continue;

@@ -1,5 +1,5 @@
-//! A client's socket, registered with epoll for reading alone: registered for writing too it would wake us whenever the client has
-//! taken what we wrote. Whatever else is waited for is registered only for that.
+//! A client's socket, registered with epoll for reading only. tokio's `UnixStream` registers for writing as well, which wakes the daemon
+//! whenever the client has read an answer.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 
 pub struct Socket(AsyncFd<OwnedFd>);
 
-/// There is probably something to read.
+/// A socket that probably has something to read.
 pub struct Readable<'socket>(AsyncFdReadyGuard<'socket, OwnedFd>);
 
 impl Socket {
@@ -36,7 +36,7 @@ impl Socket {
                         Some(room) => room,
                         none => none.insert(self.watch(Interest::WRITABLE)?),
                     };
-                    // What comes between this and the next attempt counts anew.
+                    // Clear readiness before retrying so that no wake-up is lost.
                     room.writable().await?.clear_ready();
                 }
                 Err(error) => return Err(error.into()),
@@ -45,13 +45,13 @@ impl Socket {
         Ok(())
     }
 
-    /// Accepts nothing more. What has been accepted can still be read.
+    /// The client's further writes fail. What has arrived can still be read.
     pub fn stop_reading(&self) {
-        // Fails only where the client is gone.
+        // Fails only if the client is gone.
         let _ = shutdown(self, Shutdown::Read);
     }
 
-    /// A registration of its own, which takes a descriptor of its own.
+    /// A separate registration, on a duplicate of the descriptor.
     pub fn watch(&self, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
         register(self.as_fd().try_clone_to_owned()?, interest)
     }
@@ -64,11 +64,11 @@ impl AsFd for Socket {
 }
 
 impl Readable<'_> {
-    /// Reads once, into the room that `buffer` has, of which there is some; how many bytes came.
+    /// Reads once into the spare capacity of `buffer`, which must not be empty. Returns the number of bytes.
     pub fn read(mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         let room = buffer.capacity() - buffer.len();
         let read = rustix::io::read(self.0.get_inner(), spare_capacity(buffer));
-        // With less than there was room for it is empty, and the next bytes are told of again. Its end is, too.
+        // A short read has emptied the socket: epoll reports the next bytes, or the end, again.
         if matches!(read, Ok(length) if length < room) || read == Err(Errno::AGAIN) {
             self.0.clear_ready();
         }

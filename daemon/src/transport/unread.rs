@@ -1,5 +1,5 @@
-//! How much the answers hold that clients have not read: bounded for each session and over all. An answer beyond that is replaced by an
-//! error, so that a client that does not read costs nobody else memory, and still has one answer for each request.
+//! Bounds the bytes of answers that clients have not read, for each session and in total. An answer beyond the bound is replaced by an
+//! error, so that each request still has one answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,19 +13,18 @@ const MAX_TOTAL_BYTES: usize = 512 * 1024 * 1024;
 
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
 
-/// What one session's client has not read.
+/// The unread bytes of one session.
 #[derive(Default)]
 pub struct Unread(Arc<AtomicUsize>);
 
-/// The share of an answer, until this is dropped.
+/// An answer's share of the unread bytes, until this is dropped.
 pub struct Share {
     session: Arc<AtomicUsize>,
     bytes: usize,
 }
 
 impl Unread {
-    /// Counts a message until its share is dropped. One that is beyond the bounds becomes an error; a single one never is beyond the
-    /// session's.
+    /// Counts a message until its share is dropped. A message beyond a bound becomes an error. The session's bound always admits one message.
     pub fn count(&self, mut message: ServerJsonRpcMessage) -> (ServerJsonRpcMessage, Share) {
         let mut bytes = large_bytes(&message);
         let before = self.0.load(Ordering::Relaxed);
@@ -64,7 +63,7 @@ fn dropped(message: ServerJsonRpcMessage, mebibytes: usize, whose: &str) -> Serv
     JsonRpcMessage::error(ErrorData::internal_error(text, None), Some(response.id))
 }
 
-/// About how many bytes a message holds beyond what every message does.
+/// The approximate size of a message's variable part, in bytes.
 fn large_bytes(message: &ServerJsonRpcMessage) -> usize {
     let JsonRpcMessage::Response(response) = message else { return 0 };
     match &response.result {

@@ -1,5 +1,5 @@
-//! Tasks that a subscription watches. rmcp's filter of a `subscriptions/listen` has no place for them yet: what the client asked for
-//! goes through it in the request's `_meta`, and into the acknowledgment on its way out.
+//! Tasks that a subscription watches. rmcp's filter of `subscriptions/listen` has no field for them yet, so they pass through rmcp in the
+//! request's `_meta`, and are added to the acknowledgment on the way out.
 
 use rmcp::model::RequestMetaObject;
 use serde_json::{Value, json};
@@ -9,19 +9,19 @@ const TASK_IDS: &str = "python-interpreter-mcp/taskIds";
 const EXTENSION: &str = "io.modelcontextprotocol/tasks";
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
-/// Tasks that one subscription may watch; further ones are not acknowledged.
+/// The most tasks of one subscription. Further ones are not acknowledged.
 const MAX_TASKS: usize = 256;
 
 /// The id, the message and the data of a refusal.
 type Refused = (Option<Value>, &'static str, Option<Value>);
 
-/// Puts `taskIds` of a listen request where they pass. Only a client that knows tasks may ask for them.
+/// Moves `taskIds` of a listen request into `_meta`. Only a client that supports tasks may send them.
 pub fn keep_tasks(message: &mut Value) -> Result<(), Refused> {
     if message.get("method").and_then(Value::as_str) != Some("subscriptions/listen") {
         return Ok(());
     }
     if let Some(Value::Object(meta)) = message.pointer_mut("/params/_meta") {
-        // Only what is put there below counts.
+        // A client must not set our key itself.
         meta.remove(TASK_IDS);
     }
     let Some(Value::Array(asked)) = message.pointer("/params/notifications/taskIds") else { return Ok(()) };
@@ -45,7 +45,7 @@ pub fn keep_tasks(message: &mut Value) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The tasks that a listen request asks for.
+/// The task ids of a listen request.
 pub fn task_ids(meta: &RequestMetaObject) -> Vec<String> {
     let ids = meta.get(TASK_IDS).and_then(Value::as_array);
     ids.into_iter().flatten().filter_map(|id| id.as_str().map(str::to_owned)).collect()

@@ -8,12 +8,12 @@ use super::{
     unit,
 };
 
-/// What the user's systemd says of a unit, as `ActiveState`: nothing where there is none, or where it does not answer in time.
+/// A property of a unit, such as `ActiveState`; none without a user's systemd, or if it does not answer in time.
 pub fn unit_property(unit: &str, name: &str) -> Option<String> {
     unit::property(unit, name, &socket_path(Socket::Mcp).ok()?)
 }
 
-/// Where to look for the reason why the daemon at `socket` ended, with its last error if that is at hand.
+/// Where to find out why the daemon at `socket` ended, with its last error if there is one.
 pub fn why_daemon_ended(socket: &Path) -> String {
     match unit::log(Socket::Mcp.unit(), socket) {
         Some(log) => format!("see `{log}`"),
@@ -21,7 +21,7 @@ pub fn why_daemon_ended(socket: &Path) -> String {
     }
 }
 
-/// Why the daemon at `socket` gives no answer to somebody who has `waited` for it, where systemd starts it and says so.
+/// Why the daemon at `socket` has not answered for `waited`, if systemd starts it and knows the reason.
 pub fn why_daemon_does_not_answer(socket: &Path, waited: Duration) -> Option<String> {
     unit::trouble(Socket::Mcp.unit(), socket, waited)
 }

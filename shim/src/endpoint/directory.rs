@@ -12,7 +12,7 @@ use super::{error::EndpointError, peer::user};
 
 const NAME: &str = "python-interpreter-mcp";
 
-/// The checked, 0700, user-owned directory of the sockets (created if missing).
+/// The directory of the sockets: created if missing, and checked to be 0700 and the user's own.
 pub fn runtime_directory() -> Result<PathBuf, EndpointError> {
     let session = absolute_path("XDG_RUNTIME_DIR");
     if let Some(session) = &session {
@@ -23,14 +23,14 @@ pub fn runtime_directory() -> Result<PathBuf, EndpointError> {
     Ok(path)
 }
 
-/// `$XDG_STATE_HOME/python-interpreter-mcp`, else the same under `~/.local/state`; `None` without a home to keep it in.
+/// `$XDG_STATE_HOME/python-interpreter-mcp`, else the same under `~/.local/state`, created if missing; `None` without a home.
 pub fn state_directory() -> Option<PathBuf> {
     let path = state_place()?;
     create(&path).ok()?;
     Some(path)
 }
 
-/// Where [`state_directory`] is or would be, whether it can be made or not.
+/// The path of [`state_directory`], whether it can be created or not.
 pub fn state_place() -> Option<PathBuf> {
     let parent = absolute_path("XDG_STATE_HOME").or_else(|| Some(absolute_path("HOME")?.join(".local/state")))?;
     Some(parent.join(NAME))
@@ -42,13 +42,12 @@ pub fn config_directory() -> Option<PathBuf> {
     Some(parent.join(NAME))
 }
 
-/// A variable that names an absolute path; a relative one would mean another place in every process, so it is ignored.
+/// A variable that names an absolute path. A relative path is ignored, because it would mean another place in every process.
 fn absolute_path(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// Without the session's variable, which many clients strip, the same places are found by their fixed names. That is why
-/// TMPDIR does not count.
+/// Without XDG_RUNTIME_DIR, which many clients strip, the same places are found by fixed names. So TMPDIR does not count.
 fn locate(session: Option<&Path>, sessions: &Path, temporary: &Path, user: u32) -> PathBuf {
     if let Some(session) = session {
         return session.join(NAME);
@@ -60,7 +59,7 @@ fn locate(session: Option<&Path>, sessions: &Path, temporary: &Path, user: u32) 
     }
 }
 
-/// `sudo` can carry one user's XDG_RUNTIME_DIR to another, whose directory there would then lock the first one out.
+/// `sudo` may pass one user's XDG_RUNTIME_DIR to another, whose directory there would lock the first user out.
 fn refuse_other_users_session(path: &Path) -> Result<(), EndpointError> {
     match fs::metadata(path) {
         Ok(found) if found.uid() != user() && found.uid() != 0 => Err(EndpointError::Refused {
@@ -76,7 +75,7 @@ fn secure(path: &Path) -> Result<(), EndpointError> {
     let remedy = "set XDG_RUNTIME_DIR to a directory of yours";
     let failed = |source| EndpointError::Directory { path: path.to_owned(), remedy, source };
     create(path).map_err(failed)?;
-    // Not following a symlink: whoever made it decides where it leads next time.
+    // Symbolic links are not followed: their owner could change the target later.
     let found = fs::symlink_metadata(path).map_err(failed)?;
     match objection(&found, user()) {
         None => Ok(()),

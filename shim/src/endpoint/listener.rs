@@ -1,5 +1,4 @@
-//! Binding and reaching a socket by its path: the lock beside it, what may be replaced, and who may answer.
-//! Leaves out starting anybody.
+//! Binds and connects a socket by its path, under the lock next to it.
 
 use std::{
     fs,
@@ -31,21 +30,21 @@ use super::{
     peer::{peer_is_this_user, user},
 };
 
-/// `sockaddr_un` has 108 bytes, one of them for the end.
+/// `sockaddr_un` has 108 bytes for a path, one of them for the final NUL.
 const PATH_BYTES: usize = 107;
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 const LOCK_INTERVAL: Duration = Duration::from_millis(2);
-/// How long a listener with a full backlog is waited for.
+/// How long `connect` waits for a listener with a full backlog.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Binds `path` as this user's socket (0600) under its lock. Replaces a stale socket; refuses a file, a symlink, another
-/// user's socket, or one that somebody answers on. Nobody removes the path when the descriptor is closed.
+/// Binds `path` as a socket of this user (0600) under its lock. Replaces a stale socket; refuses a file, a symbolic link, a socket of
+/// another user, and one on which a process listens. Closing the descriptor does not remove the path.
 pub fn bind(path: &Path) -> Result<OwnedFd, EndpointError> {
     let lock = Lock::take(path)?;
     bind_under(&lock, path)
 }
 
-/// The lock beside a socket, held while somebody decides who serves it.
+/// The lock next to a socket, held while deciding who serves it.
 pub(super) struct Lock(#[expect(dead_code, reason = "closing the file releases the lock")] OwnedFd);
 
 impl Lock {
@@ -60,7 +59,7 @@ impl Lock {
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(Self(file)),
                 Err(Errno::WOULDBLOCK | Errno::INTR) if started.elapsed() < LOCK_DEADLINE => {
-                    // `flock` knows no deadline, so it is asked again.
+                    // `flock` has no deadline, so it is polled.
                     thread::sleep(LOCK_INTERVAL);
                 }
                 Err(Errno::WOULDBLOCK | Errno::INTR) => {
@@ -84,12 +83,12 @@ pub(super) fn bind_under(_lock: &Lock, path: &Path) -> Result<OwnedFd, EndpointE
         }
     }
     let name = path.to_fs_name::<GenericFilePath>().map_err(failed)?;
-    // The mode is set before the name appears. The name stays when we close our copy: another process serves it then.
+    // The mode is set before the name appears. The name stays when this descriptor is closed, because another process serves it then.
     let options = ListenerOptions::new().name(name).mode(0o600).reclaim_name(false);
     Ok(options.create_sync_as::<Listener>().map_err(failed)?.into())
 }
 
-/// Removes our socket at `path` if nobody listens there any more: a process that was killed has left it. Returns whether it did.
+/// Removes this user's socket at `path` if a killed process has left it. Returns whether it did.
 pub fn remove_stale(path: &Path) -> Result<bool, EndpointError> {
     if !is_our_socket(path)? {
         return Ok(false);
@@ -129,14 +128,14 @@ pub fn connect(path: &Path) -> Result<Option<UnixStream>, EndpointError> {
 
 fn open_stream(path: &Path) -> rustix::io::Result<UnixStream> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // The kernel bounds `connect` by the time-out for sending; without it a full backlog holds us for ever.
+    // The kernel bounds `connect` by SO_SNDTIMEO; without it a full backlog blocks for ever.
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(CONNECT_DEADLINE))?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, None)?;
     Ok(socket.into())
 }
 
-/// False if nothing is there; anything but a socket of ours is refused.
+/// False if there is nothing; everything but a socket of this user is refused.
 fn is_our_socket(path: &Path) -> Result<bool, EndpointError> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,

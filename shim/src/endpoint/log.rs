@@ -1,4 +1,4 @@
-//! The log of a process in the background, and the last error in it.
+//! The log of a background process, and the last error in it.
 
 use std::{
     fs::File,
@@ -8,22 +8,22 @@ use std::{
 
 use super::directory::state_directory;
 
-/// How much of a log is looked at.
+/// How much of the log's end is read.
 const LOG_END_BYTES: u64 = 4096;
 
-/// Where a daemon that was started in the background leaves its stderr.
+/// The file with the stderr of a daemon that was started in the background.
 pub fn daemon_log() -> Option<PathBuf> {
     Some(state_directory()?.join("daemon.log"))
 }
 
-/// Where to look for the reason why a process in the background ended, with the last error in its log if there is one.
+/// Where to find out why a background process ended, with the last error in its log if there is one.
 pub fn reason_in(log: Option<&Path>) -> String {
     let Some(log) = log else { return "and it has no log: run it by hand to see why".to_owned() };
     let look = format!("see {}", log.display());
     last_error(log).map_or(look.clone(), |error| format!("{look}: {error}"))
 }
 
-/// The last line of a log that is an error of the command line or of a start.
+/// The last line of the log that is an error of the command line or of the start.
 fn last_error(log: &Path) -> Option<String> {
     let mut file = File::open(log).ok()?;
     let length = file.metadata().ok()?.len();

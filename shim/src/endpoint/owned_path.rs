@@ -1,4 +1,4 @@
-//! The path of a socket that this process serves, and its removal when the process leaves. Leaves out serving.
+//! The path of a socket that this process serves, and its removal when the process ends.
 
 use std::{
     ffi::OsStr,
@@ -15,7 +15,7 @@ use rustix::net::SocketAddrUnix;
 
 use super::{error::EndpointError, listener::Lock};
 
-/// A path that this process removes when it leaves, and which file it is.
+/// A path that this process removes when it ends, with the identity of its file.
 #[derive(Debug)]
 pub struct OwnedPath {
     path: PathBuf,
@@ -24,7 +24,7 @@ pub struct OwnedPath {
 }
 
 impl OwnedPath {
-    /// The path that a socket is bound to; `None` where it has none.
+    /// The path that a socket is bound to; `None` if it has none.
     pub fn of(socket: impl AsFd) -> Option<Self> {
         let address = SocketAddrUnix::try_from(rustix::net::getsockname(socket).ok()?).ok()?;
         Self::at(PathBuf::from(OsStr::from_bytes(address.path_bytes()?)))
@@ -35,8 +35,8 @@ impl OwnedPath {
         Some(Self { device: found.dev(), inode: found.ino(), path })
     }
 
-    /// Removes it, unless somebody else has taken its place. Under the lock that those hold who bind it: between the look
-    /// and the removal nobody may replace it.
+    /// Removes the path, unless another process has bound it meanwhile. Under the lock, so that nobody replaces it between the check and the
+    /// removal.
     pub fn remove(self) -> Result<(), EndpointError> {
         let _lock = Lock::take(&self.path)?;
         self.remove_if_ours().map_err(|source| EndpointError::Remove { path: self.path, source })

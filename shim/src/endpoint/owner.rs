@@ -18,9 +18,9 @@ pub struct Owner {
     /// An absolute path: the process is started in `/`.
     pub program: PathBuf,
     pub arguments: Vec<OsString>,
-    /// The socket unit by which systemd starts it where that is installed.
+    /// The socket unit that starts it, if it is installed.
     pub unit: Option<&'static str>,
-    /// Where its stderr is appended (created with mode 0600); without one it is dropped.
+    /// The file to which its stderr is appended (mode 0600); without one it is discarded.
     pub log: Option<PathBuf>,
 }
 
@@ -34,7 +34,7 @@ pub fn daemon() -> Result<Owner, EndpointError> {
     Ok(Owner { program, arguments: vec!["serve".into(), "--background".into()], unit, log: daemon_log() })
 }
 
-/// The folder of the executable itself, and of the name that it was launched by, which may be a symlink to it.
+/// The directory of the executable, and that of the name by which it was launched, which may be a symbolic link to it.
 fn beside() -> Vec<PathBuf> {
     let launched = env::args_os().next().map(PathBuf::from).filter(|path| path.is_absolute());
     let folders = [env::current_exe().ok(), launched];
@@ -44,7 +44,7 @@ fn beside() -> Vec<PathBuf> {
 fn find(configured: Option<OsString>, beside: &[PathBuf], path: Option<&OsStr>) -> Result<PathBuf, EndpointError> {
     let mut candidates = Vec::new();
     match configured {
-        // What was configured is not replaced in silence by something else.
+        // A configured program is never silently replaced by another.
         Some(configured) => candidates.push(PathBuf::from(configured)),
         None => {
             let folders = path.into_iter().flat_map(env::split_paths);

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use super::{directory::runtime_directory, error::EndpointError};
 
-/// Which of the two sockets in the runtime directory.
+/// One of the two sockets in the runtime directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Socket {
-    /// The daemon's: MCP, and HTTP to look inside.
+    /// The daemon's: MCP and HTTP.
     Mcp,
     /// The embedded interpreter's REST API.
     Interpreter,
 }
 
 impl Socket {
-    /// The systemd unit that listens on it, where it is installed.
+    /// The name of its systemd socket unit.
     pub fn unit(self) -> &'static str {
         match self {
             Self::Mcp => "python-interpreter-mcpd.socket",

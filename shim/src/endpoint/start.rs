@@ -25,25 +25,25 @@ use super::{
     unit,
 };
 
-/// A log that has grown past this is set aside (one generation) before the next start.
+/// A larger log is renamed (one generation is kept) before the next start.
 const LOG_BYTES: u64 = 1024 * 1024;
 
-/// The first shell leaves at once, so that the owner belongs to init and nobody here keeps a zombie. The group, because
-/// a background command's own stdin is /dev/null before its redirections count.
+/// The first shell exits at once, so that init adopts the owner and there is no zombie. The braces, because a background command's stdin
+/// is /dev/null before its redirections are applied.
 const DETACH: &str = r#"{ /bin/sh -c "$0" "$@" & } 3<&0 </dev/null"#;
-/// LISTEN_PID must be the owner's own process id, which only something running in that process knows.
+/// LISTEN_PID must be the owner's process id, which only code in that process knows.
 const ANNOUNCE: &str = r#"export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@""#;
-/// What a service manager told *us*; the owner would take it for its own.
+/// A service manager's variables for *this* process, which the owner would take for its own.
 const NOT_PASSED_ON: [&str; 6] =
     ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"];
 
-/// Connects; if nobody listens, has systemd do it where the unit is installed, else binds and starts the owner, passing the listener as
-/// fd 3. Two callers at once start one. An owner that ends at once is met as a connection that ends at once.
+/// Connects. If nobody listens, starts the socket unit if it is installed, else binds the socket and starts the owner with it as fd 3. Two
+/// callers at once start one owner. If the owner ends at once, so does the connection.
 pub fn connect_or_start(path: &Path, owner: &Owner) -> Result<UnixStream, EndpointError> {
     Ok(reach(path, owner)?.0)
 }
 
-/// Makes sure that somebody listens; true if the owner, or its unit, was started for it.
+/// Makes sure that somebody listens; true if the owner or its unit was started for that.
 pub fn ensure_listening(path: &Path, owner: &Owner) -> Result<bool, EndpointError> {
     Ok(reach(path, owner)?.1 == Listened::Since)
 }
@@ -66,13 +66,13 @@ fn reach(path: &Path, owner: &Owner) -> Result<(UnixStream, Listened), EndpointE
         return Ok((stream, Listened::Since));
     }
     let lock = Lock::take(path)?;
-    // Whoever held the lock before us has probably started it.
+    // The previous holder of the lock has probably started it.
     if let Some(stream) = connect(path)? {
         return Ok((stream, Listened::Before));
     }
     let listener = bind_under(&lock, path)?;
     start(owner, listener.as_fd()).map_err(|source| EndpointError::Start { program: owner.program.clone(), source })?;
-    // Our copy of the listener is still open: that the owner may have ended by now changes nothing here.
+    // Our copy of the listener is still open, so this succeeds even if the owner has ended already.
     let ended = || EndpointError::EndedAtOnce { program: owner.program.clone(), hint: reason_in(owner.log.as_deref()) };
     let stream = connect(path)?.ok_or_else(ended)?;
     Ok((stream, Listened::Since))
@@ -85,19 +85,19 @@ fn start(owner: &Owner, listener: BorrowedFd<'_>) -> io::Result<()> {
     for variable in NOT_PASSED_ON {
         command.env_remove(variable);
     }
-    // Clients' configurations are full of them, and an empty limit is no limit.
+    // Configurations of clients often have empty variables, and an empty limit is wrong.
     for (name, value) in env::vars_os() {
         if value.is_empty() && name.to_string_lossy().starts_with("PYTHON_INTERPRETER_MCP") {
             command.env_remove(name);
         }
     }
-    // Never our own stderr: clients read that to its end, and the owner outlives us.
+    // Never our own stderr: clients read it until its end, and the owner outlives us.
     let log = owner.log.as_deref().and_then(|path| open_log(path).ok());
     command
         .stdin(listener.try_clone_to_owned()?)
         .stdout(Stdio::null())
         .stderr(log.map_or_else(Stdio::null, Stdio::from));
-    // Its own process group, so that an interrupt typed for the client passes it by.
+    // A process group of its own, so that Ctrl-C for the client does not reach it.
     let ended = command.current_dir("/").process_group(0).status()?;
     if ended.success() { Ok(()) } else { Err(io::Error::other(format!("/bin/sh: {ended}"))) }
 }
@@ -110,8 +110,7 @@ fn open_log(path: &Path) -> io::Result<File> {
     Ok(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
 
-/// Descriptors that a client leaked to us would otherwise stay open in the owner for as long as it lives. Our own are
-/// close-on-exec already.
+/// Marks descriptors that a client leaked to us close-on-exec, so that the owner does not keep them. Our own are marked already.
 fn keep_inherited_descriptors_to_ourselves() {
     let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
     let numbers: Vec<i32> = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();

@@ -1,5 +1,5 @@
-//! Having the user's systemd listen on a socket where its socket unit is installed: whoever started the owner beside it would make a
-//! second one. Without such a unit, or without systemd, nothing happens.
+//! Asks the user's systemd, through systemctl. If the socket unit is installed, systemd must listen: starting the owner beside it would make
+//! a second one.
 
 use std::{
     fs,
@@ -17,21 +17,21 @@ use rustix::{
 
 use super::{error::EndpointError, peer::user};
 
-/// Starting a socket unit is binding a socket.
+/// How long systemctl may take.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// A daemon starts within a tenth of a second. Clients learn within 5 s that it does not.
+/// A daemon starts within a tenth of a second. After this long it has not, and clients learn so within 5 s.
 const START_DEADLINE: Duration = Duration::from_secs(4);
-/// How much of what systemctl says is repeated.
+/// How much of systemctl's message is repeated.
 const SAID_BYTES: u64 = 400;
 const INSTALLED: &str = "loaded";
 
-/// Asks systemd to start `unit`, whose socket is at `socket`. True if it did; false where there is no such unit.
+/// Starts `unit`, whose socket is at `socket`. False if there is no such unit.
 pub(super) fn start(unit: &str, socket: &Path) -> Result<bool, EndpointError> {
-    // The socket lies in a directory of its own in the session's, as does systemd's.
+    // The socket's directory is in the session's runtime directory, as is systemd's.
     let Some(session) = socket.parent().and_then(Path::parent).filter(|session| has_manager(session)) else {
         return Ok(false);
     };
-    // One that does not answer in time is no manager, and neither is one that cannot be asked.
+    // A manager that cannot be asked, or does not answer in time, counts as none.
     let Ok(Some((status, said))) = systemctl(session, &["start", "--quiet", unit]) else { return Ok(false) };
     if status.success() {
         return Ok(true);
@@ -43,20 +43,20 @@ pub(super) fn start(unit: &str, socket: &Path) -> Result<bool, EndpointError> {
     Ok(false)
 }
 
-/// How to read the log of the service behind `unit`, whose socket is at `socket`; nothing where systemd does not start it.
+/// The command that shows the log of the service behind `unit`; none if systemd does not start it.
 pub(super) fn log(unit: &str, socket: &Path) -> Option<String> {
     let session = socket.parent().and_then(Path::parent).filter(|session| has_manager(session))?;
     is_installed(unit, session).then(|| format!("journalctl --user -u {}", unit.trim_end_matches(".socket")))
 }
 
-/// A property of `unit`, such as `ActiveState`, where the user's systemd, beside whose sockets `socket` is, says it in time.
+/// A property of `unit`, such as `ActiveState`, if the user's systemd says it in time.
 pub(super) fn property(unit: &str, name: &str, socket: &Path) -> Option<String> {
     let session = socket.parent().and_then(Path::parent).filter(|session| has_manager(session))?;
     let shown = systemctl(session, &["show", &format!("--property={name}"), "--value", unit]);
     shown.ok().flatten().filter(|(status, _)| status.success()).map(|(_, value)| value.trim().to_owned())
 }
 
-/// Why the service behind the socket unit `unit` will not answer somebody who has `waited`; none where it runs or may still start.
+/// Why the service behind `unit` has not answered for `waited`; none if it runs or may still start.
 pub(super) fn trouble(unit: &str, socket: &Path, waited: Duration) -> Option<String> {
     let session = socket.parent().and_then(Path::parent).filter(|session| has_manager(session))?;
     let service = unit.replace(".socket", ".service");
@@ -67,7 +67,7 @@ pub(super) fn trouble(unit: &str, socket: &Path, waited: Duration) -> Option<Str
         ("failed", _) | ("activating", "auto-restart" | "auto-restart-queued") => {
             format!("ended at its start (result {}, status {})", value("Result"), value("ExecMainStatus"))
         }
-        // It may come to this between two attempts.
+        // The state between two attempts.
         ("activating" | "inactive", _) if waited >= START_DEADLINE => {
             format!("has not started within {} s", waited.as_secs())
         }
@@ -82,22 +82,22 @@ fn is_installed(unit: &str, session: &Path) -> bool {
     matches!(shown, Ok(Some((_, state))) if state.trim() == INSTALLED)
 }
 
-/// Whether this user's systemd runs. Somebody else's socket there is not asked.
+/// Whether this user's systemd runs. A socket of another user does not count.
 fn has_manager(session: &Path) -> bool {
     let found = fs::symlink_metadata(session.join("systemd/private"));
     found.is_ok_and(|found| found.file_type().is_socket() && found.uid() == user())
 }
 
-/// How systemctl ended and what it said; nothing if it did not end in time.
+/// How systemctl ended, and its output; none if it did not end in time.
 fn systemctl(session: &Path, arguments: &[&str]) -> io::Result<Option<(ExitStatus, String)>> {
     let mut command = Command::new("systemctl");
-    // Clients strip the variable, and what is configured for a person's terminal is not meant here.
+    // Clients strip XDG_RUNTIME_DIR. Colours are switched off, whatever is configured for terminals.
     command.arg("--user").args(arguments).env("XDG_RUNTIME_DIR", session).env("SYSTEMD_COLORS", "0");
     command.stdin(Stdio::null());
     let (reader, writer) = io::pipe()?;
     command.stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn()?;
-    // Its copies of the writing end would keep the reading end from its end.
+    // The command holds copies of the writing end, and the reading end would never end.
     drop(command);
     if !ends_in_time(&child)? {
         child.kill()?;

@@ -1,9 +1,9 @@
-//! The id of a JSON-RPC request as the value that its JSON text stands for: `"a\/1"` and `"a/1"` are one id, `1` and `"1"` are two.
-//! The shim and the daemon bound and compare ids here and nowhere else.
+//! The id of a JSON-RPC request, as a value: `"a\/1"` and `"a/1"` are one id, `1` and `"1"` are two. Shim and daemon bound and compare ids
+//! only here.
 
 use std::{fmt::Write as _, str};
 
-/// An id that a request may have.
+/// A valid id of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Id {
     Number(i64),
@@ -12,12 +12,12 @@ pub enum Id {
 }
 
 impl Id {
-    /// The longest string, in bytes of UTF-8. An id lives as long as its request, and comes back in the answer.
+    /// The longest string, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 1024;
     /// The longest JSON text of such a string: every byte written as `\u00xx`, and two quotes.
     pub(super) const MAX_JSON_BYTES: usize = 6 * Self::MAX_BYTES + 2;
 
-    /// `None` for what is neither an integer of 64 bits nor a string within the bound.
+    /// `None` for anything but an integer of 64 bits or a string within the bound.
     pub fn from_json(text: &[u8]) -> Option<Self> {
         let text = str::from_utf8(text).ok()?;
         match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
@@ -43,7 +43,7 @@ pub fn quoted(text: &str) -> String {
         match character {
             '"' | '\\' => json.extend(['\\', character]),
             '\0'..' ' => {
-                // Writing to a string does not fail.
+                // Writing to a String does not fail.
                 let _ = write!(json, "\\u{:04x}", u32::from(character));
             }
             _ => json.push(character),
@@ -53,7 +53,7 @@ pub fn quoted(text: &str) -> String {
     json
 }
 
-/// `-0` is left out: most parsers take it for a float.
+/// `-0` is refused: most parsers take it for a float.
 fn is_integer(text: &[u8]) -> bool {
     match text.strip_prefix(b"-").unwrap_or(text) {
         [b'0'] => text.len() == 1,
@@ -62,7 +62,7 @@ fn is_integer(text: &[u8]) -> bool {
     }
 }
 
-/// What stands between the quotes of a JSON string; `None` if it is not JSON. Half a surrogate pair becomes U+FFFD.
+/// Unescapes the inside of a JSON string; `None` if it is not JSON. Half a surrogate pair becomes U+FFFD.
 fn unescaped(inner: &str) -> Option<String> {
     let mut plain = String::with_capacity(inner.len());
     let mut rest = inner.chars();
@@ -96,7 +96,7 @@ fn unit(rest: &mut str::Chars<'_>) -> Option<u16> {
     Some(unit)
 }
 
-/// The character that begins with the UTF-16 unit `first`.
+/// The character that starts with the UTF-16 unit `first`.
 fn whole(first: u16, rest: &mut str::Chars<'_>) -> char {
     let mut after = rest.clone();
     let second = match (after.next(), after.next()) {

@@ -1,4 +1,4 @@
-//! Holds the scanner against serde_json, and against itself when the same bytes come one at a time.
+//! Compares the scanner with serde_json, and with itself when the bytes come one at a time.
 
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ fn byte_by_byte_finds_the_same_as_whole() {
     }
 }
 
-/// Frames that do not parse, with what can still be told of them.
+/// Frames that do not parse, with what can still be found in them.
 const CUT_SHORT: &[(&str, Option<&str>, Option<&str>)] = &[
     (r#"{"id":7,"method":"m","params":{"a":"#, Some("7"), Some("m")),
     (r#"{"id":7"#, None, None),

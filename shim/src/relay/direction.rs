@@ -1,8 +1,7 @@
-//! One direction of the relay: a source, a fixed buffer, a sink. Leaves out who they are and when they are ready.
+//! One direction of the relay: a fixed buffer between a source and a sink.
 //!
-//! The buffer bounds what is in flight: while it is full nothing is read, so the writer at the source waits. A frame goes on only once
-//! its end is there, so that a sink never gets a part of one whose source dies; only of a frame that is longer than the buffer the
-//! beginning goes ahead.
+//! While the buffer is full nothing is read, so that the source's writer waits. A frame is passed on once it is complete, so that a sink never
+//! gets a part of a frame whose source dies. Only a frame that is longer than the buffer is passed on in pieces.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -12,48 +11,48 @@ use rustix::io::Errno;
 
 use crate::frame::Scanner;
 
-/// As much as a pipe holds by default, so that one read empties it.
+/// The default capacity of a pipe, so that one read empties it.
 const CAPACITY: usize = 64 * 1024;
 
 #[derive(Default)]
 pub(super) struct Direction {
-    /// Has room for `CAPACITY` bytes, of which none is touched before it is needed: a shim waits most of its life.
+    /// Has a capacity of `CAPACITY` bytes, which are not touched before they are needed: a shim is idle most of its life.
     buffer: Vec<u8>,
-    /// Up to where it has been passed on.
+    /// Up to here the buffer has been passed on.
     start: usize,
-    /// Up to where it may be passed on.
+    /// Up to here it may be passed on.
     ready: usize,
-    /// Of a frame that is longer than the buffer and whose end has not come.
+    /// A frame that is longer than the buffer has not ended.
     long: Option<Scanner>,
-    /// The beginning of that frame is lost, and with it the rest.
+    /// The start of that frame is lost, so its rest is dropped.
     discards: bool,
-    /// What was passed on last is not the end of a frame.
+    /// The last byte that was passed on is not the end of a frame.
     is_within_frame: bool,
     source_ended: bool,
 }
 
-/// What became of one write.
+/// The result of one write.
 pub(super) enum Passed {
     Bytes(usize),
-    /// The sink takes nothing more. What was buffered for it is still there.
+    /// The sink is closed. What was buffered for it is still there.
     SinkClosed,
 }
 
 /// A frame that has ended.
 pub(super) enum Frame<'a> {
-    /// It fits into the buffer, and nothing of it has been passed on.
+    /// It fits into the buffer. Nothing of it has been passed on.
     Whole(&'a [u8]),
-    /// All of it has been passed on, or may be.
+    /// It is longer than the buffer. All of it has been or may be passed on.
     Long,
-    /// Its sink has gone before all of it was there: nobody gets it.
+    /// Its sink went before it was complete, so nobody gets it.
     Cut,
 }
 
-/// What becomes of a frame that is whole.
+/// What to do with a complete frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     PassOn,
-    /// Nobody gets it.
+    /// Drop it.
     Drop,
 }
 
@@ -62,8 +61,8 @@ impl Direction {
         Self { buffer: Vec::with_capacity(CAPACITY), ..Self::default() }
     }
 
-    /// Whether to read: the source may have more, and a worthwhile piece of the buffer is free or can be made so. Either this, or
-    /// [`Self::has_bytes`], or the source has ended: else nothing would ever move again.
+    /// Whether to read: the source may have more, and enough of the buffer is free or can be freed. This, or [`Self::has_bytes`], holds
+    /// until the source has ended; else nothing would ever move again.
     pub fn wants_bytes(&self) -> bool {
         let has_room = self.buffer.len() < CAPACITY || self.start >= CAPACITY / 2 || !self.has_bytes();
         !self.source_ended && has_room
@@ -78,15 +77,14 @@ impl Direction {
         self.source_ended
     }
 
-    /// The source has ended and all that it sent has been passed on.
+    /// The source has ended, and everything has been passed on.
     pub fn is_finished(&self) -> bool {
         self.source_ended && !self.has_bytes()
     }
 
-    /// One read into the free part of the buffer; how many bytes came. `ended` is told of each frame that has ended, and says what becomes
-    /// of it.
+    /// Reads once into the free part of the buffer. `ended` gets each frame that has ended, and says what to do with it.
     pub fn fill(&mut self, source: impl AsFd, ended: impl FnMut(&Scanner, Frame<'_>) -> Verdict) -> io::Result<usize> {
-        // Where nothing waits to be passed on, only the beginning of a frame is moved.
+        // If nothing waits to be passed on, only the start of an incomplete frame has to be moved.
         if self.buffer.len() >= CAPACITY || !self.has_bytes() {
             self.buffer.drain(..self.start);
             self.ready -= self.start;
@@ -97,7 +95,7 @@ impl Direction {
         }
         let count = match rustix::io::read(source, spare_capacity(&mut self.buffer)) {
             Err(Errno::AGAIN | Errno::INTR) => return Ok(0),
-            // A peer that closed with unread bytes resets the socket, after what it had sent has been read.
+            // A peer that closes with unread bytes resets the socket, once everything that it sent has been read.
             Err(Errno::CONNRESET) => 0,
             read => read?,
         };
@@ -128,7 +126,7 @@ impl Direction {
                 Verdict::Drop => drop(self.buffer.drain(self.ready..end)),
             }
         }
-        // A frame is long if it fills the buffer alone. Behind others it waits until they are gone.
+        // A frame is long if it fills the buffer alone. Behind other frames it waits until they are gone.
         let is_alone = !self.has_bytes();
         if self.long.is_some() || is_alone && self.buffer.len() - self.start >= CAPACITY {
             self.long.get_or_insert_default().push(&self.buffer[self.ready..]);
@@ -139,7 +137,7 @@ impl Direction {
         }
     }
 
-    /// The source has ended without ending its last frame, which ends here.
+    /// The source has ended in the middle of its last frame, which ends here.
     pub fn end_last_frame(&mut self, ended: impl FnMut(&Scanner, Frame<'_>) -> Verdict) {
         if self.long.is_some() || self.ready < self.buffer.len() {
             self.buffer.push(b'\n');
@@ -147,12 +145,12 @@ impl Direction {
         }
     }
 
-    /// What is there of a frame that has not ended goes on as it is: its source says no more.
+    /// Passes on an incomplete frame, because its source has ended.
     pub fn pass_on_rest(&mut self) {
         self.ready = self.buffer.len();
     }
 
-    /// One write of what may be passed on, if anything may.
+    /// Writes once, if anything may be passed on.
     pub fn drain(&mut self, write: impl FnOnce(&[u8]) -> io::Result<usize>) -> io::Result<Passed> {
         if !self.has_bytes() {
             return Ok(Passed::Bytes(0));
@@ -176,14 +174,13 @@ impl Direction {
         Ok(Passed::Bytes(count))
     }
 
-    /// Puts a frame of our own where the next one would begin, as soon as what may be passed on has been.
+    /// Inserts a frame of our own between two frames, once everything that may be passed on has been.
     pub fn insert(&mut self, frame: &[u8]) {
         self.buffer.splice(self.ready..self.ready, frame.iter().copied());
         self.ready += frame.len();
     }
 
-    /// The sink has gone, and another will take its place: what of a frame had been passed on already is no use without the rest, nor is
-    /// the rest. Frames that are whole stay.
+    /// The sink is gone, and another will take its place. Complete frames stay. The rest of a frame of which the sink had a part is dropped.
     pub fn change_sink(&mut self) {
         if std::mem::take(&mut self.is_within_frame) {
             let rest = &self.buffer[self.start..self.ready];
@@ -193,8 +190,7 @@ impl Direction {
         }
     }
 
-    /// The source has gone, and another will take its place: what it had not finished is dropped, and a frame of which a part went ahead
-    /// is ended.
+    /// The source is gone, and another will take its place. Its incomplete frame is dropped; if a part of it was passed on, the frame is ended.
     pub fn change_source(&mut self) {
         self.buffer.truncate(self.ready);
         if self.long.take().is_some() {
@@ -202,7 +198,7 @@ impl Direction {
         }
     }
 
-    /// Another source has taken the place of one that is gone.
+    /// Another source has taken its place.
     pub fn begin_source(&mut self) {
         self.source_ended = false;
     }
@@ -212,13 +208,13 @@ impl Direction {
         self.buffer[self.start..self.ready].split_inclusive(|byte| *byte == b'\n')
     }
 
-    /// Puts frames of our own before those that wait.
+    /// Inserts frames of our own before those that wait.
     pub fn precede(&mut self, frames: &[u8]) {
         self.buffer.splice(self.start..self.start, frames.iter().copied());
         self.ready += frames.len();
     }
 
-    /// Drops what waits to be passed on.
+    /// Drops the frames that wait.
     pub fn clear(&mut self) {
         self.buffer.drain(..self.ready);
         (self.start, self.ready) = (0, 0);
@@ -233,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    /// Passes `pieces` through, with a sink that takes up to `room` bytes at a time. Returns what came out, and how many frames ended.
+    /// Passes `pieces` through, with a sink that accepts up to `room` bytes at a time. Returns the output and the number of frames.
     fn pass(pieces: &[&[u8]], room: usize) -> (Vec<u8>, usize) {
         let (mut source, ours) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();

@@ -1,4 +1,4 @@
-//! The connection to the daemon, and how long it may go without a word.
+//! The connection to the daemon.
 
 use std::{
     io,
@@ -7,15 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a request waits for the first word of a daemon before the service manager is asked what keeps it. Each further wait is twice
-/// as long.
+/// How long a request waits for a daemon that has sent nothing yet, before the service manager is asked why. Each further wait is twice as
+/// long.
 const FIRST_ASKING: Duration = Duration::from_secs(1);
 const MOST_DOUBLINGS: u32 = 6;
 
 pub(super) enum Link {
-    /// The daemon takes requests.
+    /// The daemon accepts requests.
     Up(Daemon),
-    /// The daemon takes nothing more, and still answers what it has taken. `since` is when a frame began to wait for the next daemon.
+    /// The daemon accepts nothing more, but still answers. `since` is when a frame began to wait for the next daemon.
     Finishing {
         daemon: Daemon,
         since: Option<Instant>,
@@ -25,9 +25,9 @@ pub(super) enum Link {
 
 pub(super) struct Daemon {
     pub stream: UnixStream,
-    /// Whether it has said anything.
+    /// Whether it has sent anything.
     pub heard: bool,
-    /// Since when a request waits for its first word, and how often the service manager was asked.
+    /// Since when a request waits for its first byte, and how often the service manager was asked.
     asked: Option<(Instant, u32)>,
     told_end: bool,
 }
@@ -70,15 +70,15 @@ impl Link {
 }
 
 impl Daemon {
-    /// Tells the daemon once that the client says no more.
+    /// Closes the sending direction once, because the client has closed its input.
     pub fn tell_end(&mut self) {
         if !std::mem::replace(&mut self.told_end, true) {
-            // It fails only when the daemon is gone, which the next read reports.
+            // Fails only if the daemon is gone, which the next read reports.
             let _ = self.stream.shutdown(Shutdown::Write);
         }
     }
 
-    /// How long until the service manager is to be asked, where a request `waits` for the daemon's first word.
+    /// The time until the service manager has to be asked, if a request `waits` for the daemon's first byte.
     pub fn until_asking(&mut self, waits: bool, now: Instant) -> Option<Duration> {
         if self.heard || !waits {
             self.asked = None;
@@ -88,7 +88,7 @@ impl Daemon {
         Some((since + asking_after(times)).saturating_duration_since(now))
     }
 
-    /// For how long a request has waited; none if it is too early to ask.
+    /// How long a request has waited; none if it is too early to ask.
     pub fn asks(&mut self, now: Instant) -> Option<Duration> {
         let (since, times) = self.asked.as_mut()?;
         let waited = now.saturating_duration_since(*since);

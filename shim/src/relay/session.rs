@@ -1,34 +1,34 @@
-//! What the client still waits for, and what the next daemon has to be told before it can go on: remembered while the frames pass.
+//! The client's unanswered requests and its handshake, noted while frames pass. The next daemon needs them to go on.
 
 use std::{collections::VecDeque, mem};
 
 use super::direction::Frame;
 use crate::frame::{Id, Scanner, quoted};
 
-/// Requests that are remembered as unanswered: more than the relay, the socket and the daemon hold together, however short they are.
+/// The most unanswered requests that are remembered: more than relay, socket and daemon can hold together.
 const MAX_UNANSWERED: usize = 16 * 1024;
 const INITIALIZE: &str = "initialize";
 const INITIALIZED: &str = "notifications/initialized";
 const CANCELLED: &str = "notifications/cancelled";
-/// The next daemon's lists may differ. A client of the newer era asks again by itself.
+/// Sent because the next daemon's lists may differ. Clients of the newer era ask again by themselves.
 const LISTS_CHANGED: &[u8] = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n";
 
 #[derive(Default)]
 pub(super) struct Session {
     unanswered: VecDeque<Id>,
-    /// Cancelled while the daemon took nothing more: it was not told, and its answers are dropped here.
+    /// Cancelled while the daemon accepted nothing more. It does not know, so its answers are dropped here.
     untold_cancellations: Vec<Id>,
-    /// The handshake of the legacy era, as the client sent it.
+    /// The legacy era's handshake, as the client sent it.
     initialize: Option<(Id, Vec<u8>)>,
     initialized: Option<Vec<u8>>,
-    /// Whether the client has the handshake's answer.
+    /// Whether the client has the answer to the handshake.
     is_open: bool,
-    /// A handshake that was repeated for a new daemon. The client must not get its second answer.
+    /// The id of a handshake that was repeated for a new daemon. The client must not get its second answer.
     repeated: Option<Id>,
 }
 
 impl Session {
-    /// The client has sent a frame. `daemon_listens` is false for a daemon that takes nothing more.
+    /// The client has sent a frame. `daemon_listens` is false for a daemon that accepts nothing more.
     pub fn sent(&mut self, frame: &Scanner, form: &Frame<'_>, daemon_listens: bool) {
         let text = match form {
             Frame::Whole(text) => Some(*text),
@@ -74,15 +74,15 @@ impl Session {
         true
     }
 
-    /// The daemon is gone. Returns the requests that it took and will never answer. `waiting` are the frames that it did not take.
+    /// The daemon is gone. Returns the requests that it accepted and will never answer. `waiting` are the frames that it did not accept.
     pub fn lost<'a>(&mut self, waiting: impl Iterator<Item = &'a [u8]>) -> Vec<Id> {
         self.repeated = None;
         self.untold_cancellations.clear();
         let (mut lost, mut kept) = (mem::take(&mut self.unanswered), VecDeque::new());
-        // A handshake that was not answered is made with the next daemon.
+        // An unanswered handshake is repeated with the next daemon.
         let handshake = self.initialize.iter().filter(|_| !self.is_open).map(|(id, _)| id.clone());
         for id in waiting.filter_map(|text| scanned(text).id().cloned()).chain(handshake) {
-            // Of requests with the same id the last ones wait.
+            // Of several requests with one id, the last ones wait.
             if let Some(place) = lost.iter().rposition(|known| *known == id) {
                 kept.extend(lost.remove(place));
             }
@@ -91,7 +91,7 @@ impl Session {
         lost.into()
     }
 
-    /// Whether the daemon owes an answer to a request that it took. `waiting` are the frames that it did not take.
+    /// Whether the daemon owes an answer. `waiting` are the frames that it did not accept.
     pub fn is_owed_an_answer<'a>(&self, waiting: impl Iterator<Item = &'a [u8]>) -> bool {
         let mut owed: Vec<&Id> = self.unanswered.iter().collect();
         for frame in waiting.map(scanned) {
@@ -102,10 +102,10 @@ impl Session {
         !owed.is_empty()
     }
 
-    /// What a new daemon is told first, and then the client. `is_waiting` says whether a frame has not been sent yet.
+    /// The frames that a new daemon gets first, and those that the client gets then. `is_waiting` says whether a frame was not sent yet.
     pub fn renewed(&mut self, is_waiting: impl Fn(&[u8]) -> bool) -> (Vec<u8>, &'static [u8]) {
         let Some((id, initialize)) = &self.initialize else { return (Vec::new(), b"") };
-        // It waits if the client has just sent it, or if a daemon before this one ended without taking it.
+        // It waits if the client has just sent it, or if an earlier daemon ended without accepting it.
         let is_there = is_waiting(initialize);
         let mut frames = if is_there { Vec::new() } else { initialize.clone() };
         frames.extend(self.initialized.iter().filter(|text| !is_waiting(text)).flatten());
@@ -121,17 +121,17 @@ impl Session {
         !self.unanswered.is_empty()
     }
 
-    /// No daemon can be reached. Returns what the client waits for in vain.
+    /// No daemon can be reached. Returns the requests that will not be answered.
     pub fn given_up(&mut self) -> Vec<Id> {
         let given_up: Vec<Id> = mem::take(&mut self.unanswered).into();
-        // A handshake that is answered with an error has not been made, and is not repeated.
+        // A handshake that was answered with an error is not repeated.
         if !self.is_open && self.initialize.as_ref().is_some_and(|(id, _)| given_up.contains(id)) {
             (self.initialize, self.initialized) = (None, None);
         }
         given_up
     }
 
-    /// Whether it was waited for.
+    /// Removes an unanswered request; whether it was one.
     fn forget(&mut self, id: &Id) -> bool {
         let place = self.unanswered.iter().position(|known| known == id);
         place.and_then(|place| self.unanswered.remove(place)).is_some()
@@ -144,7 +144,7 @@ pub(super) fn scanned(text: &[u8]) -> Scanner {
     scanner
 }
 
-/// A request's error, as a frame.
+/// The error answer to a request, as a frame.
 pub(super) fn error(id: &Id, message: &str) -> Vec<u8> {
     let (id, message) = (id.to_json(), quoted(message));
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32603,\"message\":{message}}}}}\n").into_bytes()
@@ -159,13 +159,13 @@ fn cancelled(text: &[u8]) -> Option<Id> {
             b'"' if depth == 2 && text[place..].starts_with(KEY) => {
                 let after = text[place + KEY.len()..].trim_ascii_start();
                 if let Some(value) = after.strip_prefix(b":") {
-                    // The scanner finds where a value ends.
+                    // The scanner finds the end of the value.
                     return scanned(&[b"{\"id\":", value].concat()).id().cloned();
                 }
                 place += KEY.len();
             }
             b'"' => {
-                // Past the string.
+                // Skips the string.
                 place += 1;
                 while text.get(place).is_some_and(|byte| *byte != b'"') {
                     place += if text[place] == b'\\' { 2 } else { 1 };

@@ -1,4 +1,4 @@
-//! One round of `poll`, and descriptors that do not block meanwhile.
+//! One round of `poll`, and non-blocking descriptors.
 
 use std::{io, os::fd::BorrowedFd, time::Duration};
 
@@ -12,7 +12,7 @@ use rustix::{
 pub(super) struct WaitSet<'fd>(Vec<PollFd<'fd>>);
 
 impl<'fd> WaitSet<'fd> {
-    /// Returns the place under which the descriptor's events are found after [`Self::wait`].
+    /// Returns the index of the descriptor's events after [`Self::wait`].
     pub fn add(&mut self, descriptor: BorrowedFd<'fd>, events: PollFlags) -> usize {
         self.0.push(PollFd::from_borrowed_fd(descriptor, events));
         self.0.len() - 1
@@ -22,7 +22,7 @@ impl<'fd> WaitSet<'fd> {
         let timeout = timeout.and_then(|duration| Timespec::try_from(duration).ok());
         match rustix::event::poll(&mut self.0, timeout.as_ref()) {
             Ok(_) => Ok(()),
-            // The round has no events, and the next one waits on.
+            // Interrupted: this round has no events.
             Err(Errno::INTR) => {
                 self.0.iter_mut().for_each(PollFd::clear_revents);
                 Ok(())
@@ -40,8 +40,8 @@ impl<'fd> WaitSet<'fd> {
     }
 }
 
-/// Makes a pipe or socket non-blocking, and restores it when dropped: a shell around us or our own stderr may share the open file.
-/// Files and terminals are left as they are.
+/// Makes a pipe or socket non-blocking, and restores its flags when dropped, because other processes may share the open file. Files and
+/// terminals are not changed.
 pub(super) struct NonBlocking<'fd>(Option<(BorrowedFd<'fd>, OFlags)>);
 
 impl<'fd> NonBlocking<'fd> {

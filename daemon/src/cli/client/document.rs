@@ -1,5 +1,4 @@
-//! A client's configuration as text: whether it has our entry, the same text with it, the same text without it. Everything
-//! else stays as it is, byte for byte. Leaves out files.
+//! A client's configuration as text: finds, adds and removes our entry. Everything else stays byte for byte.
 
 mod json;
 mod toml;
@@ -21,13 +20,13 @@ pub enum DocumentError {
     Unfit(&'static str),
 }
 
-/// What is there under our name.
+/// What the configuration has under our name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Present {
     Nothing,
-    /// An entry that starts a program.
+    /// An entry that starts this program.
     Command(String),
-    /// An entry that does something else.
+    /// An entry of another kind.
     Other,
 }
 
@@ -42,8 +41,8 @@ pub fn present(client: Client, text: &str) -> Result<Present, DocumentError> {
     })
 }
 
-/// The text with an entry that starts `shim`. Of an entry that starts one elsewhere, only the place is changed; one of another program
-/// goes, with the arguments that were for it.
+/// The text with an entry that starts `shim`. If the entry starts a shim elsewhere, only its path changes. An entry of another program is
+/// replaced, together with its arguments.
 pub fn with(client: Client, text: &str, shim: &str) -> Result<String, DocumentError> {
     let replaced = match present(client, text)? {
         Present::Command(other) if !is_shim(&other) => Some(without(client, text)?),
@@ -61,7 +60,7 @@ pub fn with(client: Client, text: &str, shim: &str) -> Result<String, DocumentEr
     })
 }
 
-/// Whether a program is one of ours, wherever it lies.
+/// Whether the path is that of a shim.
 pub fn is_shim(command: &str) -> bool {
     Path::new(command).file_name().is_some_and(|name| name == "python-interpreter-mcp")
 }
@@ -80,7 +79,7 @@ pub fn without(client: Client, text: &str) -> Result<String, DocumentError> {
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Changes nothing but lines that `change` meant to change, and refuses where another setting would be another one afterwards.
+/// Applies `change`, and refuses a result in which any other setting differs.
 fn edit(
     client: Client,
     text: &str,
@@ -112,7 +111,7 @@ fn tree(client: Client, text: &str) -> Result<Map<String, Value>, DocumentError>
     }
 }
 
-/// All settings but our entry, and the table of servers only if others are in it.
+/// All settings except our entry. An empty table of servers is left out.
 fn others(client: Client, mut tree: Map<String, Value>) -> Map<String, Value> {
     let servers = tree.remove(client.servers());
     if let Some(Value::Object(mut servers)) = servers {
@@ -124,7 +123,7 @@ fn others(client: Client, mut tree: Map<String, Value>) -> Map<String, Value> {
     tree
 }
 
-/// The lines that `edited` changed, in the place of those that they replace: the libraries that edit write line ends of their own.
+/// `before` with the lines that `edited` changed. The other lines keep their line ends, which the editing libraries would change.
 fn graft(original: &str, edited: &str) -> String {
     let (old, new): (Vec<&str>, Vec<&str>) =
         (original.split_inclusive('\n').collect(), edited.split_inclusive('\n').collect());
@@ -153,13 +152,13 @@ fn graft(original: &str, edited: &str) -> String {
     grafted + &rest
 }
 
-/// How this text ends its lines.
+/// The text's line end.
 fn newline(text: &str) -> &'static str {
     let line = text.split_inclusive('\n').next().unwrap_or_default();
     if line.ends_with("\r\n") { "\r\n" } else { "\n" }
 }
 
-/// An entry on one line, as both JSON and YAML have it.
+/// An entry on one line, valid as JSON and as YAML.
 fn inline(entry: &[(&str, Value)]) -> String {
     let fields: Vec<String> = entry.iter().map(|(key, value)| format!("{key:?}: {value}")).collect();
     format!("{{{}}}", fields.join(", "))

@@ -1,4 +1,4 @@
-//! A configuration file of somebody else's: read whole, written at once or not at all, with what was there kept beside it.
+//! A client's configuration file: read as a whole, replaced atomically, with a backup next to it.
 
 use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{ErrorKind, Write as _};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use tempfile::NamedTempFile;
 
-/// What is added to a file's name for what it held before our last change.
+/// The suffix of the backup.
 const BACKUP: &str = ".before-python-interpreter";
 
 /// The text, or `None` if there is no such file.
@@ -22,14 +22,14 @@ pub fn read(path: &Path) -> anyhow::Result<Option<String>> {
     }
 }
 
-/// What the file held before our last change, if that is still there.
+/// The backup's text, if there is one.
 pub fn backup(path: &Path) -> Option<String> {
     read(&backup_of(&fs::canonicalize(path).ok()?)).ok()?
 }
 
-/// Writes `text` where `before` is still what the file holds, and says where that is kept.
+/// Writes `text` if the file still holds `before`, and returns the path of the backup.
 pub fn replace(path: &Path, before: Option<&str>, text: &str) -> anyhow::Result<Option<PathBuf>> {
-    // A link stays a link: what it leads to is replaced.
+    // A symbolic link stays: its target is replaced.
     let target = match fs::canonicalize(path) {
         Ok(target) => target,
         Err(error) if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => path.to_owned(),
@@ -52,7 +52,7 @@ pub fn replace(path: &Path, before: Option<&str>, text: &str) -> anyhow::Result<
         None => None,
     };
     let file = written(&target, text, like.as_ref())?;
-    // At the last moment, when all that takes time is done: clients write these files too.
+    // As late as possible, because clients write these files too.
     if read(&target)?.as_deref() != before {
         bail!("{} was changed meanwhile, and is left as it is: try again", path.display());
     }
@@ -68,7 +68,7 @@ pub fn replace(path: &Path, before: Option<&str>, text: &str) -> anyhow::Result<
     Ok(kept)
 }
 
-/// A file beside `path` with this text, safely on the disk, to take its place.
+/// A synced file with this text in the directory of `path`, ready to be renamed.
 fn written(path: &Path, text: &str, like: Option<&Metadata>) -> anyhow::Result<NamedTempFile> {
     let failed = || format!("{} cannot be written", path.display());
     let directory = path.parent().context("a file is in a directory")?;
@@ -83,7 +83,7 @@ fn written(path: &Path, text: &str, like: Option<&Metadata>) -> anyhow::Result<N
     Ok(file)
 }
 
-/// A new file's owner and mode are those of the one that it replaces.
+/// Copies owner and mode of the file that is replaced.
 fn take_after(file: &File, like: &Metadata) -> std::io::Result<()> {
     let own = file.metadata()?;
     if (own.uid(), own.gid()) != (like.uid(), like.gid()) {

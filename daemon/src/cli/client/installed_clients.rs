@@ -1,4 +1,4 @@
-//! Which clients are on this machine, and whether each starts our shim.
+//! Which clients are installed, and whether each starts our shim.
 
 use std::env;
 use std::fs;
@@ -11,7 +11,7 @@ use super::document::{self, Present};
 use super::file;
 use super::supported_clients::Client;
 
-/// A client that is here, or was.
+/// A client that is, or was, installed.
 #[derive(Debug)]
 pub struct Found {
     pub client: Client,
@@ -23,19 +23,19 @@ pub struct Found {
 pub enum State {
     /// It starts our shim.
     Right,
-    /// Our name starts another program, of this path.
+    /// Our name starts the program with this path.
     Another(String),
-    /// Our name is something else than a program.
+    /// Our name stands for something that is not a program.
     Other,
-    /// It does not know us.
+    /// Its configuration does not have our name.
     Missing,
-    /// The client is here, its configuration is not.
+    /// The client is installed and has no configuration.
     NoFile,
-    /// Its configuration cannot be read, for this reason.
+    /// Why its configuration cannot be read.
     Unreadable(String),
 }
 
-/// The clients that have a configuration here, or a directory for one.
+/// The clients that have a configuration, or a directory for one.
 pub fn found(shim: &Path) -> anyhow::Result<Vec<Found>> {
     let mut found = Vec::new();
     for client in Client::value_variants() {
@@ -71,7 +71,7 @@ fn is_same(command: &str, shim: &Path) -> bool {
             && fs::canonicalize(command).ok().zip(fs::canonicalize(shim).ok()).is_some_and(|(one, other)| one == other))
 }
 
-/// The shim beside this program, by a path that lasts.
+/// The shim next to this program, by a path that survives updates.
 pub fn shim() -> anyhow::Result<PathBuf> {
     const PROGRAM: &str = "python-interpreter-mcp";
     let own = env::current_exe().context("this program's own path is unknown")?;
@@ -79,7 +79,7 @@ pub fn shim() -> anyhow::Result<PathBuf> {
     if !shim.is_file() {
         anyhow::bail!("{} is not there: install it beside python-interpreter-mcpd", shim.display());
     }
-    // A path in Nix's store is gone with the next version; the profile's own is not.
+    // A path in Nix's store changes with each version; that of the profile does not.
     if shim.starts_with("/nix/store") {
         let path = env::var_os("PATH").unwrap_or_default();
         let lasting = env::split_paths(&path)

@@ -1,5 +1,4 @@
-//! The clients that are known: where each keeps its configuration, in which format, and what the entry of a server looks like
-//! there. Leaves out reading and writing it.
+//! The clients that are supported: where each keeps its configuration, in which format, and how it writes the entry of a server.
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +8,12 @@ use serde_json::{Value, json};
 /// The name of the server in every client's configuration.
 pub const NAME: &str = "python-interpreter";
 
-/// A server's entry: keys and values, of which none holds another table that is not empty.
+/// A server's entry. Values are scalars, arrays of scalars, or empty tables.
 pub type Entry = Vec<(&'static str, Value)>;
 
 const DESCRIPTION: &str = "Run Python code, isolated: calculate, analyse data, draw plots";
 
-/// What a configuration is written in.
+/// The format of a configuration.
 #[derive(Debug, Clone, Copy)]
 pub enum Format {
     /// With comments and trailing commas, which most clients allow.
@@ -50,12 +49,12 @@ impl Client {
         }
     }
 
-    /// How the command line calls it.
+    /// Its name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// What its configuration is written in.
+    /// The format of its configuration.
     pub fn format(self) -> Format {
         match self {
             Self::Codex => Format::Toml,
@@ -64,7 +63,7 @@ impl Client {
         }
     }
 
-    /// The key of the top level that holds a client's servers.
+    /// The top-level key that holds the servers.
     pub fn servers(self) -> &'static str {
         match self {
             Self::ClaudeDesktop | Self::ClaudeCode | Self::Cursor | Self::Gemini => "mcpServers",
@@ -75,12 +74,12 @@ impl Client {
         }
     }
 
-    /// The key of an entry that names its program.
+    /// The key of an entry that names the program.
     pub fn command(self) -> &'static str {
         if self == Self::Goose { "cmd" } else { "command" }
     }
 
-    /// The entry, in the order in which the client itself writes one, and with all that its older versions want.
+    /// The entry, in the client's own order of keys, with everything that its older versions need.
     pub fn entry(self, shim: &str) -> Entry {
         let mut entry: Entry = match self {
             Self::ClaudeDesktop | Self::Codex | Self::Gemini => vec![],
@@ -108,11 +107,10 @@ impl Client {
         entry
     }
 
-    /// Its user-wide configuration file. Without the variables that move it, which a client's own environment may lack too,
-    /// it is at its usual place below `home`.
+    /// Its user-wide configuration file: where the client's own variables say, else at the usual place below `home`.
     pub fn file(self, home: &Path, variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
         let configuration = || variable("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
-        // Programs made with Electron follow the system's own custom.
+        // Electron's place for application data.
         let application = || {
             if cfg!(target_os = "macos") { home.join("Library/Application Support") } else { configuration() }
         };
@@ -133,7 +131,7 @@ impl Client {
         }
     }
 
-    /// What exists where the client is installed, even before it has a configuration.
+    /// A path that exists once the client is installed, even before it has a configuration.
     pub fn trace(self, file: &Path) -> PathBuf {
         let directory = file.parent().unwrap_or(file);
         if self == Self::ClaudeCode { directory.join(".claude") } else { directory.to_owned() }

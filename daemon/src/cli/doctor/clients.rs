@@ -1,4 +1,4 @@
-//! The AI clients on this machine: whether their configurations name the shim.
+//! Whether the configurations of the installed AI clients name the shim.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Directories and files: the configuration, the sockets' directory, the state.
+//! The configuration, the directory of the sockets and the state directory.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileTypeExt as _;
@@ -10,7 +10,7 @@ use super::Finding;
 use crate::cli::running::is_only_listened_for;
 use crate::config;
 
-/// Less is soon none: a result of a program alone may have this much.
+/// The size that the files of one program may have.
 const LITTLE_BYTES: u64 = 64 * 1024 * 1024;
 
 pub fn configuration() -> Finding {
@@ -28,7 +28,7 @@ pub fn configuration() -> Finding {
     }
 }
 
-/// Where files and logs are kept: whether they can be, found by doing it.
+/// Whether files and logs can be kept, found by writing one.
 pub fn state() -> Finding {
     const NAME: &str = "state";
     let directory = match endpoint::state_directory().ok_or_else(endpoint::state_place) {
@@ -77,7 +77,7 @@ fn unusable(name: &'static str, directory: &Path, error: &io::Error) -> Finding 
 
 fn try_writing(directory: &Path) -> io::Result<()> {
     let mut file = tempfile::tempfile_in(directory)?;
-    // More than a block, which some file systems give even when they are full.
+    // More than one block: some file systems give that much even when they are full.
     file.write_all(&[0; 64 * 1024])?;
     file.sync_data()
 }

@@ -1,5 +1,5 @@
-//! The embedded interpreter: its Python, and whether the kernel isolates it. Found by building a slot and attacking it, as the interpreter
-//! does before it runs anything.
+//! The embedded interpreter's Python, and whether the kernel isolates it. Found by building a slot and attacking it, as the interpreter does
+//! before it runs anything.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ pub fn look(found: &mut impl FnMut(Finding)) {
 }
 
 fn open() -> anyhow::Result<Vec<Finding>> {
-    // What is wrong with the settings is told elsewhere.
+    // Wrong settings are another check's finding.
     let Ok(arguments) = crate::cli::interpreter_without_flags() else { return Ok(Vec::new()) };
-    // Of its own, so that nothing of the user's is touched and a full disk is told as what it is.
+    // A directory of its own: nothing of the user's is touched, and a full disk shows as that.
     let directory = tempfile::tempdir().or_else(|_| tempfile::tempdir_in("/dev/shm"))?;
     let settings = interpreter::settings(&arguments, PathBuf::from(directory.path()));
     let executor = Arc::new(Executor::without_groups(settings)?);

@@ -1,4 +1,4 @@
-//! Interpreter services: the configured one, or what listens on the port where one is looked for.
+//! The interpreter service: the configured one, or what listens on port 50081.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 
 pub fn detected() -> Finding {
     const NAME: &str = "service";
-    // What is wrong with the settings is told elsewhere.
+    // Wrong settings are another check's finding.
     let configured = serve_without_flags().ok().and_then(|arguments| arguments.interpreter_url().cloned());
     if let Some(url) = configured {
         return match reach(&url) {
@@ -26,7 +26,7 @@ pub fn detected() -> Finding {
             ),
         };
     }
-    // It sees more or less of this machine than this command, and has an environment of its own.
+    // The daemon's answer counts: under systemd it has another environment and another view of the machine.
     if let Ok(Some(Status { interpreter, .. })) = ask::<Status>("/status") {
         return Finding::ok(NAME, format!("programs go to {}: {}", interpreter.name, interpreter.why));
     }

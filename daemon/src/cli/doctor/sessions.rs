@@ -1,4 +1,4 @@
-//! Who runs and who starts whom: the daemon, and systemd where there is one.
+//! Whether the daemon runs, and whether systemd starts it.
 
 use python_interpreter_mcp::endpoint;
 use serde_json::Value;
@@ -29,7 +29,7 @@ pub fn daemon() -> Finding {
     }
 }
 
-/// How the interpreter that runs bounds memory; none where none runs.
+/// How the running interpreter bounds memory; none if none runs.
 pub fn memory_limit() -> Option<Finding> {
     const NAME: &str = "memory limit";
     let health = ask_interpreter::<Value>("/healthz").ok().flatten()?;

@@ -1,4 +1,4 @@
-//! One `tools/call` over the daemon's socket, as a client of the newest protocol revision makes it: one line there, one back.
+//! One `tools/call` over the daemon's socket, as a client of the newest protocol revision makes it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -15,20 +15,20 @@ use crate::tools::execute_python_code::NAME;
 use crate::tools::{INTERPRETER_KEY, OUTPUT_CHARACTERS_KEY, OUTPUT_STREAM_KEY};
 
 const PROTOCOL_VERSION: &str = "2026-07-28";
-/// The daemon takes 64 MiB from an interpreter; its text is there twice, one of them escaped twice.
+/// An interpreter's answer has at most 64 MiB. The result has its text twice, once escaped twice.
 const MAX_ANSWER_BYTES: u64 = 1024 * 1024 * 1024;
-/// The daemon ends each execution by itself; this only outlasts the longest limit that it can be given.
+/// The daemon ends each execution itself. This only has to be longer than its longest limit.
 const LONGEST_LIMIT: Duration = Duration::from_secs(MAX_TIMEOUT_SECONDS);
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
 pub struct ToolResult {
     pub response: ExecuteResponse,
     pub is_error: bool,
-    /// Which interpreter it was: a URL or "embedded".
+    /// A URL, or "embedded".
     pub interpreter: String,
 }
 
-/// `printed` is told what the program prints, as it comes: an object with `stdout` or `stderr`.
+/// `printed` gets the program's output while it runs, as objects with `stdout` or `stderr`.
 pub fn execute(
     mut stream: UnixStream,
     source_code: &str,
@@ -80,7 +80,7 @@ fn request(source_code: &str) -> Value {
                 "io.modelcontextprotocol/protocolVersion": PROTOCOL_VERSION,
                 "io.modelcontextprotocol/clientInfo": { "name": "exec", "version": env!("CARGO_PKG_VERSION") },
                 "io.modelcontextprotocol/clientCapabilities": {},
-                // As Python itself: all of it, as it comes.
+                // As Python does: all of the output, at once.
                 "progressToken": 1,
                 OUTPUT_STREAM_KEY: true,
                 OUTPUT_CHARACTERS_KEY: usize::MAX,

@@ -1,6 +1,6 @@
-//! Saves the files of a result below a directory. Paths come from the program that ran, so none of them leads out of it, by `..` or by a
-//! symbolic link on the way; none replaces a file unless the user says so; and none is hidden: `.git/config` or `.bashrc` would be
-//! run by the user's own tools.
+//! Saves the files of a result below a directory. The program chose their paths, so a path that leaves the directory, by `..` or through
+//! a symbolic link, is refused. So is a hidden path: the user's own tools would run `.git/config` or `.bashrc`. Existing files are only
+//! replaced with `--force`.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -19,11 +19,11 @@ use super::call::ToolResult;
 
 const WORKSPACE: &str = "/workspace";
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a file may take to go on arriving.
+/// How long the next piece of a file may take.
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// `force` says that files that exist are replaced. What can be saved is, whatever becomes of the rest.
+/// Saves as many files as possible. `force` replaces existing ones.
 pub fn save(directory: &Path, result: &ToolResult, force: bool) -> anyhow::Result<()> {
     let files = &result.response.files;
     if files.is_empty() {
@@ -48,7 +48,7 @@ pub fn save(directory: &Path, result: &ToolResult, force: bool) -> anyhow::Resul
     for (path, id) in files {
         if let Err(error) = runtime.block_on(save_one(&client, &root, path, id, force)) {
             unsaved += 1;
-            // A name may hold what speaks to a terminal.
+            // A name may hold escape sequences.
             let _ = writeln!(io::stderr(), "{} could not be saved: {error:#}", path.escape_debug());
         }
     }
@@ -69,7 +69,7 @@ async fn save_one(client: &Client, root: &OwnedFd, path: &str, id: &str, force: 
     }
     let mut response = client.get(format!("http://localhost/v1/files/{id}")).send().await?.error_for_status()?;
     let directory = open_parents(root, parents)?;
-    // Under a name of our own first, so that nobody sees half a file. A rename replaces even a symbolic link.
+    // Written under a temporary name and renamed, so that nobody sees half a file. A rename replaces even a symbolic link.
     let temporary = format!(".{}.{}.part", &id[..id.len().min(16)], std::process::id());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o644);
@@ -81,7 +81,7 @@ async fn save_one(client: &Client, root: &OwnedFd, path: &str, id: &str, force: 
         let flags = if force { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
         match rustix::fs::renameat_with(&directory, &temporary, &directory, *name, flags) {
             Err(Errno::EXIST) => bail!("it exists; use --force to replace it"),
-            // Some file systems know no such flag.
+            // Some file systems do not know RENAME_NOREPLACE.
             Err(Errno::INVAL) if !force => {
                 match rustix::fs::linkat(&directory, &temporary, &directory, *name, AtFlags::empty()) {
                     Err(Errno::EXIST) => bail!("it exists; use --force to replace it"),
@@ -99,7 +99,7 @@ async fn save_one(client: &Client, root: &OwnedFd, path: &str, id: &str, force: 
     result
 }
 
-/// The names on the way from the workspace to the file.
+/// The components of the path below the workspace.
 fn names(path: &str) -> anyhow::Result<Vec<&str>> {
     let Ok(relative) = Path::new(path).strip_prefix(WORKSPACE) else { bail!("it is not below {WORKSPACE}") };
     relative

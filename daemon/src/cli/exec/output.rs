@@ -1,12 +1,12 @@
-//! What the program prints, printed as it comes, and at the end what has not come yet: all of it from an interpreter that does not tell
-//! it meanwhile, else what the interpreter itself adds, as which limit has struck.
+//! Prints the program's output while it runs, and at the end what is still missing: everything if the interpreter does not stream,
+//! else what the interpreter adds, such as the name of a limit.
 
 use std::io::{self, Write};
 
 use python_interpreter::wire::ExecuteResponse;
 use serde_json::Value;
 
-/// As much of the end of what was printed finds its place in the whole.
+/// How much of the printed text's end is searched for in the whole text.
 const TAIL_BYTES: usize = 4096;
 
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub struct Output {
     stderr: Printed,
 }
 
-/// What was printed of one stream.
+/// One stream's printed text.
 #[derive(Default)]
 struct Printed {
     bytes: usize,
@@ -23,7 +23,7 @@ struct Printed {
 }
 
 impl Output {
-    /// Whoever reads our output may have had enough of it; the exit code is still worth telling.
+    /// Ignores errors: the reader may have closed the pipe, and the exit code still counts.
     pub fn print(&mut self, printed: &Value) {
         if let Some(text) = printed["stdout"].as_str() {
             self.stdout.note(text);
@@ -52,9 +52,9 @@ impl Printed {
         self.tail.drain(..excess);
     }
 
-    /// What of the whole text has not been printed.
+    /// The part of the whole text that has not been printed.
     fn rest<'a>(&self, whole: &'a str) -> &'a str {
-        // Where the middle is left out it is found by its end.
+        // The middle of the whole may be left out, so the place is found by the end of the printed text.
         match whole.get(..self.bytes) {
             Some(printed) if printed.ends_with(&self.tail) => &whole[self.bytes..],
             _ => whole.rfind(&self.tail).map_or("", |place| &whole[place + self.tail.len()..]),

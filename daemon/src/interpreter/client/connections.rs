@@ -1,6 +1,5 @@
-//! Warm connections to one interpreter, for calls: hyper's client without anything around it, because what a client library adds
-//! (redirects, retries, a task for each connection) is paid with every call. A connection is driven by the call that uses it, so that
-//! dropping the call closes it at once.
+//! Warm connections to one interpreter, for calls, with hyper's client connection. The call drives its connection itself, so that dropping
+//! the call closes the connection at once, which ends the program.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -26,11 +25,11 @@ use tokio_util::either::Either;
 pub const IDLE: Duration = Duration::from_secs(4);
 const MAX_IDLE: usize = 64;
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a connection may take until it is known whose its other end is, and how often that is asked.
+/// How long the owner of a connection's other end is looked up, and how often.
 const OWNER_DEADLINE: Duration = Duration::from_secs(2);
 const OWNER_INTERVAL: Duration = Duration::from_millis(5);
 const LOCALHOST: &str = "localhost";
-/// How often another connection is tried where one turns out to be closed before anything was written.
+/// How many connections are tried if each is closed before anything was written.
 const TRIES: usize = 3;
 
 type Cause = Box<dyn Error + Send + Sync>;
@@ -44,7 +43,7 @@ pub enum Place {
         host: String,
         port: u16,
     },
-    /// Whatever listens on this port of this machine, if it is this user's or root's.
+    /// The listener on this port of this machine, if it belongs to this user or to root.
     OwnPort(u16),
     Unix(PathBuf),
 }
@@ -64,14 +63,14 @@ pub struct Connections {
 
 #[derive(Default)]
 struct Idle {
-    /// The one that was used last comes last.
+    /// The one that was used last is last.
     connections: Vec<(Instant, Connection)>,
     is_swept: bool,
 }
 
 struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    /// None once it has ended: what still waited in it then learns of that.
+    /// None once the connection has ended.
     driver: Option<Pin<Box<Driver>>>,
 }
 
@@ -87,17 +86,17 @@ impl Connections {
         Self { place, idle: Arc::default() }
     }
 
-    /// Sends the request once. Only where nothing of it was written does it go to another connection.
+    /// Sends the request once. It only goes to another connection if nothing of it was written.
     pub fn send(&self, mut request: Request<Full<Bytes>>) -> impl Future<Output = Result<Answering, SendError>> {
         let mut last = None;
-        // An async function would have room for its arguments twice.
+        // Not an async fn, whose future would hold its arguments twice.
         async move {
             for attempt in 0..TRIES {
-                // Where one that waited was closed, the others have been as well, by a service that has been started anew.
+                // If an idle connection was closed, so were the others: the service was restarted.
                 let waiting = if attempt == 0 { take(&self.idle) } else { None };
                 let mut connection = match waiting {
                     Some(connection) => connection,
-                    // Boxed, as what is large and rare: every call has the room for it.
+                    // Boxed because it is large and rare: every call's future would be that large.
                     None => Box::pin(self.connect()).await.map_err(SendError::NotReached)?,
                 };
                 let sent = connection.sender.try_send_request(request);
@@ -141,7 +140,7 @@ impl Connections {
 
 async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = match host.eq_ignore_ascii_case(LOCALHOST) {
-        // This machine, and no name server is asked for it. Where neither is there, the first is what people look for.
+        // This machine, whatever a name server says. If both fail, the error of IPv4 is reported.
         true => match TcpStream::connect(("127.0.0.1", port)).await {
             Ok(stream) => stream,
             Err(error) => TcpStream::connect(("::1", port)).await.map_err(|_| error)?,
@@ -152,13 +151,13 @@ async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Refuses a connection whose other end is not this user's or root's. The port may have passed to somebody else since it was last looked
-/// at, so each connection is asked, before anything is sent over it.
+/// Refuses a connection whose other end belongs to another user than this one or root. Each connection is checked before anything is sent,
+/// because the port may have changed hands since it was last looked at.
 async fn check_owner(stream: &TcpStream) -> io::Result<()> {
     let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
     let end = Instant::now() + OWNER_DEADLINE;
     loop {
-        // The tables are long on a busy machine.
+        // The kernel's tables are long on a busy machine.
         let owner = tokio::task::spawn_blocking(move || tcp_owner::owner(peer, local)).await?;
         let user = rustix::process::geteuid().as_raw();
         match owner {
@@ -168,7 +167,7 @@ async fn check_owner(stream: &TcpStream) -> io::Result<()> {
                 tracing::warn!(%peer, owner, "the service of another user is not used");
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
             }
-            // A connection has no owner before it is accepted.
+            // A connection has no owner until it is accepted.
             None if Instant::now() < end => tokio::time::sleep(OWNER_INTERVAL).await,
             None => {
                 let message = format!("nobody accepted the connection to {peer} within {} s", OWNER_DEADLINE.as_secs());
@@ -178,7 +177,7 @@ async fn check_owner(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// One address after the other, each with its share of the time: one that swallows packets does not take it all.
+/// Tries one address after the other, each with its share of the time, so that one that drops packets does not use up all of it.
 async fn connect_to_any(host: &str, port: u16) -> io::Result<TcpStream> {
     let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
@@ -198,12 +197,12 @@ impl Answering {
         &self.response
     }
 
-    /// How many bytes the body has at least: all of them, where the head says how many.
+    /// The least number of bytes of the body. Exact if the head has its length.
     pub fn least_length(&self) -> usize {
         usize::try_from(self.response.body().size_hint().lower()).unwrap_or(usize::MAX)
     }
 
-    /// The next piece of the body; none at its end, and then the connection waits for the next call.
+    /// The next chunk of the body; none at its end. Then the connection is kept for the next call.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Cause> {
         let Some(connection) = &mut self.connection else { return Ok(None) };
         loop {
@@ -224,15 +223,15 @@ impl Answering {
     }
 }
 
-/// Waits for what is made of what the connection brings.
+/// Waits for `wanted`, driving the connection meanwhile.
 async fn drive<T>(driver: &mut Option<Pin<Box<Driver>>>, wanted: impl Future<Output = T>) -> T {
     let mut wanted = pin!(wanted);
     poll_fn(|context| {
-        // Asked first, it tells the connection that it wants something; and it is what a connection that ends has left.
+        // Polled before the connection, so that the connection knows what is wanted, and after it, for what an ending connection has left.
         if let Poll::Ready(ready) = wanted.as_mut().poll(context) {
             return Poll::Ready(ready);
         }
-        // Why it ended, the wanted knows.
+        // `wanted` reports why it ended.
         if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
             *driver = None;
         }
@@ -245,7 +244,7 @@ fn take(idle: &Mutex<Idle>) -> Option<Connection> {
     let mut idle = lock(idle);
     let mut nobody = Context::from_waker(Waker::noop());
     while let Some((since, mut connection)) = idle.connections.pop() {
-        // Nobody has listened to it while it waited: it learns only now that the other side has closed it.
+        // An idle connection is not polled, so it learns only now that the other side has closed it.
         let has_ended = connection.driver.as_mut().is_none_or(|driver| driver.as_mut().poll(&mut nobody).is_ready());
         if since.elapsed() < IDLE && !has_ended {
             return Some(connection);
@@ -255,7 +254,7 @@ fn take(idle: &Mutex<Idle>) -> Option<Connection> {
 }
 
 async fn put(idle: &Arc<Mutex<Idle>>, mut connection: Connection) {
-    // Once more, so that it learns that the answer is over.
+    // Polled once more, so that it learns that the answer is complete.
     let Some(driver) = &mut connection.driver else { return };
     let has_ended = poll_fn(|context| Poll::Ready(driver.as_mut().poll(context).is_ready())).await;
     if has_ended || !connection.sender.is_ready() {
@@ -271,7 +270,7 @@ async fn put(idle: &Arc<Mutex<Idle>>, mut connection: Connection) {
     }
 }
 
-/// Closes what nobody has used for long, until there is none.
+/// Closes connections that were idle for long, until there are none.
 async fn sweep(idle: Arc<Mutex<Idle>>) {
     loop {
         tokio::time::sleep(IDLE).await;
