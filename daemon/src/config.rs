@@ -9,7 +9,7 @@ use crate::{http, interpreter, logging, sessions, tasks};
 
 pub use example::{example, toml};
 pub use file::{File, path, read, read_at};
-pub use layer::{Kind, layered, settings, source};
+pub use layer::{TomlType, layered, settings, source};
 
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]

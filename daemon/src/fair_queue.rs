@@ -22,11 +22,11 @@ struct State {
     running: usize,
     waiting: usize,
     /// Clients with waiting calls, the next one first.
-    clients: VecDeque<Client>,
+    clients: VecDeque<QueuedClient>,
 }
 
 #[derive(Debug)]
-struct Client {
+struct QueuedClient {
     key: u64,
     calls: VecDeque<oneshot::Sender<Turn>>,
 }
@@ -125,7 +125,7 @@ impl State {
         self.waiting += 1;
         match self.clients.iter_mut().find(|client| client.key == key) {
             Some(client) => client.calls.push_back(call),
-            None => self.clients.push_back(Client { key, calls: VecDeque::from([call]) }),
+            None => self.clients.push_back(QueuedClient { key, calls: VecDeque::from([call]) }),
         }
     }
 

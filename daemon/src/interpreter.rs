@@ -24,7 +24,7 @@ pub use capabilities::{Capabilities, Slots};
 pub use choice::{Chosen, Interpreters};
 pub use context::{CallContext, Trace};
 pub use detect::{Listening, listening};
-pub use execution::{Execution, Outcome};
+pub use execution::{Execution, ExecutionOutcome};
 #[cfg(test)]
 pub use files::Reading;
 pub use files::{FileError, FileSource, Part};

@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::Notify;
 
-use crate::interpreter::{Outcome, Slots};
+use crate::interpreter::{ExecutionOutcome, Slots};
 use crate::logging::lost_lines;
 
 /// The buckets of durations, in seconds.
@@ -88,7 +88,7 @@ impl Metrics {
         }
     }
 
-    pub fn ended(&self, outcome: Outcome, duration: Duration) {
+    pub fn ended(&self, outcome: ExecutionOutcome, duration: Duration) {
         self.executions.get_or_create(&[("outcome", outcome.as_str())]).inc();
         self.durations.observe(duration.as_secs_f64());
     }
@@ -160,8 +160,8 @@ mod tests {
     #[test]
     fn everything_is_told_by_name() {
         let metrics = Metrics::new();
-        metrics.ended(Outcome::Finished, Duration::from_millis(3));
-        metrics.ended(Outcome::TimedOut, Duration::from_secs(3));
+        metrics.ended(ExecutionOutcome::Finished, Duration::from_millis(3));
+        metrics.ended(ExecutionOutcome::TimedOut, Duration::from_secs(3));
         drop(metrics.running());
         let _client = metrics.client();
         let slots = Some(Slots { waiting: 2, building: 0, in_use: 1 });

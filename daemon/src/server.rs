@@ -50,7 +50,7 @@ const MAX_SUGGESTIONS: usize = 100;
 #[derive(Clone)]
 pub struct Server {
     shared: Arc<Shared>,
-    client: Client,
+    client: ClientContext,
 }
 
 /// What all clients share.
@@ -65,7 +65,7 @@ struct Shared {
 
 /// One client.
 #[derive(Clone)]
-struct Client {
+struct ClientContext {
     /// Its number, by which turns are shared.
     key: u64,
     is_named: Arc<AtomicBool>,
@@ -97,7 +97,7 @@ impl Server {
         };
         Self {
             shared: Arc::new(shared),
-            client: Client::new(0, Span::none(), CancellationToken::new(), CancellationToken::new()),
+            client: ClientContext::new(0, Span::none(), CancellationToken::new(), CancellationToken::new()),
         }
     }
 
@@ -112,7 +112,7 @@ impl Server {
     /// The server for one client. `session` is the client's span.
     pub fn for_client(&self, session: Span, gone: CancellationToken, draining: CancellationToken) -> Self {
         let key = self.shared.clients.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { shared: self.shared.clone(), client: Client::new(key, session, gone, draining) }
+        Self { shared: self.shared.clone(), client: ClientContext::new(key, session, gone, draining) }
     }
 
     /// Whether a task runs, for which no client needs to be connected.
@@ -147,7 +147,7 @@ impl Server {
     }
 }
 
-impl Client {
+impl ClientContext {
     fn new(key: u64, session: Span, gone: CancellationToken, draining: CancellationToken) -> Self {
         Self { key, is_named: Arc::default(), is_told_of_changes: Arc::default(), session, gone, draining }
     }

@@ -17,7 +17,7 @@ use rmcp::model::{CallToolResult, DetailedTask, JsonObject, Task, TaskPayload, T
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
-use entry::{Entry, Kept, forget_beyond, oldest_ended};
+use entry::{Kept, TaskEntry, forget_beyond, oldest_ended};
 use owner::Owner;
 use record::{Record, Records};
 
@@ -55,7 +55,7 @@ pub struct Settings {
 pub type Running = Pin<Box<dyn Future<Output = Option<CallToolResult>> + Send>>;
 
 pub struct Tasks {
-    entries: Mutex<HashMap<String, Entry>>,
+    entries: Mutex<HashMap<String, TaskEntry>>,
     records: Records,
     /// Held while a record is read and written, so that the start of a task never replaces its end.
     writing: Mutex<()>,
@@ -94,7 +94,7 @@ impl Tasks {
                     records.write(&record);
                 }
             }
-            entries.insert(id, Entry::new(record, false, None));
+            entries.insert(id, TaskEntry::new(record, false, None));
         }
         let (entries, writing) = (Mutex::new(entries), Mutex::new(()));
         let this = Arc::new(Self { entries, records, writing, owner: Owner::this(), ended: Notify::new() });
@@ -118,7 +118,7 @@ impl Tasks {
             .with_ttl_ms(TIME_TO_LIVE.as_millis() as u64)
             .with_poll_interval_ms(POLL_MILLISECONDS);
         let record = Record { task: task.clone(), error: None, owner: self.owner.clone() };
-        let entry = Entry::new(record.clone(), true, Some(last_line));
+        let entry = TaskEntry::new(record.clone(), true, Some(last_line));
         let cancel = entry.cancel.clone();
         {
             let mut entries = self.entries();
@@ -321,7 +321,7 @@ impl Tasks {
         tokio::task::spawn_blocking(move || records.remove(&id));
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, TaskEntry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -33,8 +33,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use frames::{Frame, Frames, MAX_FRAME_BYTES};
-use hang_up::HangUp;
-use in_flight::{InFlight, Kind, MAX_SUBSCRIPTIONS};
+use hang_up::HangUpWatch;
+use in_flight::{InFlight, MAX_SUBSCRIPTIONS, RequestKind};
 use message::{Inbound, Refusal};
 use outbound::{Outbound, Outgoing};
 pub use refusing::refuse;
@@ -56,7 +56,7 @@ pub struct SocketTransport {
     refusal: Option<Refusal>,
     in_flight: Arc<InFlight>,
     outbound: Outbound,
-    hang_up: HangUp,
+    hang_up: HangUpWatch,
     /// The client has closed its sending direction. It still reads answers.
     input_ended: bool,
     is_draining: bool,
@@ -100,7 +100,7 @@ impl SocketTransport {
             refusal: None,
             outbound: Outbound::start(socket.clone(), in_flight.clone(), session.clone(), span.clone()),
             in_flight,
-            hang_up: HangUp::new(socket),
+            hang_up: HangUpWatch::new(socket),
             input_ended: false,
             is_draining: false,
             opened: false,
@@ -124,7 +124,8 @@ impl SocketTransport {
                 None
             }
             Inbound::Request(id, request)
-                if Kind::of(&request) == Kind::Subscription && self.subscriptions() >= MAX_SUBSCRIPTIONS =>
+                if RequestKind::of(&request) == RequestKind::Subscription
+                    && self.subscriptions() >= MAX_SUBSCRIPTIONS =>
             {
                 let message = format!(
                     "This connection has {MAX_SUBSCRIPTIONS} open subscriptions, as many as it may: cancel one first."
@@ -159,8 +160,8 @@ impl SocketTransport {
 
     /// Requests in flight, and requests that wait to start.
     fn subscriptions(&self) -> usize {
-        let held = self.held.iter().filter(|held| held.kind() == Some(Kind::Subscription)).count();
-        self.in_flight.count(Kind::Subscription) + held
+        let held = self.held.iter().filter(|held| held.kind() == Some(RequestKind::Subscription)).count();
+        self.in_flight.count(RequestKind::Subscription) + held
     }
 
     fn release(&mut self, position: usize) -> Option<Held> {
@@ -174,7 +175,7 @@ impl SocketTransport {
         let position = self.held.iter().position(|held| held.kind().is_some_and(|kind| self.in_flight.admits(kind)))?;
         let Inbound::Request(id, request) = self.release(position)?.inbound else { return None };
         self.opened |= opens_the_session(&request);
-        let kind = Kind::of(&request);
+        let kind = RequestKind::of(&request);
         let watched = match &*request {
             request @ ClientRequest::SubscriptionsListenRequest(_) => watched::task_ids(request.get_meta()),
             _ => Vec::new(),
@@ -288,9 +289,9 @@ impl Held {
         matches!(&self.inbound, Inbound::Request(held, _) if held == id)
     }
 
-    fn kind(&self) -> Option<Kind> {
+    fn kind(&self) -> Option<RequestKind> {
         match &self.inbound {
-            Inbound::Request(_, request) => Some(Kind::of(request)),
+            Inbound::Request(_, request) => Some(RequestKind::of(request)),
             _ => None,
         }
     }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use similar::TextDiff;
 
-pub use installed_clients::{Found, State, found, look, shim};
+pub use installed_clients::{EntryState, Found, found, look, shim};
 use supported_clients::Client;
 
 use super::terminal::printable;
@@ -62,12 +62,12 @@ fn list(output: &mut impl Write, shim: &Path) -> anyhow::Result<ExitCode> {
     let found = found(shim)?;
     for Found { client, file, state } in &found {
         let state = match state {
-            State::Right => "has this server".to_owned(),
-            State::Another(command) => format!("starts another program, {}", printable(command)),
-            State::Other => "has an entry of this name that is no program".to_owned(),
-            State::Missing => "does not have this server".to_owned(),
-            State::NoFile => "has no configuration yet".to_owned(),
-            State::Unreadable(reason) => format!("cannot be read: {reason}"),
+            EntryState::Right => "has this server".to_owned(),
+            EntryState::Another(command) => format!("starts another program, {}", printable(command)),
+            EntryState::Other => "has an entry of this name that is no program".to_owned(),
+            EntryState::Missing => "does not have this server".to_owned(),
+            EntryState::NoFile => "has no configuration yet".to_owned(),
+            EntryState::Unreadable(reason) => format!("cannot be read: {reason}"),
         };
         writeln!(output, "{:<15} {state:<24} {}", client.title(), file.display())?;
     }
@@ -102,22 +102,26 @@ fn apply(output: &mut impl Write, found: &Found, change: &Change, shim: &Path, a
     let Found { client, file, state } = found;
     let title = client.title();
     match (state, add) {
-        (State::Unreadable(reason), _) => bail!("{reason}; the file is not changed"),
-        (State::Right, true) => return Ok(writeln!(output, "{title} already has this server: {}", file.display())?),
-        (State::NoFile, true) if change.clients.is_empty() => {
+        (EntryState::Unreadable(reason), _) => bail!("{reason}; the file is not changed"),
+        (EntryState::Right, true) => {
+            return Ok(writeln!(output, "{title} already has this server: {}", file.display())?);
+        }
+        (EntryState::NoFile, true) if change.clients.is_empty() => {
             return Ok(writeln!(output, "{title} has no configuration; name it to create {}", file.display())?);
         }
-        (State::Other, _) if change.clients.is_empty() => {
+        (EntryState::Other, _) if change.clients.is_empty() => {
             return Ok(writeln!(
                 output,
                 "{title} has an entry of this name that is no program; name the client to replace it"
             )?);
         }
-        (State::Another(command), _) if change.clients.is_empty() && !document::is_shim(command) => {
+        (EntryState::Another(command), _) if change.clients.is_empty() && !document::is_shim(command) => {
             let command = printable(command);
             return Ok(writeln!(output, "{title} starts {command} under this name; name the client to replace it")?);
         }
-        (State::Missing | State::NoFile, false) => return Ok(writeln!(output, "{title} does not have this server")?),
+        (EntryState::Missing | EntryState::NoFile, false) => {
+            return Ok(writeln!(output, "{title} does not have this server")?);
+        }
         _ => {}
     }
     let before = file::read(file)?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Subcommand};
 
-use crate::config::{self, File, Kind};
+use crate::config::{self, File, TomlType};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -73,11 +73,13 @@ fn show() -> anyhow::Result<String> {
     for (key, setting) in config::settings(&command) {
         let matches = of(setting.get_id().as_str());
         let source = config::source(matches, setting, file.as_ref());
-        let kind = Kind::of(setting);
-        lines.push(match words(matches, setting.get_id().as_str()).or_else(|| (kind == Kind::List).then(Vec::new)) {
-            Some(words) => (format!("{key} = {}", config::toml(kind, &words)), source),
-            None => (format!("#{key} ="), "not set".to_owned()),
-        });
+        let kind = TomlType::of(setting);
+        lines.push(
+            match words(matches, setting.get_id().as_str()).or_else(|| (kind == TomlType::List).then(Vec::new)) {
+                Some(words) => (format!("{key} = {}", config::toml(kind, &words)), source),
+                None => (format!("#{key} ="), "not set".to_owned()),
+            },
+        );
     }
     let widest = lines.iter().map(|(setting, _)| setting.chars().count().min(48)).max().unwrap_or(0);
     let lines = lines.iter().map(|(setting, source)| format!("{setting:widest$}  # {source}\n"));

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::limits::LimitArguments;
-use crate::cli::start_up::{HangUp, start_up};
+use crate::cli::start_up::{Sighup, start_up};
 use crate::interpreter::default_concurrency;
 use crate::listener::{Bound, remove};
 use crate::logging::{self, Filter};
@@ -122,7 +122,7 @@ async fn serve(arguments: Arguments, bound: Option<Bound>, filter: &Filter) -> a
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
     let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
-    let hang_up = HangUp::new();
+    let hang_up = Sighup::new();
     let (change, current) = watch::channel(Arc::new(executor));
     let shutdown = async {
         loop {

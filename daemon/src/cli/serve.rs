@@ -10,7 +10,7 @@ use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cli::start_up::{HangUp, start_up};
+use crate::cli::start_up::{Sighup, start_up};
 use crate::config::Settings;
 use crate::http::Tcp;
 use crate::interpreter::{Interpreters, ServiceUrl};
@@ -94,7 +94,7 @@ fn shutdown(settings: watch::Receiver<sessions::Settings>) -> anyhow::Result<imp
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
     let mut closed = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
-    let hang_up = HangUp::new();
+    let hang_up = Sighup::new();
     Ok(async move {
         let signal = loop {
             tokio::select! {

@@ -42,11 +42,11 @@ impl EventLoop {
 
 /// What SIGHUP means: the end of the terminal for a process that was started in one, else a request to reload.
 #[derive(Debug, Clone, Copy)]
-pub struct HangUp {
+pub struct Sighup {
     in_terminal: bool,
 }
 
-impl HangUp {
+impl Sighup {
     pub fn new() -> Self {
         Self { in_terminal: io::stderr().is_terminal() }
     }

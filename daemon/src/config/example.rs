@@ -3,7 +3,7 @@
 use clap::{Arg, Command};
 use toml_edit::Value;
 
-use super::layer::{Kind, settings};
+use super::layer::{TomlType, settings};
 
 const WIDTH: usize = 100;
 const HEAD: &str = "\
@@ -30,24 +30,24 @@ fn default(setting: &Arg) -> String {
     let words = |values: &[clap::builder::OsStr]| -> Vec<String> {
         values.iter().map(|value| value.to_string_lossy().into_owned()).collect()
     };
-    let (kind, defaults) = (Kind::of(setting), words(setting.get_default_values()));
+    let (kind, defaults) = (TomlType::of(setting), words(setting.get_default_values()));
     match (kind, setting.get_value_names()) {
-        (Kind::List, _) => toml(kind, &defaults),
+        (TomlType::List, _) => toml(kind, &defaults),
         (_, Some([name, ..])) if defaults.is_empty() => toml(kind, &[name.to_string()]),
         _ => toml(kind, &defaults),
     }
 }
 
 /// Command-line values as TOML.
-pub fn toml(kind: Kind, words: &[String]) -> String {
+pub fn toml(kind: TomlType, words: &[String]) -> String {
     let quoted = |text: &str| Value::from(text).to_string();
     match (kind, words) {
-        (Kind::List, words) => {
+        (TomlType::List, words) => {
             let items = words.iter().flat_map(|words| words.split(',')).filter(|word| !word.is_empty());
             format!("[{}]", items.map(quoted).collect::<Vec<_>>().join(", "))
         }
         (_, []) => "\"\"".to_owned(),
-        (Kind::Number, [word, ..]) => word.clone(),
+        (TomlType::Number, [word, ..]) => word.clone(),
         (_, [word, ..]) => quoted(word),
     }
 }

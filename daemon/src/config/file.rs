@@ -22,10 +22,10 @@ pub enum ConfigError {
 
 pub struct File {
     pub path: PathBuf,
-    pub entries: Vec<Entry>,
+    pub entries: Vec<FileEntry>,
 }
 
-pub struct Entry {
+pub struct FileEntry {
     pub key: String,
     pub value: Value,
     /// Counted from 1.
@@ -81,16 +81,16 @@ impl File {
                     return Err(wrong(&path, line, reason));
                 }
             };
-            entries.push(Entry { key: key.to_owned(), value, line });
+            entries.push(FileEntry { key: key.to_owned(), value, line });
         }
         Ok(Self { path, entries })
     }
 
-    pub fn entry(&self, key: &str) -> Option<&Entry> {
+    pub fn entry(&self, key: &str) -> Option<&FileEntry> {
         self.entries.iter().find(|entry| entry.key == key)
     }
 
-    pub fn wrong(&self, entry: &Entry, reason: String) -> ConfigError {
+    pub fn wrong(&self, entry: &FileEntry, reason: String) -> ConfigError {
         wrong(&self.path, entry.line, reason)
     }
 }

@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 use toml_edit::Value;
 
-use super::file::{ConfigError, Entry, File};
+use super::file::{ConfigError, File, FileEntry};
 
 /// A setting of both commands is one key.
 const COMMANDS: [&str; 2] = ["serve", "interpreter"];
@@ -18,14 +18,14 @@ const ALIKE: f64 = 0.7;
 
 /// The TOML type of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum TomlType {
     Number,
     Size,
     Text,
     List,
 }
 
-impl Kind {
+impl TomlType {
     pub fn of(setting: &Arg) -> Self {
         if setting.get_value_delimiter().is_some() {
             return Self::List;
@@ -111,19 +111,19 @@ fn unknown(key: &str, known: &[String]) -> String {
     }
 }
 
-fn refused(entry: &Entry, reason: &str) -> String {
+fn refused(entry: &FileEntry, reason: &str) -> String {
     format!("{} = {} is refused: {reason}", entry.key, entry.value.to_string().trim())
 }
 
 /// The value as words of the command line.
 fn words(setting: &Arg, value: &Value) -> Result<Vec<String>, String> {
-    let kind = Kind::of(setting);
+    let kind = TomlType::of(setting);
     let is_path = setting.get_value_parser().type_id() == TypeId::of::<std::path::PathBuf>();
     match (kind, value) {
-        (Kind::Number | Kind::Size, Value::Integer(number)) => Ok(vec![number.value().to_string()]),
-        (Kind::Text, Value::String(text)) if is_path => Ok(vec![at_home(text.value())]),
-        (Kind::Text | Kind::Size, Value::String(text)) => Ok(vec![text.value().clone()]),
-        (Kind::List, Value::Array(list)) => list.iter().map(word).collect(),
+        (TomlType::Number | TomlType::Size, Value::Integer(number)) => Ok(vec![number.value().to_string()]),
+        (TomlType::Text, Value::String(text)) if is_path => Ok(vec![at_home(text.value())]),
+        (TomlType::Text | TomlType::Size, Value::String(text)) => Ok(vec![text.value().clone()]),
+        (TomlType::List, Value::Array(list)) => list.iter().map(word).collect(),
         _ => Err(format!("{} is expected", kind.words().trim_end_matches(','))),
     }
 }

@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::gate::{Gate, Refusal};
+use super::gate::{Gate, GateRefusal};
 use super::visitor::Visitor;
 
 /// The longest wait for a request's head. It also bounds how long a connection may be idle.
@@ -48,7 +48,7 @@ pub async fn serve<R>(
     let service = service_fn(|request: Request<Incoming>| {
         let admitted = gate.admit(request.headers()).and_then(|()| match visitor.admit() {
             true => Ok(()),
-            false => Err(Refusal::Full),
+            false => Err(GateRefusal::Full),
         });
         let answer = admitted.map(|()| respond(request));
         async {
@@ -109,17 +109,17 @@ pub fn mcp_config(gate: &Gate, gone: CancellationToken) -> StreamableHttpServerC
         .enforce_origin_validation()
 }
 
-impl From<Refusal> for Response<Body> {
-    fn from(refusal: Refusal) -> Self {
+impl From<GateRefusal> for Response<Body> {
+    fn from(refusal: GateRefusal) -> Self {
         match refusal {
-            Refusal::NoToken => {
+            GateRefusal::NoToken => {
                 let mut refused = problem(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong");
                 refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 refused
             }
-            Refusal::Host => problem(StatusCode::FORBIDDEN, "the Host is none of this server's"),
-            Refusal::Full => problem(StatusCode::SERVICE_UNAVAILABLE, "too many connections are open: close one"),
-            Refusal::Origin => problem(StatusCode::FORBIDDEN, "requests from web pages elsewhere are refused"),
+            GateRefusal::Host => problem(StatusCode::FORBIDDEN, "the Host is none of this server's"),
+            GateRefusal::Full => problem(StatusCode::SERVICE_UNAVAILABLE, "too many connections are open: close one"),
+            GateRefusal::Origin => problem(StatusCode::FORBIDDEN, "requests from web pages elsewhere are refused"),
         }
     }
 }

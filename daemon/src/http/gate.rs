@@ -34,7 +34,7 @@ pub struct Gate {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum GateRefusal {
     NoToken,
     /// There are too many connections.
     Full,
@@ -68,20 +68,20 @@ impl Gate {
         self.hosts.iter().flat_map(|host| ["http", "https"].map(|scheme| format!("{scheme}://{host}:*"))).collect()
     }
 
-    pub fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub fn admit(&self, headers: &HeaderMap) -> Result<(), GateRefusal> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         if !text(HOST).is_some_and(|host| self.knows(without_port(host))) {
-            return Err(Refusal::Host);
+            return Err(GateRefusal::Host);
         }
         if let Some(origin) = text(ORIGIN) {
             let host = Url::parse(origin).ok().and_then(|url| url.host_str().map(str::to_owned));
             if !host.is_some_and(|host| self.knows(&host)) {
-                return Err(Refusal::Origin);
+                return Err(GateRefusal::Origin);
             }
         }
         match &self.token {
             Some(token) if !headers.get(AUTHORIZATION).is_some_and(|given| token.is_in(given.as_bytes())) => {
-                Err(Refusal::NoToken)
+                Err(GateRefusal::NoToken)
             }
             _ => Ok(()),
         }
@@ -100,7 +100,7 @@ fn without_port(host: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn admitted(gate: &Gate, headers: &[(&str, &str)]) -> Result<(), Refusal> {
+    fn admitted(gate: &Gate, headers: &[(&str, &str)]) -> Result<(), GateRefusal> {
         let header = |(name, value): &(&str, &str)| {
             (hyper::header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap())
         };
@@ -114,12 +114,16 @@ mod tests {
             assert_eq!(admitted(&gate, &[("host", host)]), Ok(()), "{host}");
         }
         for host in ["evil.example", "localhost.evil.example", "localhost@evil.example", "127.0.0.2", ""] {
-            assert_eq!(admitted(&gate, &[("host", host)]), Err(Refusal::Host), "{host}");
+            assert_eq!(admitted(&gate, &[("host", host)]), Err(GateRefusal::Host), "{host}");
         }
-        assert_eq!(admitted(&gate, &[]), Err(Refusal::Host));
+        assert_eq!(admitted(&gate, &[]), Err(GateRefusal::Host));
         assert_eq!(admitted(&gate, &[("host", "localhost"), ("origin", "http://localhost:3000")]), Ok(()));
         for origin in ["http://evil.example", "null", "", "file://"] {
-            assert_eq!(admitted(&gate, &[("host", "localhost"), ("origin", origin)]), Err(Refusal::Origin), "{origin}");
+            assert_eq!(
+                admitted(&gate, &[("host", "localhost"), ("origin", origin)]),
+                Err(GateRefusal::Origin),
+                "{origin}"
+            );
         }
     }
 
@@ -136,8 +140,8 @@ mod tests {
         let token = ("authorization", "Bearer 0123456789abcdef");
         for host in ["localhost:1", "192.0.2.7:8080", "python.example"] {
             assert_eq!(admitted(&gate, &[("host", host), token]), Ok(()), "{host}");
-            assert_eq!(admitted(&gate, &[("host", host)]), Err(Refusal::NoToken), "{host}");
+            assert_eq!(admitted(&gate, &[("host", host)]), Err(GateRefusal::NoToken), "{host}");
         }
-        assert_eq!(admitted(&gate, &[("host", "192.0.2.8"), token]), Err(Refusal::Host));
+        assert_eq!(admitted(&gate, &[("host", "192.0.2.8"), token]), Err(GateRefusal::Host));
     }
 }

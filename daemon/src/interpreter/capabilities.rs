@@ -18,7 +18,7 @@ pub struct Capabilities {
     pub mounts: Vec<String>,
     /// "none" or "host".
     pub network: String,
-    pub limits: Limits,
+    pub limits: ReportedLimits,
     /// How memory is limited: "control group" or "watched".
     pub memory_limit: String,
     /// Where the control groups come from, or why there are none.
@@ -28,7 +28,7 @@ pub struct Capabilities {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Limits {
+pub struct ReportedLimits {
     pub timeout_seconds: f64,
     pub memory_bytes: u64,
     pub workspace_bytes: u64,

@@ -13,7 +13,7 @@ use super::client::{AddressError, Answer};
 use super::context::CallContext;
 use super::detect::{DETECTED_PORT, Listening, listening};
 use super::embedded::{Embedded, EmbeddedError};
-use super::execution::{Execution, Outcome};
+use super::execution::{Execution, ExecutionOutcome};
 use super::failure::{Failure, Limit};
 use super::files::{FileError, FileSource, Reading};
 use super::foreign::Foreign;
@@ -166,8 +166,8 @@ impl FileSource for Interpreters {
 
 fn execution(interpreter: &dyn Interpreter, result: Result<Answer, Failure>) -> Execution {
     let (response, outcome, error) = match result {
-        Ok(Answer { response, timed_out: true }) => (response, Outcome::TimedOut, None),
-        Ok(Answer { response, timed_out: false }) => (response, Outcome::Finished, None),
+        Ok(Answer { response, timed_out: true }) => (response, ExecutionOutcome::TimedOut, None),
+        Ok(Answer { response, timed_out: false }) => (response, ExecutionOutcome::Finished, None),
         Err(failure) => {
             let (outcome, error) = (failure.outcome(), failure.detail());
             (failure.into_response(interpreter.log()), outcome, Some(error))

@@ -4,7 +4,7 @@ use python_interpreter::wire::ExecuteResponse;
 
 /// How an execution ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ExecutionOutcome {
     /// The program ran to its end, whatever its exit code.
     Finished,
     TimedOut,
@@ -16,7 +16,7 @@ pub enum Outcome {
     Cancelled,
 }
 
-impl Outcome {
+impl ExecutionOutcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Finished => "finished",
@@ -32,7 +32,7 @@ impl Outcome {
 #[derive(Debug)]
 pub struct Execution {
     pub response: ExecuteResponse,
-    pub outcome: Outcome,
+    pub outcome: ExecutionOutcome,
     /// The interpreter: a URL, or "embedded".
     pub interpreter: String,
     /// Whether its files can be read.

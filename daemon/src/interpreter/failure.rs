@@ -7,7 +7,7 @@ use std::time::Duration;
 use python_interpreter::wire::ExecuteResponse;
 use serde_json::Value;
 
-use super::execution::Outcome;
+use super::execution::ExecutionOutcome;
 
 /// The exit code of timeout(1).
 pub const TIMEOUT_EXIT_CODE: i32 = 124;
@@ -63,10 +63,10 @@ impl Failure {
         }
     }
 
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> ExecutionOutcome {
         match self {
-            Self::Timeout { .. } => Outcome::TimedOut,
-            _ => Outcome::Failed,
+            Self::Timeout { .. } => ExecutionOutcome::TimedOut,
+            _ => ExecutionOutcome::Failed,
         }
     }
 

@@ -120,7 +120,7 @@ mod tests {
     use python_interpreter::wire::ExecuteResponse;
 
     use super::*;
-    use crate::interpreter::{Outcome, Reading};
+    use crate::interpreter::{ExecutionOutcome, Reading};
 
     /// Returns the same picture for every id, and nothing ever for "slow".
     struct FakeFiles {
@@ -145,7 +145,13 @@ mod tests {
     fn with_picture(id: &str) -> Execution {
         let files = [("/workspace/a.png".to_owned(), id.to_owned())].into();
         let response = ExecuteResponse { files, ..ExecuteResponse::default() };
-        Execution { response, outcome: Outcome::Finished, interpreter: String::new(), has_files: true, error: None }
+        Execution {
+            response,
+            outcome: ExecutionOutcome::Finished,
+            interpreter: String::new(),
+            has_files: true,
+            error: None,
+        }
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use rmcp::model::CallToolResult;
 use tracing::{Span, field};
 
 use crate::fair_queue::{Busy, FairQueue};
-use crate::interpreter::{CallContext, Execution, Interpreters, Outcome};
+use crate::interpreter::{CallContext, Execution, ExecutionOutcome, Interpreters};
 use crate::metrics::Metrics;
 use crate::pictures::{PictureTurns, Shown};
 use crate::resources::Recent;
@@ -103,7 +103,7 @@ impl Executions {
         };
         unfinished.executions = None;
         let duration = started.elapsed();
-        if execution.outcome != Outcome::Refused {
+        if execution.outcome != ExecutionOutcome::Refused {
             self.metrics.ended(execution.outcome, duration);
         }
         self.board.ended(client, &id, execution.outcome, execution.response.exit_code, duration);
@@ -142,12 +142,18 @@ impl Executions {
 
 fn refusal(busy: &Busy) -> Execution {
     let stderr = format!("Busy: {busy}. The code was not run; try again in a moment.");
-    Execution { outcome: Outcome::Refused, ..failure(stderr) }
+    Execution { outcome: ExecutionOutcome::Refused, ..failure(stderr) }
 }
 
 fn failure(stderr: String) -> Execution {
     let response = ExecuteResponse { exit_code: 1, stderr, ..ExecuteResponse::default() };
-    Execution { response, outcome: Outcome::Failed, interpreter: "none".to_owned(), has_files: false, error: None }
+    Execution {
+        response,
+        outcome: ExecutionOutcome::Failed,
+        interpreter: "none".to_owned(),
+        has_files: false,
+        error: None,
+    }
 }
 
 /// Records how a call ended that did not come to its end.
@@ -165,11 +171,11 @@ impl Drop for Unfinished<'_> {
         let Some(Executions { metrics, board, .. }) = self.executions else { return };
         let duration = self.started.elapsed();
         if std::thread::panicking() {
-            metrics.ended(Outcome::Failed, duration);
-            board.ended(self.client, self.id, Outcome::Failed, 1, duration);
+            metrics.ended(ExecutionOutcome::Failed, duration);
+            board.ended(self.client, self.id, ExecutionOutcome::Failed, 1, duration);
         } else {
             metrics.cancelled();
-            board.ended(self.client, self.id, Outcome::Cancelled, 1, duration);
+            board.ended(self.client, self.id, ExecutionOutcome::Cancelled, 1, duration);
             self.session.in_scope(|| tracing::info!(execution_id = self.id, "execution cancelled"));
         }
     }

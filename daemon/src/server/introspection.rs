@@ -3,7 +3,7 @@
 use super::{Executions, Server, Shared};
 use crate::interpreter::Chosen;
 use crate::metrics::{Counted, Now};
-use crate::status::{Interpreter, OnBoard, Status};
+use crate::status::{InterpreterReport, OnBoard, Status};
 
 impl Server {
     /// Counts the client until the guard is dropped.
@@ -30,7 +30,7 @@ impl Server {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: std::process::id(),
             started_by: (*started_by).to_owned(),
-            interpreter: Interpreter { name, why, embedded },
+            interpreter: InterpreterReport { name, why, embedded },
             running: executions.metrics.executions_running(),
             waiting: executions.queue.waiting(),
             tasks: tasks.running(),

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::record::Record;
 
-pub struct Entry {
+pub struct TaskEntry {
     pub record: Record,
     pub result: Kept,
     /// Whether this daemon runs it, or has run it.
@@ -26,7 +26,7 @@ pub enum Kept {
     InMemory(JsonObject, usize),
 }
 
-impl Entry {
+impl TaskEntry {
     pub fn new(record: Record, is_ours: bool, last_line: Option<watch::Receiver<String>>) -> Self {
         let (cancel, changes) = (CancellationToken::new(), watch::channel(()).0);
         Self { record, result: Kept::OnDisk, is_ours, last_line, cancel, changes }
@@ -69,14 +69,14 @@ impl Entry {
     }
 }
 
-pub fn oldest_ended(entries: &HashMap<String, Entry>) -> Option<String> {
+pub fn oldest_ended(entries: &HashMap<String, TaskEntry>) -> Option<String> {
     let ended = entries.iter().filter(|(_, entry)| entry.has_ended());
     ended.min_by_key(|(_, entry)| &entry.record.task.created_at).map(|(id, _)| id.clone())
 }
 
 /// Drops the oldest results in memory until the rest has at most `most` bytes.
-pub fn forget_beyond(entries: &mut HashMap<String, Entry>, most: usize) {
-    while entries.values().map(Entry::memory_bytes).sum::<usize>() > most {
+pub fn forget_beyond(entries: &mut HashMap<String, TaskEntry>, most: usize) {
+    while entries.values().map(TaskEntry::memory_bytes).sum::<usize>() > most {
         let in_memory = entries.iter().filter(|(_, entry)| entry.memory_bytes() > 0);
         let oldest = in_memory.min_by_key(|(_, entry)| &entry.record.task.created_at).map(|(id, _)| id.clone());
         let Some(oldest) = oldest else { return };

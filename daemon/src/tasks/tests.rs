@@ -108,7 +108,7 @@ async fn results_are_on_disk_and_those_in_memory_are_bounded() {
             ended(&tasks, &task.task_id).await;
             ids.push(task.task_id);
         }
-        assert!(tasks.entries().values().map(Entry::memory_bytes).sum::<usize>() <= MAX_MEMORY_BYTES);
+        assert!(tasks.entries().values().map(TaskEntry::memory_bytes).sum::<usize>() <= MAX_MEMORY_BYTES);
         assert_eq!(ids.iter().filter(|id| tasks.knows(id)).count(), known);
         let last = tasks.get(&ids[19]).await.unwrap();
         assert!(matches!(&last.payload, TaskPayload::Completed { result } if result["content"][0]["text"] == large));

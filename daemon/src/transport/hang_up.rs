@@ -9,12 +9,12 @@ use tracing::Span;
 
 use super::socket::Socket;
 
-pub struct HangUp {
+pub struct HangUpWatch {
     socket: Arc<Socket>,
     watch: Option<AsyncFd<OwnedFd>>,
 }
 
-impl HangUp {
+impl HangUpWatch {
     pub fn new(socket: Arc<Socket>) -> Self {
         Self { socket, watch: None }
     }

@@ -18,13 +18,13 @@ const MAX_OTHERS: usize = 8;
 
 /// The kinds of requests, each with its own bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RequestKind {
     Call,
     Subscription,
     Other,
 }
 
-impl Kind {
+impl RequestKind {
     pub fn of(request: &ClientRequest) -> Self {
         match request {
             ClientRequest::CallToolRequest(_) => Self::Call,
@@ -58,22 +58,22 @@ struct Table {
 
 struct Request {
     id: RequestId,
-    kind: Kind,
+    kind: RequestKind,
     /// The tasks that a subscription watches.
     watched: Vec<String>,
 }
 
 impl InFlight {
-    pub fn admits(&self, kind: Kind) -> bool {
+    pub fn admits(&self, kind: RequestKind) -> bool {
         self.count(kind) < kind.most()
     }
 
-    pub fn count(&self, kind: Kind) -> usize {
+    pub fn count(&self, kind: RequestKind) -> usize {
         self.table().requests.values().filter(|request| request.kind == kind).count()
     }
 
     /// Adds a request and returns its internal id.
-    pub fn begin(&self, id: RequestId, kind: Kind, watched: Vec<String>) -> RequestId {
+    pub fn begin(&self, id: RequestId, kind: RequestKind, watched: Vec<String>) -> RequestId {
         let mut table = self.table();
         table.last_number += 1;
         let number = table.last_number;
@@ -159,9 +159,9 @@ mod tests {
     #[test]
     fn an_id_that_comes_back_after_a_cancellation_is_another_request() {
         let in_flight = InFlight::default();
-        let first = in_flight.begin(number(7), Kind::Call, Vec::new());
+        let first = in_flight.begin(number(7), RequestKind::Call, Vec::new());
         assert_eq!(in_flight.cancel(&number(7)), Some(first.clone()));
-        let second = in_flight.begin(number(7), Kind::Call, Vec::new());
+        let second = in_flight.begin(number(7), RequestKind::Call, Vec::new());
         assert_eq!(in_flight.id_of(&first), None, "the answer to the first has nowhere to go");
         in_flight.finish(&first);
         assert_eq!(in_flight.id_of(&second), Some(number(7)));
@@ -173,7 +173,7 @@ mod tests {
     fn each_kind_of_request_has_its_bound_and_leaves_room_for_the_others() {
         let in_flight = InFlight::default();
         let mut begun = 0;
-        for (kind, most) in [(Kind::Call, 32), (Kind::Subscription, 8), (Kind::Other, 8)] {
+        for (kind, most) in [(RequestKind::Call, 32), (RequestKind::Subscription, 8), (RequestKind::Other, 8)] {
             while in_flight.admits(kind) {
                 begun += 1;
                 in_flight.begin(number(begun), kind, Vec::new());
@@ -181,6 +181,6 @@ mod tests {
             assert_eq!(in_flight.count(kind), most);
         }
         in_flight.cancel(&number(1));
-        assert!(in_flight.admits(Kind::Call) && !in_flight.admits(Kind::Subscription));
+        assert!(in_flight.admits(RequestKind::Call) && !in_flight.admits(RequestKind::Subscription));
     }
 }

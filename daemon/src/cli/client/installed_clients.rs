@@ -16,11 +16,11 @@ use super::supported_clients::Client;
 pub struct Found {
     pub client: Client,
     pub file: PathBuf,
-    pub state: State,
+    pub state: EntryState,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub enum State {
+pub enum EntryState {
     /// It starts our shim.
     Right,
     /// Our name starts the program with this path.
@@ -40,7 +40,7 @@ pub fn found(shim: &Path) -> anyhow::Result<Vec<Found>> {
     let mut found = Vec::new();
     for client in Client::value_variants() {
         let one = look(*client, shim)?;
-        if one.state != State::NoFile || client.trace(&one.file).is_dir() {
+        if one.state != EntryState::NoFile || client.trace(&one.file).is_dir() {
             found.push(one);
         }
     }
@@ -51,14 +51,14 @@ pub fn look(client: Client, shim: &Path) -> anyhow::Result<Found> {
     let home = env::home_dir().filter(|home| home.is_absolute()).context("the home directory is unknown: set HOME")?;
     let file = client.file(&home, |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute()));
     let state = match file::read(&file) {
-        Err(error) => State::Unreadable(format!("{error:#}")),
-        Ok(None) => State::NoFile,
+        Err(error) => EntryState::Unreadable(format!("{error:#}")),
+        Ok(None) => EntryState::NoFile,
         Ok(Some(text)) => match document::present(client, &text) {
-            Err(error) => State::Unreadable(format!("{}, {error}", file.display())),
-            Ok(Present::Nothing) => State::Missing,
-            Ok(Present::Other) => State::Other,
-            Ok(Present::Command(command)) if is_same(&command, shim) => State::Right,
-            Ok(Present::Command(command)) => State::Another(command),
+            Err(error) => EntryState::Unreadable(format!("{}, {error}", file.display())),
+            Ok(Present::Nothing) => EntryState::Missing,
+            Ok(Present::Other) => EntryState::Other,
+            Ok(Present::Command(command)) if is_same(&command, shim) => EntryState::Right,
+            Ok(Present::Command(command)) => EntryState::Another(command),
         },
     };
     Ok(Found { client, file, state })

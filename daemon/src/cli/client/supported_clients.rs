@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub const NAME: &str = "python-interpreter";
 
 /// A server's entry. Values are scalars, arrays of scalars, or empty tables.
-pub type Entry = Vec<(&'static str, Value)>;
+pub type ServerEntry = Vec<(&'static str, Value)>;
 
 const DESCRIPTION: &str = "Run Python code, isolated: calculate, analyse data, draw plots";
 
@@ -80,8 +80,8 @@ impl Client {
     }
 
     /// The entry, in the client's own order of keys, with everything that its older versions need.
-    pub fn entry(self, shim: &str) -> Entry {
-        let mut entry: Entry = match self {
+    pub fn entry(self, shim: &str) -> ServerEntry {
+        let mut entry: ServerEntry = match self {
             Self::ClaudeDesktop | Self::Codex | Self::Gemini => vec![],
             Self::ClaudeCode | Self::Cursor | Self::VsCode => vec![("type", json!("stdio"))],
             Self::Zed => vec![("source", json!("custom"))],

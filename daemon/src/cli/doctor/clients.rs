@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Finding;
-use crate::cli::client::{Found, State, found, shim};
+use crate::cli::client::{EntryState, Found, found, shim};
 
 const NAME: &str = "client";
 
@@ -24,17 +24,19 @@ fn one(found: &Found) -> Finding {
     let add = format!("`python-interpreter-mcpd client add {name}`");
     let file = found.file.display();
     match &found.state {
-        State::Right => Finding::ok(NAME, format!("{title} has it, in {file}")),
-        State::Missing | State::NoFile => Finding::note(NAME, format!("{title} does not have it yet: {add}")),
-        State::Another(program) if Path::new(program).exists() => {
+        EntryState::Right => Finding::ok(NAME, format!("{title} has it, in {file}")),
+        EntryState::Missing | EntryState::NoFile => Finding::note(NAME, format!("{title} does not have it yet: {add}")),
+        EntryState::Another(program) if Path::new(program).exists() => {
             Finding::note(NAME, format!("{title} starts {program}, in {file}: to have it start this one, {add}"))
         }
-        State::Another(program) => {
+        EntryState::Another(program) => {
             Finding::failed(NAME, format!("{title} starts {program}, which is not there, as {file} says: {add}"))
         }
-        State::Other => {
+        EntryState::Other => {
             Finding::note(NAME, format!("{title} has something of this name that is no program, in {file}"))
         }
-        State::Unreadable(reason) => Finding::failed(NAME, format!("{title}'s configuration cannot be read: {reason}")),
+        EntryState::Unreadable(reason) => {
+            Finding::failed(NAME, format!("{title}'s configuration cannot be read: {reason}"))
+        }
     }
 }

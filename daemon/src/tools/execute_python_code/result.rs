@@ -5,7 +5,7 @@ use python_interpreter::wire::ExecuteResponse;
 use rmcp::model::{CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde_json::Value;
 
-use crate::interpreter::{Execution, Outcome};
+use crate::interpreter::{Execution, ExecutionOutcome};
 use crate::pictures::Shown;
 use crate::resources;
 use crate::tools::interface::INTERPRETER_KEY;
@@ -44,7 +44,7 @@ pub fn result(execution: Execution, shown: Shown) -> CallToolResult {
     content.extend(links);
     let mut result = CallToolResult::success(content);
     result.structured_content = Some(structured);
-    result.is_error = Some(outcome != Outcome::Finished);
+    result.is_error = Some(outcome != ExecutionOutcome::Finished);
     let mut meta = MetaObject::new();
     meta.insert(INTERPRETER_KEY.to_owned(), Value::String(interpreter));
     result.meta = Some(meta);
@@ -58,7 +58,13 @@ mod tests {
     use super::*;
 
     fn execution(response: ExecuteResponse, has_files: bool) -> Execution {
-        Execution { response, outcome: Outcome::Finished, interpreter: "embedded".to_owned(), has_files, error: None }
+        Execution {
+            response,
+            outcome: ExecutionOutcome::Finished,
+            interpreter: "embedded".to_owned(),
+            has_files,
+            error: None,
+        }
     }
 
     fn shown(execution: Execution) -> Value {

@@ -8,7 +8,7 @@ use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::{Map, Value};
 
 use super::{Client, DocumentError, NAME, inline};
-use crate::cli::client::supported_clients::Entry;
+use crate::cli::client::supported_clients::ServerEntry;
 
 /// What clients read, and no more: a text that they refuse is not for us to mend.
 const OPTIONS: ParseOptions = ParseOptions {
@@ -75,7 +75,7 @@ fn malformed(error: ParseError) -> DocumentError {
     DocumentError::Malformed { line: error.line_display(), reason: error.kind().to_string() }
 }
 
-fn value_of(entry: &Entry) -> CstInputValue {
+fn value_of(entry: &ServerEntry) -> CstInputValue {
     CstInputValue::Object(entry.iter().map(|(key, value)| ((*key).to_owned(), input(value))).collect())
 }
 
