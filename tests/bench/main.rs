@@ -20,6 +20,8 @@ mod mcp;
 
 mod report;
 
+#[path = "../support/installed.rs"]
+mod installed;
 #[path = "../support/venv.rs"]
 mod venv;
 
@@ -167,10 +169,10 @@ fn main() -> Result<ExitCode> {
 fn measure_interpreter(program: &Path, effort: &Effort, report: &mut Report) -> Result<()> {
     measure_light(program, effort, report)?;
     match venv::python() {
-        Some(python) => measure_heavy(program, &python, effort, report),
-        None => {
+        Ok(python) => measure_heavy(program, &python, effort, report),
+        Err(reason) => {
             for (name, bounds) in [HEAVY, PLOT] {
-                report.add(name, None, bounds, "no environment with packages".to_owned(), json!({}));
+                report.add(name, None, bounds, format!("no environment with packages: {reason}"), json!({}));
             }
             Ok(())
         }

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::fake_interpreter::FakeInterpreter;
-use super::{PATIENCE, eventually};
-
-const DAEMON: &str = env!("CARGO_BIN_EXE_python-interpreter-mcpd");
+use super::launcher;
+use super::processes::{self, signal};
+use super::{PATIENCE, until};
 
 /// A user's world that no other test shares. Whatever runs in it is killed with it.
 pub struct Home(TempDir);
@@ -39,36 +40,24 @@ impl Home {
 
     /// The program, with nothing in its environment that a test did not put there.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(DAEMON);
+        let mut command = Command::new(launcher::daemon());
         command.env_clear().env("HOME", self.path()).env("XDG_RUNTIME_DIR", self.path()).env("PATH", "/usr/bin:/bin");
         command.stdin(Stdio::null());
+        launcher::prepare(&mut command);
         command
     }
 
     /// The processes that run in this world.
-    pub fn processes(&self) -> Vec<i32> {
-        let mark = format!("XDG_RUNTIME_DIR={}\0", self.path().display());
-        let processes = fs::read_dir("/proc").unwrap().flatten();
-        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        pids.filter(|pid| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            String::from_utf8_lossy(&environment).contains(&mark)
-        })
-        .collect()
+    pub fn processes(&self) -> Vec<u32> {
+        processes::in_session(self.path()).into_iter().map(|process| process.id).collect()
     }
 }
 
 impl Drop for Home {
     fn drop(&mut self) {
         for pid in self.processes() {
-            signal(pid, rustix::process::Signal::KILL);
+            signal(pid, Signal::KILL);
         }
-    }
-}
-
-pub fn signal(pid: i32, signal: rustix::process::Signal) {
-    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 
@@ -119,17 +108,17 @@ impl Daemon {
         fs::read_to_string(self.home.path().join("stderr")).unwrap()
     }
 
-    pub fn pid(&self) -> i32 {
-        self.child.id().try_into().unwrap()
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn terminate(&self) {
-        signal(self.pid(), rustix::process::Signal::TERM);
+        signal(self.pid(), Signal::TERM);
     }
 
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
-        eventually("the daemon's end", || {
+        until("the daemon's end", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });

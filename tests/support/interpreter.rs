@@ -1,9 +1,6 @@
 //! The real embedded interpreter, as its own process of an ordinary user, spoken to over TCP.
 //!
-//! Started by root, as on a build machine, it runs as a user that owns nothing else; started by anyone else, as that user.
-
-#![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test a panic is the report, and stderr its detail")]
+//! Started by root, as on a build machine, it runs as a user who owns nothing else; started by anyone else, as that user.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -12,15 +9,17 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::processes::{children, descendants};
+use super::{PATIENCE, until};
+
 const TEST_PYTHON: &str = "PYTHON_INTERPRETER_MCP_TEST_PYTHON";
-/// A user id without an account.
-const ORDINARY_USER: u32 = 54321;
-const DEADLINE: Duration = Duration::from_secs(60);
+/// The first of user ids without an account.
+const ORDINARY_USERS: u32 = 54_321;
 
 /// What programs call the files that they make where the host has a directory of the same name.
 pub const LEFT_BEHIND: &str = "left-behind-by-a-program";
@@ -55,26 +54,30 @@ impl Answer {
 }
 
 impl Interpreter {
+    /// As an ordinary user.
     pub fn start() -> Self {
-        Self::start_as(if am_root() { ORDINARY_USER } else { rustix::process::getuid().as_raw() }, &[])
+        Self::start_with(&[])
     }
 
-    /// As an ordinary user, with further arguments.
-    pub fn start_with_arguments(arguments: &[&str]) -> Self {
-        let user = if am_root() { ORDINARY_USER } else { rustix::process::getuid().as_raw() };
-        Self::start_as_with(user, &[], arguments)
-    }
-
+    /// With these variables.
     pub fn start_with(environment: &[(&str, &str)]) -> Self {
-        Self::start_as(if am_root() { ORDINARY_USER } else { rustix::process::getuid().as_raw() }, environment)
+        Self::start_as(ordinary_user(), environment)
     }
 
     pub fn start_as(user: u32, environment: &[(&str, &str)]) -> Self {
-        Self::start_as_with(user, environment, &[])
+        Self::launch(user, environment, &[], None)
     }
 
-    /// With further arguments.
-    pub fn start_as_with(user: u32, environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+    pub fn start_with_arguments(arguments: &[&str]) -> Self {
+        Self::launch(ordinary_user(), &[], arguments, None)
+    }
+
+    /// By a shell that first runs `limit`, such as `ulimit -n 64`.
+    pub fn start_limited(limit: &str) -> Self {
+        Self::launch(ordinary_user(), &[], &[], Some(limit))
+    }
+
+    fn launch(user: u32, environment: &[(&str, &str)], arguments: &[&str], limit: Option<&str>) -> Self {
         let home = tempfile::tempdir().unwrap();
         // Whatever whoever runs the tests has: that user is to read what is made here, and plain programs start with it.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -98,7 +101,7 @@ impl Interpreter {
             .collect();
         let log = Log::default();
         let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_string()).collect();
-        let (process, address) = serve(&program, user, home.path(), &environment, &arguments, &log);
+        let (process, address) = serve(&program, user, home.path(), &environment, &arguments, limit, &log);
         Interpreter { arguments, process, address, user, environment, mounts: mounts(), log, home }
     }
 
@@ -107,7 +110,7 @@ impl Interpreter {
         self.kill();
         let program = self.home.path().join("python-interpreter-mcpd");
         (self.process, self.address) =
-            serve(&program, self.user, self.home.path(), &self.environment, &self.arguments, &self.log);
+            serve(&program, self.user, self.home.path(), &self.environment, &self.arguments, None, &self.log);
     }
 
     pub fn kill(&mut self) {
@@ -202,7 +205,7 @@ impl Interpreter {
     pub fn program_with(&self, name: &str) -> u32 {
         let made = |id: &u32| Path::new(&format!("/proc/{id}/cwd/{name}")).exists();
         let mut found = None;
-        wait_until("a program has made its file", || {
+        until("a program has made its file", || {
             // Its first process has the same working directory and was there earlier.
             found = descendants(self.id()).into_iter().rfind(made);
             found.is_some()
@@ -238,14 +241,14 @@ impl Interpreter {
     }
 
     pub fn wait_until_busy(&self) {
-        wait_until("a program runs", || self.slots("in_use") > 0);
+        until("a program runs", || self.slots("in_use") > 0);
     }
 
     /// Waits until nothing is left of any program: there are the spawner's two processes, the zygote, and two for each slot that
     /// waits for a program.
     pub fn wait_until_empty(&self) {
         let count = |which| self.slots(which) as usize;
-        wait_until("nothing is left in any slot", || {
+        until("nothing is left in any slot", || {
             let waiting = count("waiting");
             let processes = descendants(self.id()).len();
             count("in_use") == 0
@@ -276,6 +279,13 @@ pub fn release(program: u32, name: &str) {
     fs::remove_file(format!("/proc/{program}/cwd/{name}")).unwrap();
 }
 
+/// Who an interpreter may run as. Where root runs the tests, each has a user of its own: much of what the kernel counts, such as
+/// descriptors that are being passed on, it counts for all processes of a user.
+pub fn ordinary_user() -> u32 {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    if am_root() { ORDINARY_USERS + TAKEN.fetch_add(1, Ordering::Relaxed) } else { rustix::process::getuid().as_raw() }
+}
+
 pub fn am_root() -> bool {
     rustix::process::getuid().is_root()
 }
@@ -288,7 +298,7 @@ pub fn try_post(address: &str, request: &Value) -> io::Result<Answer> {
 
 fn send(address: &str, method: &str, path: &str, headers: &[&str], body: &[u8]) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let host = if headers.iter().any(|header| header.starts_with("Host:")) { "" } else { "Host: localhost\r\n" };
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     let length = body.len();
@@ -315,15 +325,6 @@ fn receive(mut stream: TcpStream) -> io::Result<Answer> {
     Ok(Answer { status, body })
 }
 
-/// Waits for something that is sure to happen soon.
-pub fn wait_until(what: &str, mut happened: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !happened() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 /// The host's mounts where slots have theirs.
 fn mounts() -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
@@ -334,46 +335,23 @@ fn mounts() -> Vec<String> {
     mounts.lines().filter(of_slots).map(str::to_owned).collect()
 }
 
-/// The living children of a process.
-pub fn children(parent: u32) -> Vec<u32> {
-    living_processes().into_iter().filter(|(_, of)| *of == parent).map(|(id, _)| id).collect()
-}
-
-/// The living descendants of a process, each after its parent.
-pub fn descendants(ancestor: u32) -> Vec<u32> {
-    let processes = living_processes();
-    let children = |parent: u32| processes.iter().filter(move |(_, of)| *of == parent).map(|(id, _)| *id);
-    let mut found: Vec<u32> = children(ancestor).collect();
-    let mut next = 0;
-    while let Some(&process) = found.get(next) {
-        found.extend(children(process));
-        next += 1;
-    }
-    found
-}
-
-/// Every process that is no zombie, with its parent.
-fn living_processes() -> Vec<(u32, u32)> {
-    let relation = |id: u32| {
-        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // "id (name) state parent …", where the name may hold anything.
-        let mut rest = stat.rsplit(')').next()?.split_whitespace();
-        let (state, parent) = (rest.next()?, rest.next()?);
-        (state != "Z").then_some((id, parent.parse().ok()?))
-    };
-    let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    ids.filter_map(relation).collect()
-}
-
 fn serve(
     program: &Path,
     user: u32,
     home: &Path,
     environment: &[(String, String)],
     arguments: &[String],
+    limit: Option<&str>,
     log: &Log,
 ) -> (Child, String) {
-    let mut command = as_user(program, user, home);
+    let mut command = match limit {
+        None => as_user(program, user, home),
+        Some(limit) => {
+            let mut shell = as_user(Path::new("/bin/sh"), user, home);
+            shell.arg("-c").arg(format!("{limit} && exec \"$0\" \"$@\"")).arg(program);
+            shell
+        }
+    };
     command.args(["interpreter", "--listen", "127.0.0.1:0"]).args(arguments).stderr(Stdio::piped());
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     let mut process = command.spawn().unwrap();
@@ -410,5 +388,5 @@ fn wait_for_address(stderr: impl Read + Send + 'static, log: Log) -> String {
             log.lock().unwrap().push_str(&format!("{line}\n"));
         }
     });
-    receiver.recv_timeout(DEADLINE).expect("the interpreter listens")
+    receiver.recv_timeout(PATIENCE).expect("the interpreter listens")
 }
