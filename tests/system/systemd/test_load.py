@@ -11,7 +11,8 @@ from fake_interpreter import FakeInterpreter
 from world import ALL, BIN, DAEMON, HOME, INTERPRETER, RUNTIME, Shim, UnitTest, drop_in, processes, run, show, systemctl, until
 
 CLIENTS = 20
-KILLS = 200
+# In the gate; `tests/soak` takes more.
+KILLS = int(os.environ.get("PYTHON_INTERPRETER_MCP_TEST_KILLS", "40"))
 RESTARTS = 50
 DELAY = 0.002
 OTHER_BUILD = pathlib.Path("/run/tests/other")
@@ -112,7 +113,7 @@ class Replaced(UnitTest):
         self.assertEqual(twice, [])
         self.assertEqual([code for code in load.right if self.interpreter.runs[code] != 1], [])
 
-    def test_two_hundred_kills_disconnect_nobody_and_run_nothing_twice(self):
+    def test_kills_disconnect_nobody_and_run_nothing_twice(self):
         before = {*os.listdir("/tmp"), *os.listdir("/var/tmp"), *state_files()}
         with Load() as load:
             process = main_process()
