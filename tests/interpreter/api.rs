@@ -147,10 +147,10 @@ fn wrong_requests_are_refused_with_the_reason_and_nothing_runs() {
         (json!({ "source_code": null }), "expected a string"),
         (json!({ "source_code": 1 }), "expected a string"),
         (json!([1]), "invalid"),
-        (json!({ "source_code": "", "files": { "relative": unknown } }), "no absolute path below /workspace"),
+        (json!({ "source_code": "", "files": { "relative": unknown } }), "not an absolute path below /workspace"),
         (
             json!({ "source_code": "", "files": { "/workspace/../etc/x": unknown } }),
-            "no absolute path below /workspace",
+            "not an absolute path below /workspace",
         ),
         (json!({ "source_code": "", "files": { "/workspace/x": unknown } }), "there is no file with the id"),
         (json!({ "source_code": "", "files": { "/workspace/x": "../../etc/passwd" } }), "there is no file with the id"),
@@ -158,9 +158,9 @@ fn wrong_requests_are_refused_with_the_reason_and_nothing_runs() {
             json!({ "source_code": "", "files": { "/workspace/x": unknown, "/workspace/x/y": unknown } }),
             "below a path that is a file",
         ),
-        (json!({ "source_code": "", "env": { "A=B": "" } }), "no environment variable"),
+        (json!({ "source_code": "", "env": { "A=B": "" } }), "not a valid environment variable"),
         (json!({ "source_code": "", "env": { "A": "x".repeat(200_000) } }), "the limit is"),
-        (json!({ "source_code": "", "timeout_seconds": -1 }), "no positive number"),
+        (json!({ "source_code": "", "timeout_seconds": -1 }), "not a positive number"),
         (json!({ "source_code": "", "timeout_seconds": "1" }), "expected f64"),
     ] {
         let answer = interpreter.post(&request);

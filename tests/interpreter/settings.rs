@@ -289,7 +289,7 @@ fn wrong_settings_are_named() {
     for (flag, value, words) in [
         ("--memory", "lots", "it is no size"),
         ("--memory", "1K", "it must be from"),
-        ("--mount", "data:/data", "is no absolute path"),
+        ("--mount", "data:/data", "is not an absolute path"),
         ("--mount", "/data:/usr/data", "is taken"),
         ("--network", "all", "possible values"),
         ("--preload", "a b", "no module's name"),

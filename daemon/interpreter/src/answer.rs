@@ -1,5 +1,5 @@
-//! What a caller gets of an execution: how it ended, what it printed, shortened to what the answer may hold, with the whole as a file,
-//! and its files; and a line in `stderr` for everything that is not as the program would expect.
+//! The answer to a request: the exit code, the files and the output. Output that is too long is shortened, and stored as a file. A line
+//! is added to `stderr` for everything that a program does not expect, such as a limit that stopped it.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -8,45 +8,44 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use crate::collect::Collected;
-use crate::execution::{End, Executed};
-use crate::executor::ExecuteError;
 use crate::explain::{self, Evidence};
 use crate::files::FileStore;
+use crate::outcome::Executed;
 use crate::output::{Printed, rooms, shortened};
-use crate::slot::Slot;
+use crate::run::Finished;
+use crate::slot::{Slot, SlotError};
 use crate::whole::{STORE_DEADLINE, too_slow};
 use crate::wire::{ExecuteResponse, WORKSPACE};
 
-/// What the lines about files that hold the whole of a stream may take, in characters.
+/// Characters reserved for the lines that name the files with the complete output.
 const ROOM_FOR_NOTES: usize = 200;
 
-/// One of the two streams on its way into the answer.
+/// One output stream's part of the answer.
 struct Text {
     name: &'static str,
     text: String,
-    /// What it was before bytes that are not UTF-8 were replaced, if they were.
+    /// The output before invalid UTF-8 was replaced, if there was any.
     bytes: Option<Vec<u8>>,
-    /// How many bytes were printed.
+    /// Bytes printed.
     total: u64,
-    /// The whole is in a file already, because not even [`Printed::text`] holds it.
+    /// The complete output is in a file already, because it exceeded what is kept in memory.
     is_stored: bool,
 }
 
-/// `output_characters` is what the two texts may hold together.
+/// `output_characters` is the most characters that stdout and stderr may have together.
 pub async fn answer(
-    (end, crowded): (End, bool),
-    printed: [Printed; 2],
+    finished: Finished,
     output_characters: Option<usize>,
     collected: Collected,
     slot: &Slot,
     store: &Arc<FileStore>,
-) -> Result<Executed, ExecuteError> {
-    let limits = &slot.workshop.policy.limits;
+) -> Result<Executed, SlotError> {
+    let limits = &slot.spawner.policy.limits;
+    let Finished { end, crowded, stdout, stderr } = finished;
     let Collected { mut files, omitted, cut_off } = collected;
     let mut notes = Vec::new();
-    let [stdout, stderr] = printed;
-    let mut stdout = whole(("stdout", stdout), &mut files, &mut notes, store).await;
-    let mut stderr = whole(("stderr", stderr), &mut files, &mut notes, store).await;
+    let mut stdout = whole(("stdout", stdout.end()), &mut files, &mut notes, store).await;
+    let mut stderr = whole(("stderr", stderr.end()), &mut files, &mut notes, store).await;
     let (exit_code, outcome) = explain::end(&end, slot, limits, &mut notes)?;
     let evidence = Evidence { crowded, cut_off, full: slot.is_full(), bounded: slot.group.is_some() };
     notes.extend(explain::limit_that_was_met(exit_code, &stderr.text, evidence, limits));
@@ -68,7 +67,7 @@ pub async fn answer(
     Ok(Executed { response: ExecuteResponse { exit_code, files, stderr, stdout }, outcome })
 }
 
-/// Takes what was kept of a stream; what was not is stored as a file.
+/// Takes the part of a stream that was kept. If that is not all, the complete stream is stored as a file.
 async fn whole(
     (name, printed): (&'static str, Printed),
     files: &mut BTreeMap<String, String>,
@@ -92,7 +91,7 @@ async fn whole(
 }
 
 impl Text {
-    /// Shortens the text to `room` characters; what it was is stored as a file.
+    /// Shortens the text to `room` characters, and stores the complete text as a file.
     async fn shorten(
         &mut self,
         room: usize,
@@ -117,7 +116,7 @@ async fn put(content: impl Read + Send + 'static, length: u64, store: &Arc<FileS
     timeout(STORE_DEADLINE, work).await.map_err(|_| too_slow())??
 }
 
-/// Names the file that holds a stream's first `length` bytes of `total`.
+/// Adds the file with a stream's first `length` of `total` bytes, and a line that names it.
 fn note_whole(
     name: &str,
     stored: io::Result<String>,
@@ -134,7 +133,7 @@ fn note_whole(
     files.extend(stored.ok().map(|id| (path, id)));
 }
 
-/// A path for a stream's whole that the program has not used itself.
+/// A path for a stream's file that none of the program's own files has.
 fn free_path(files: &BTreeMap<String, String>, name: &str) -> String {
     std::iter::once(format!("{WORKSPACE}{name}.txt"))
         .chain((2..).map(|number| format!("{WORKSPACE}{name}-{number}.txt")))

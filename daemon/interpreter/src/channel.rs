@@ -1,6 +1,7 @@
-//! Messages with file descriptors over a SOCK_SEQPACKET pair: between the interpreter, its spawner, and what they start.
+//! Messages with file descriptors, over pairs of SOCK_SEQPACKET sockets: between the interpreter, its spawner, the slots' first
+//! processes and the zygote.
 //!
-//! All of them are this crate, from one build; programs never hold an end.
+//! Both ends are always processes of this build. Programs never hold an end.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,29 +14,57 @@ use rustix::net::{
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::sandbox::StepError;
+use crate::launch::Launch;
+use crate::sandbox::{Policy, StepError};
 
-/// Longest message: a job with all of its environment.
-const MESSAGE_LIMIT: usize = 192 * 1024;
-/// Longest message between ourselves.
+/// Longest message that is sent, in bytes: a job with its environment.
+const SEND_LIMIT: usize = 192 * 1024;
+/// Longest message that is received here, in bytes. Jobs are received by the zygote's children only.
 const RECEIVE_LIMIT: usize = 64 * 1024;
 /// Most descriptors in one message.
 const DESCRIPTOR_LIMIT: usize = 8;
 
-/// What the interpreter hears about one slot, in this order.
+/// From the interpreter to its spawner.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum SpawnerMessage {
+    /// The first message: what slots are built from, and which Python runs in them.
+    Prepare(Box<Policy>, Launch),
+    /// Build one slot. Descriptors: the slot's socket, its stdout, its stderr and, if it has a control group, `cgroup.procs`.
+    Spawn(Need),
+}
+
+/// When a slot's child gets its program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Need {
+    /// A call waits for the child.
+    Now,
+    /// Perhaps later. There is time for a rehearsal, which makes the program itself start faster.
+    Later,
+}
+
+/// From the spawner to the interpreter.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum SpawnerReport {
+    /// The zygote is ready: slots can be built.
+    Ready,
+    /// The spawner ends for this reason.
+    Failed(Failure),
+}
+
+/// What the interpreter is told about one slot, in this order.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum SlotMessage {
-    /// From the spawner: the slot's first process exists. With its pidfd.
+    /// From the spawner: the slot's first process exists. Descriptor: its pidfd.
     Spawned,
-    /// From the slot's first process: its world is built. With the directory of `/workspace`.
+    /// From the slot's first process: its mounts are built. Descriptor: the directory `/workspace`.
     Built,
-    /// From the child: isolated, and waiting for its job.
+    /// From the child: it is isolated and waits for its job.
     Ready,
-    /// From the zygote: the child has ended, with the status that wait(2) gives.
+    /// From the zygote: the child has ended. `status` is that of wait(2).
     Exited { status: i32, cpu_milliseconds: u64 },
-    /// From the child or the zygote: the kernel refused a step of the sandbox.
+    /// From the child or the zygote: a step of the sandbox failed. `error` is an errno, or 0.
     Refused { step: String, error: i32 },
-    /// From any of us: it cannot be done.
+    /// From the spawner or the first process: the slot cannot be built.
     Failed(Failure),
 }
 
@@ -43,18 +72,18 @@ pub enum SlotMessage {
 pub enum Failure {
     #[error(transparent)]
     Isolation(#[from] StepError),
-    #[error("{python} cannot be made ready to run programs: {reason}")]
+    #[error("{python} cannot be prepared to run programs: {reason}")]
     Python { python: String, reason: String },
 }
 
-/// Sends one message. A full socket is an error, never a wait: nobody here sends more than a few.
+/// Sends one message as JSON. On a non-blocking socket, a full one is an error and never a wait.
 pub fn send<M: Serialize>(socket: impl AsFd, message: &M, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     send_bytes(socket, &serde_json::to_vec(message)?, descriptors)
 }
 
-/// Sends one message as it is.
+/// Sends one message as bytes.
 pub fn send_bytes(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    if bytes.len() > MESSAGE_LIMIT || descriptors.len() > DESCRIPTOR_LIMIT {
+    if bytes.len() > SEND_LIMIT || descriptors.len() > DESCRIPTOR_LIMIT {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too long"));
     }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTOR_LIMIT))];
@@ -66,15 +95,15 @@ pub fn send_bytes(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>
     Ok(())
 }
 
-/// A message with what came along.
+/// A message with its descriptors.
 pub struct Received<M> {
     pub message: M,
     pub descriptors: Vec<OwnedFd>,
-    /// The process that sent it, as this process sees it, where the socket was told to pass that on.
+    /// The id of the sending process in this process's pid namespace, if the socket has SO_PASSCRED.
     pub sender: Option<Pid>,
 }
 
-/// Receives one message; `None` at the end of the stream. Blocks or not as the socket does.
+/// Receives one message; `None` at the end of the stream.
 pub fn receive<M: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<Received<M>>> {
     let mut bytes = vec![0; RECEIVE_LIMIT];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTOR_LIMIT), ScmCredentials(1))];
@@ -84,7 +113,7 @@ pub fn receive<M: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<Rece
         return Ok(None);
     }
     if received.flags.contains(ReturnFlags::CTRUNC) {
-        // There is room for all that is ever sent: this process may not open what came along.
+        // The buffer has room for every descriptor that is sent, so this process must have reached its limit of open files.
         return Err(rustix::io::Errno::MFILE.into());
     }
     if received.flags.contains(ReturnFlags::TRUNC) {

@@ -1,6 +1,7 @@
-//! Control groups (cgroup v2): a bound on the memory, the processes and the share of the processors of all of a slot's processes
-//! together, kept by the kernel. Where there are none to be had, `memory` watches.
+//! Control groups (cgroup v2): the kernel bounds the memory, the number and the CPU share of all of a slot's processes together. Without
+//! them, `memory` watches the slot's memory.
 
+mod hierarchy;
 mod manager;
 mod place;
 
@@ -12,41 +13,40 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::limits::Limits;
-use place::{Place, controllers};
+use place::{NEEDED, Place, controllers};
 
-/// The group that this process itself moves to: a group that gives controllers to others may hold no processes.
+/// The group to which this process itself moves: a group that passes controllers on to others may contain no processes.
 const OWN: &str = "interpreter";
-/// The one in which those of slots are, so that they are bounded together.
+/// The parent of the slots' groups, so that they are bounded together.
 const SLOTS: &str = "slots";
 const PREFIX: &str = "slot-";
-const NEEDED: [&str; 2] = ["memory", "pids"];
-/// So that what answers calls is not one of many. Each slot has 100.
+/// CPU weight of the interpreter, so that it stays responsive beside many slots. Each slot has 100.
 const OWN_WEIGHT: &str = "1000";
 
-/// Those that slots get, if this process has a group to make them in.
+/// Makes the slots' groups, if this process has a place to make them in.
 #[derive(Debug)]
 pub struct ControlGroups {
     place: Result<Place, String>,
-    /// Their controllers were taken back.
+    /// The controllers were removed from the place.
     lost: AtomicBool,
     next: AtomicU64,
-    /// What they may hold together, as the kernel was told last.
+    /// The memory limit of all slots together that was written last, in bytes.
     total: AtomicU64,
-    /// Groups whose last process was still going when they were dropped.
+    /// Groups that could not be removed when they were dropped, because a process was still ending.
     left: Mutex<Vec<PathBuf>>,
 }
 
-/// One slot's group, removed when dropped or soon after.
+/// One slot's group. It is removed when this is dropped, or soon after.
 #[derive(Debug)]
 pub struct ControlGroup {
     directory: PathBuf,
-    /// Whoever writes here joins.
+    /// `cgroup.procs`: a process that writes 0 to it joins the group.
     pub entrance: OwnedFd,
     groups: Arc<ControlGroups>,
 }
 
 impl ControlGroups {
-    /// Takes a group of this process's own, or asks for one: that may take seconds. It has to be called before there are children.
+    /// Finds or asks for a place, which may take seconds. Must be called before this process has children.
     pub fn of_this_process() -> Self {
         let place = place::find().and_then(|place| prepare(&place.directory).map(|()| place));
         match &place {
@@ -64,7 +64,7 @@ impl ControlGroups {
         }
     }
 
-    /// Whether limits are kept by them, and whose they are or why there are none.
+    /// Whether control groups keep the limits, and what the place is, or why there is none.
     pub fn describe(&self) -> (bool, String) {
         match &self.place {
             Ok(place) if self.lost.load(Ordering::Relaxed) => (false, format!("{} lost its controllers", place.what)),
@@ -73,12 +73,12 @@ impl ControlGroups {
         }
     }
 
-    /// None where memory is to be watched instead.
+    /// Makes a slot's group. `None` if its memory must be watched instead.
     pub fn make(self: &Arc<Self>, limits: &Limits) -> io::Result<Option<ControlGroup>> {
         let Ok(place) = &self.place else { return Ok(None) };
         self.remove_left();
         let made = match self.try_make(&place.directory, limits) {
-            // Out of descriptors or memory.
+            // The controllers are still there: this process is out of descriptors or memory.
             Err(error) if has_controllers(&place.directory.join(SLOTS)) => return Err(error),
             Err(_) => give_controllers(&place.directory).and_then(|()| self.try_make(&place.directory, limits)),
             made => made,
@@ -102,18 +102,18 @@ impl ControlGroups {
         let entrance = File::options().write(true).open(directory.join("cgroup.procs")).inspect_err(|_| {
             let _ = fs::remove_dir(&directory);
         })?;
-        // From here on it is removed when something fails.
+        // Dropping it on an error removes the directory.
         let group = ControlGroup { entrance: entrance.into(), directory, groups: self.clone() };
         group.set("memory.max", &limits.memory.to_string())?;
         group.set("pids.max", &limits.processes.to_string())?;
-        // A program that lost a part of itself would only be harder to understand.
+        // Kill all processes of the program at once: one that lost only some of them would be harder to understand.
         group.set("memory.oom.group", "1")?;
-        // Not there where the machine has no swap.
+        // The file does not exist on a machine without swap.
         let _ = group.set("memory.swap.max", "0");
         Ok(group)
     }
 
-    /// Removes the groups whose last processes have ended since they were let go.
+    /// Removes the groups that could not be removed when they were dropped.
     pub fn remove_left(&self) {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.retain(|directory| fs::remove_dir(directory).is_err_and(|error| error.kind() != io::ErrorKind::NotFound));
@@ -121,27 +121,27 @@ impl ControlGroups {
 }
 
 impl ControlGroup {
-    /// Whether the kernel has ended the program because of its memory.
+    /// Whether the kernel has killed the program because of memory.
     pub fn ran_out_of_memory(&self) -> bool {
         self.counted("memory.events", "oom_kill ")
     }
 
-    /// Whether the kernel has refused a process or thread because there were too many.
+    /// Whether the kernel has refused a new process or thread.
     pub fn ran_out_of_processes(&self) -> bool {
         self.counted("pids.events", "max ")
     }
 
-    /// Whether its programs share the processors with others as one, however many processes they are.
+    /// Whether the group has a CPU weight, so that its processes together get one share.
     pub fn shares_processors(&self) -> bool {
         self.directory.join("cpu.weight").exists()
     }
 
-    /// Whether that was because of its own limit, and not of what all may hold together.
+    /// Whether the group reached its own memory limit, and not only all groups together theirs.
     pub fn was_full(&self) -> bool {
         self.counted("memory.events", "oom ")
     }
 
-    /// What it holds; none where it does not bound memory any more, because whoever gave the controllers has taken them back.
+    /// Its memory in bytes. `None` if the controllers were removed, so that it does not bound memory any more.
     pub fn memory(&self) -> Option<u64> {
         fs::read_to_string(self.directory.join("memory.current")).ok()?.trim().parse().ok()
     }
@@ -165,7 +165,7 @@ impl Drop for ControlGroup {
     }
 }
 
-/// Moves this process to a group of its own in `directory`, and has the rest be for slots.
+/// Moves this process to a group of its own in `directory`, and makes the parent of the slots' groups.
 fn prepare(directory: &Path) -> io::Result<()> {
     let (own, slots) = (directory.join(OWN), directory.join(SLOTS));
     for group in [&own, &slots] {
@@ -175,7 +175,7 @@ fn prepare(directory: &Path) -> io::Result<()> {
         }
     }
     for entry in fs::read_dir(&slots)?.filter_map(Result::ok) {
-        // Of a predecessor that was killed.
+        // Left by an interpreter that was killed.
         if entry.file_name().to_string_lossy().starts_with(PREFIX) {
             let _ = fs::remove_dir(entry.path());
         }
@@ -186,17 +186,17 @@ fn prepare(directory: &Path) -> io::Result<()> {
         let _ = fs::remove_dir(&own);
         let _ = fs::remove_dir(&slots);
     })?;
-    // Not there without the controller.
+    // The file does not exist without the cpu controller.
     let _ = fs::write(own.join("cpu.weight"), OWN_WEIGHT);
     Ok(())
 }
 
-/// Has the groups in `directory`, and those of slots, be limited.
+/// Passes the controllers on to the groups in `directory`, and to those of slots.
 fn give_controllers(directory: &Path) -> io::Result<()> {
     for group in [directory, &directory.join(SLOTS)] {
         let control = group.join("cgroup.subtree_control");
         fs::write(&control, NEEDED.map(|name| format!("+{name}")).join(" "))?;
-        // Where processors are not to be shared out, they are still bounded in time.
+        // Optional: without CPU weights, CPU time is still limited.
         let _ = fs::write(&control, "+cpu");
     }
     Ok(())

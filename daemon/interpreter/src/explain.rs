@@ -1,19 +1,19 @@
-//! Why a program ended or failed, in words: what a bound of ours has to do with it, and how it is set.
+//! Explains why a program ended or failed: which limit was met, and which setting changes it.
 
 use std::time::Duration;
 
-use crate::execution::End;
 use crate::limits::Limits;
 use crate::memory::Exceeded;
-use crate::slot::{Exit, Slot, SlotError};
+use crate::outcome::{End, Exit};
+use crate::slot::{Slot, SlotError};
 use crate::wire::Outcome;
 
-/// As a shell says it: 128 + 9.
+/// 128 + SIGKILL, as a shell reports it.
 const KILLED: i32 = 137;
-/// As `timeout` says it.
+/// As timeout(1) reports it.
 const TIMED_OUT: i32 = 124;
 
-/// The exit code of a program that ended so, with a line for the reader if it was not simply its own.
+/// The exit code and outcome. Adds a line to `notes` unless the program simply exited.
 pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> Result<(i32, Outcome), SlotError> {
     let out_of_memory = slot.group.as_ref().is_some_and(|group| group.ran_out_of_memory());
     match end {
@@ -52,7 +52,7 @@ pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> 
                 }
             });
         }
-        // What it had printed is worth having all the same.
+        // Not an error: the output so far is still worth returning.
         End::Lost(SlotError::Died) => {
             notes.push(format!("Killed: {}", SlotError::Died));
             return Ok((KILLED, Outcome::Limited));
@@ -100,25 +100,25 @@ fn signal_name(signal: i32) -> &'static str {
     }
 }
 
-/// What is known of a program that failed, beside how it ended.
+/// What else is known about a program that failed.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Evidence {
-    /// It could have no more processes.
+    /// It had reached its limit of processes.
     pub crowded: bool,
-    /// A file of its is as large as files may be.
+    /// One of its files has the largest size allowed.
     pub cut_off: bool,
-    /// Its places hold no more.
+    /// Its writable places are full.
     pub full: bool,
-    /// A control group bounds its memory, and nothing its address space.
+    /// A control group bounds its memory, so its address space is not limited.
     pub bounded: bool,
 }
 
-/// As a shell says it: 128 + SIGABRT and SIGXFSZ.
+/// 128 + SIGABRT and 128 + SIGXFSZ, as a shell reports them.
 const ABORTED: i32 = 134;
 const FILE_TOO_LARGE: i32 = 153;
 
-/// A line that names the limit behind a failure, where there is one. An exception says by its kind and number what the kernel refused,
-/// where only a limit of ours can be the cause; what it says in words may be the program's own.
+/// A line that names the limit that a program met, if it did. An exception counts only by its type and errno. Its message does not: a
+/// program may raise its own with the same words.
 pub fn limit_that_was_met(exit_code: i32, stderr: &str, evidence: Evidence, limits: &Limits) -> Option<String> {
     if exit_code == 0 {
         return None;

@@ -1,11 +1,14 @@
 //! The interpreter API over HTTP/1.1, on a Unix socket or on TCP: `POST /v1/execute`, `GET` and `PUT /v1/files/{id}`,
-//! `GET /healthz`. An execution is answered as JSON, or told as it happens where `application/x-ndjson` is accepted.
+//! `GET /healthz`. An execution is answered as one JSON object, or as a stream of events if the request accepts `application/x-ndjson`.
 //!
-//! A connection that closes takes its execution with it. Errors are JSON: `{"detail": "…"}`.
+//! Closing the connection ends its execution. Errors are JSON: `{"detail": "…"}`.
 
 mod body;
 mod connections;
+mod event_lines;
 mod events;
+mod problem;
+mod stored_files;
 
 use std::sync::Arc;
 
@@ -14,17 +17,18 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, RANGE};
 use hyper::{Method, Request, Response, StatusCode};
 
-use self::body::{Body, file, json, put};
+use self::body::{Body, READ_DEADLINE, json};
 pub use self::connections::{DRAIN_DEADLINE, Leave, Listener, run};
-use crate::execution::Executed;
-use crate::executor::{ExecuteError, Executor};
-use crate::slot::SlotError;
+use self::problem::Problem;
+use crate::errors::ExecuteError;
+use crate::executor::Executor;
+use crate::outcome::Executed;
 use crate::wire::{EVENTS, EXECUTION_ID_HEADER, ExecuteRequest, OUTCOME_HEADER, is_execution_id};
 
 /// Longest body of `POST /v1/execute`, in bytes.
 const REQUEST_LIMIT: usize = 16 * 1024 * 1024;
 
-/// Answers one request. `browser_reachable` is true on TCP, where a web page could send requests too.
+/// Answers one request. `browser_reachable` is true on TCP, where a web page could send requests as well.
 async fn respond(executor: Arc<Executor>, request: Request<Incoming>, browser_reachable: bool) -> Response<Body> {
     if browser_reachable && let Err(problem) = check_origin(&request) {
         return problem.into();
@@ -33,11 +37,11 @@ async fn respond(executor: Arc<Executor>, request: Request<Incoming>, browser_re
     let answer = match (request.method(), path.as_str()) {
         (&Method::POST, "/v1/execute") => execute(executor, request).await,
         (&Method::GET, "/healthz") => health(&executor).await,
-        // Without a look at Python, which may take its time or be the very thing that is wrong.
+        // Does not touch Python, which may be slow or broken.
         (&Method::GET, "/process") => json(StatusCode::OK, &serde_json::json!({ "process": std::process::id() })),
         (method, path) => match (path.strip_prefix("/v1/files/"), method) {
-            (Some(id), &Method::GET) => file(&executor.files, id, request.headers().get(RANGE)).await,
-            (Some(id), &Method::PUT) => put(&executor.files, id, request).await,
+            (Some(id), &Method::GET) => stored_files::get(&executor.files, id, request.headers().get(RANGE)).await,
+            (Some(id), &Method::PUT) => stored_files::put(&executor.files, id, request).await,
             (Some(_), _) => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use GET or PUT")),
             (None, _) if path == "/v1/execute" => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use POST")),
             (None, _) if path == "/healthz" => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use GET")),
@@ -48,7 +52,7 @@ async fn respond(executor: Arc<Executor>, request: Request<Incoming>, browser_re
 }
 
 async fn execute(executor: Arc<Executor>, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
-    // Demanded because a web page cannot send it to another origin without asking first.
+    // A web page cannot send this type to another origin without a preflight request, which is refused here.
     let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media_type.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json")) {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the Content-Type must be application/json"));
@@ -58,19 +62,19 @@ async fn execute(executor: Arc<Executor>, request: Request<Incoming>) -> Result<
     let execution_id = request.headers().get(EXECUTION_ID_HEADER).and_then(|value| value.to_str().ok());
     let execution_id = execution_id.filter(|id| is_execution_id(id)).map(str::to_owned);
     let body = Limited::new(request.into_body(), REQUEST_LIMIT).collect();
-    let body = match tokio::time::timeout(body::READ_DEADLINE, body).await {
+    let body = match tokio::time::timeout(READ_DEADLINE, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let text = format!("the request is longer than {REQUEST_LIMIT} bytes");
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
         Ok(Err(error)) => return Err(Problem::new(StatusCode::BAD_REQUEST, error.to_string())),
-        Err(_) => return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time")),
+        Err(_) => return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the request's body did not arrive in time")),
     };
     let request: ExecuteRequest = serde_json::from_slice(&body).map_err(|error| {
         Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            format!("the request is not what POST /v1/execute takes: {error}"),
+            format!("the request is not valid for POST /v1/execute: {error}"),
         )
     })?;
     if as_events {
@@ -85,16 +89,17 @@ async fn execute(executor: Arc<Executor>, request: Request<Incoming>) -> Result<
 }
 
 async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
-    // Opening one has attacked a slot of it: there is none without its protections.
-    let workshop = executor.workshop().await?;
-    let limits = &workshop.policy.limits;
-    let (is_kept, because) = workshop.groups.as_ref().map(|groups| groups.describe()).unwrap_or_default();
+    // A workshop exists only after an attack on one of its slots has failed.
+    let workshop = executor.workshop().await.map_err(ExecuteError::from)?;
+    let spawner = &workshop.spawner;
+    let limits = &spawner.policy.limits;
+    let (is_kept, because) = spawner.groups.as_ref().map(|groups| groups.describe()).unwrap_or_default();
     json(
         StatusCode::OK,
         &serde_json::json!({
             "status": "ok",
             "python": workshop.python_version,
-            "preloaded": workshop.launch.preload,
+            "preloaded": spawner.launch.preload,
             "libraries": workshop.libraries().await,
             "mounts": executor.mounts(),
             "limits": {
@@ -104,7 +109,7 @@ async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
                 "processes": limits.processes,
             },
             "concurrency": executor.concurrency(),
-            "network": workshop.policy.network,
+            "network": spawner.policy.network,
             "protections": workshop.protections,
             "waiting_for_memory": executor.waiting_for_memory(),
             "memory_limit": if is_kept { "control group" } else { "watched" },
@@ -114,7 +119,7 @@ async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
     )
 }
 
-/// Refuses what only a browser sends: a page's origin, or a host name that was made to lead here.
+/// Refuses requests of web pages: those with an origin, and those for another host name, which DNS rebinding may have led here.
 fn check_origin(request: &Request<Incoming>) -> Result<(), Problem> {
     if request.headers().contains_key(ORIGIN) || request.headers().contains_key("sec-fetch-site") {
         return Err(Problem::new(StatusCode::FORBIDDEN, "requests from web pages are refused"));
@@ -124,59 +129,5 @@ fn check_origin(request: &Request<Incoming>) -> Result<(), Problem> {
     match name {
         "localhost" | "127.0.0.1" | "[::1]" => Ok(()),
         _ => Err(Problem::new(StatusCode::FORBIDDEN, format!("the host {host:?} is not this machine's loopback"))),
-    }
-}
-
-/// An error as the caller reads it.
-#[derive(Debug)]
-struct Problem {
-    status: StatusCode,
-    detail: String,
-}
-
-impl Problem {
-    fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Problem { status, detail: detail.into() }
-    }
-}
-
-impl From<Problem> for Response<Body> {
-    fn from(problem: Problem) -> Self {
-        json(problem.status, &serde_json::json!({ "detail": problem.detail })).unwrap_or_else(|_| {
-            let mut empty = Response::new(Body::default());
-            *empty.status_mut() = problem.status;
-            empty
-        })
-    }
-}
-
-impl Problem {
-    /// Also tells the log.
-    fn of_execution(error: &ExecuteError, execution_id: Option<&str>) -> Self {
-        let status = match error {
-            ExecuteError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            // What the machine lacks, now or until its owner mends it.
-            ExecuteError::QueueFull
-            | ExecuteError::Busy
-            | ExecuteError::NoMemory
-            | ExecuteError::Python(_)
-            | ExecuteError::Workshop(_)
-            | ExecuteError::Probe(_)
-            | ExecuteError::Slot(
-                SlotError::Failed(_) | SlotError::SpawnerGone(_) | SlotError::Short(_) | SlotError::Slow,
-            ) => StatusCode::SERVICE_UNAVAILABLE,
-            ExecuteError::Slot(SlotError::Died | SlotError::NotGone | SlotError::Io(_))
-            | ExecuteError::Store { .. }
-            | ExecuteError::Workspace { .. }
-            | ExecuteError::Stuck => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        tracing::warn!(execution_id, %error, status = status.as_u16(), "not executed");
-        Problem::new(status, error.to_string())
-    }
-}
-
-impl From<ExecuteError> for Problem {
-    fn from(error: ExecuteError) -> Self {
-        Problem::of_execution(&error, None)
     }
 }

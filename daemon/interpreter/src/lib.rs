@@ -1,33 +1,40 @@
-//! The embedded Python interpreter: a service with the interpreter API whose every execution is isolated by the kernel.
+//! The embedded Python interpreter: a service with the interpreter API that isolates every execution by means of the kernel.
 //!
-//! In the order in which a request passes: [`wire`] is its JSON, `http` serves it, [`executor`] lets it in, `prepare` checks it, `pool`
-//! has a [`slot`] ready for it, `execution` runs it there, `collect` and [`files`] take what it leaves. Slots are made by the
-//! [`spawner`], in a process of its own, out of what `sandbox` knows; their children are forked by the zygote, the host's Python with
-//! the library in `zygote/` and the scripts in `runner/`.
+//! A request takes this way: [`http`] receives it as [`wire`] defines it, [`executor`] queues it, `prepare` checks it, `pool` has a
+//! [`slot`] ready for it, `execution` uses that slot for one `run` of the program, and `collect` and [`files`] take what it leaves. Slots
+//! are built by the [`spawner`], a process of its own, with the mechanisms of `sandbox`. Their children are forked by the zygote: the
+//! host's Python with the native library in `zygote/` and the scripts in `runner/`.
+//!
+//! Modules import in one direction only. `tests/structure.rs` has their order.
 
 pub mod wire;
 
-pub mod http;
-
+pub mod errors;
 pub mod executor;
+pub mod http;
 pub mod limits;
 mod prepare;
+pub mod settings;
 
 mod pool;
 mod probe;
 mod workshop;
+pub use workshop::WorkshopError;
 
 mod answer;
 mod execution;
 mod explain;
 mod memory;
+mod outcome;
 mod output;
+mod run;
 mod total;
 mod whole;
 pub use output::{rooms, shortened};
 
 mod channel;
 mod control_group;
+mod launch;
 pub mod mounts;
 mod precedence;
 mod python;

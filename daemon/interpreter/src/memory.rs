@@ -1,5 +1,5 @@
-//! Watches the memory of a slot where no control group bounds it: all of its processes together, with what they wrote to its
-//! memory-backed places. Between two looks a program can take more. When memory is short, the kernel ends programs first.
+//! Watches the memory of a slot that no control group bounds: of all its processes together, and of the files in its memory-backed
+//! places. Between two looks a program can take more. When the machine's memory is short, the kernel kills programs first.
 
 mod look;
 mod processes;
@@ -12,16 +12,16 @@ pub use look::Exceeded;
 use look::{Look, SharedMemory, Verdict};
 pub use processes::count as count_tasks;
 
-/// Between two looks, at least.
+/// Shortest pause between two looks.
 const INTERVAL: Duration = Duration::from_millis(50);
-/// And at most: in this time a program takes no more than the machine has.
+/// Longest pause between two looks. In this time a program can hardly take more than the machine has.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a program runs unseen, where this process has no descriptors or memory left to look with.
+/// How long a program may run unwatched while this process has no descriptors or memory left to look with.
 const LONGEST_BLIND: Duration = Duration::from_secs(10);
-/// Else never more than this part of the time is spent looking.
+/// A pause is this many times as long as the look before it.
 const PART: u32 = 10;
 
-/// Ends when the slot uses more than `limit` bytes, or so much else that nobody can say what it uses.
+/// Waits until the slot uses more than `limit` bytes, or has so many processes or mappings that its memory cannot be determined.
 pub async fn exceeds(slot: &Slot, share: &Share, limit: u64) -> Exceeded {
     let mut pause = INTERVAL;
     let mut seen = SharedMemory::default();
@@ -30,13 +30,13 @@ pub async fn exceeds(slot: &Slot, share: &Share, limit: u64) -> Exceeded {
         tokio::time::sleep(pause).await;
         let look = Look {
             workspace: slot.workspace.clone(),
-            first: slot.processes[0],
-            network: slot.workshop.policy.network,
+            first: slot.first,
+            network: slot.spawner.policy.network,
             limit,
             room: share.room(),
         };
         let started = Instant::now();
-        // Off the event loop: a program decides how much there is to look at.
+        // Off the event loop: how long a look takes is up to the program.
         let mut shared = std::mem::take(&mut seen);
         let looked = tokio::task::spawn_blocking(move || {
             let verdict = look.take(&mut shared);
@@ -50,7 +50,7 @@ pub async fn exceeds(slot: &Slot, share: &Share, limit: u64) -> Exceeded {
                 }
                 shared
             }
-            // Others give back what is short, or this process could not serve either.
+            // Wait until others close descriptors or free memory.
             Ok((Verdict::NoLook, shared)) if last_look.elapsed() < LONGEST_BLIND => {
                 pause = INTERVAL;
                 seen = shared;

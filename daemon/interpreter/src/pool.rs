@@ -1,5 +1,5 @@
-//! Slots ahead of need: children that wait, isolated, so that a call finds one ready. As many wait as calls have lately come at once.
-//! A workshop is one spawner process and its zygote; a slot belongs to the workshop that built it.
+//! Slots built ahead of need, so that a call finds a waiting child. As many wait as there lately were calls at the same time. They all
+//! come from the current workshop, which is replaced when it is worn or has ended.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,27 +7,29 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::channel::Need;
 use crate::control_group::ControlGroups;
-use crate::executor::{ExecuteError, Settings};
-use crate::slot::{Output, Slot, SlotError};
-use crate::spawner::Need;
-use crate::workshop::Workshop;
+use crate::settings::Settings;
+use crate::slot::{Slot, SlotError, WaitingChild};
+use crate::spawner::SpawnerHandle;
+use crate::workshop::{Workshop, WorkshopError};
 
-/// Waiting children where nothing is known of the calls to come.
+/// Fewest slots that wait.
 const FEWEST: usize = 2;
-/// How long a call waits for what is short, as descriptors, and how long between two tries.
+/// How long a call waits for a used-up resource, such as file descriptors.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Pause between two tries.
 pub const PAUSE: Duration = Duration::from_millis(20);
-/// How long a number of simultaneous calls is remembered.
+/// How long the peak of simultaneous calls is remembered.
 const MEMORY: Duration = Duration::from_secs(60);
-/// With less than this part of the memory available, no children are kept waiting.
+/// No slots wait while less than this fraction (1/16) of the machine's memory is available.
 const SCARCE: u64 = 16;
 
 pub struct Pool {
     settings: Settings,
     groups: Option<Arc<ControlGroups>>,
-    processors: usize,
-    /// One look for Python at a time, however many calls wait for it.
+    cpus: usize,
+    /// Held while a workshop is opened, so that only one is.
     opening: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
@@ -35,20 +37,20 @@ pub struct Pool {
 #[derive(Default)]
 struct State {
     workshop: Option<Arc<Workshop>>,
-    waiting: VecDeque<(Slot, Output)>,
-    /// Being built, to wait.
+    waiting: VecDeque<(Slot, WaitingChild)>,
+    /// Slots that are being built in order to wait.
     building: usize,
-    /// Taken and not yet given back.
+    /// Slots taken and not yet given back.
     in_use: usize,
-    /// The most in use lately, and since when that is remembered.
+    /// The most slots lately in use, and when they were.
     peak: usize,
     peak_since: Option<Instant>,
     replacing: bool,
-    /// Less memory is available than [`SCARCE`] says.
+    /// Little memory is available: see [`SCARCE`].
     scarce: bool,
 }
 
-/// How many slots there are.
+/// Numbers of slots.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Counts {
     pub waiting: usize,
@@ -56,17 +58,24 @@ pub struct Counts {
     pub in_use: usize,
 }
 
-/// A slot taken from the pool.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    #[error(transparent)]
+    Workshop(#[from] WorkshopError),
+    #[error(transparent)]
+    Slot(#[from] SlotError),
+}
+
+/// A slot taken from the pool, which counts as in use until this is dropped.
 pub struct Taken {
     pub slot: Slot,
-    pub output: Option<Output>,
     pool: Arc<Pool>,
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
         self.pool.state().in_use -= 1;
-        // At the very end of the process there is nothing left to run a task.
+        // When the process ends, the runtime may be gone already.
         if tokio::runtime::Handle::try_current().is_ok() {
             self.pool.refill();
         }
@@ -74,29 +83,32 @@ impl Drop for Taken {
 }
 
 impl Pool {
-    /// `groups` are this process's, of which there can be one only.
+    /// `groups` are the control groups of this process: there may be only one [`ControlGroups`].
     pub fn new(settings: Settings, groups: Option<Arc<ControlGroups>>) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Pool { settings, groups, processors, opening: tokio::sync::Mutex::default(), state: Mutex::default() }
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Pool { settings, groups, cpus, opening: tokio::sync::Mutex::default(), state: Mutex::default() }
     }
 
     pub fn groups(&self) -> Option<Arc<ControlGroups>> {
         self.groups.clone()
     }
 
-    /// A slot whose child waits: one that is there, or one that is built now.
-    pub async fn take(self: &Arc<Self>) -> Result<Taken, ExecuteError> {
+    /// Takes a waiting slot, or builds one.
+    pub async fn take(self: &Arc<Self>) -> Result<(Taken, WaitingChild), PoolError> {
         let waiting = {
             let mut state = self.state();
             state.drop_unusable();
             state.waiting.pop_front()
         };
-        let (slot, output) = match waiting {
+        let (slot, child) = match waiting {
             Some(slot) => slot,
             None => self.build().await?,
         };
-        slot.workshop.count_slot();
         let mut state = self.state();
+        if let Some(workshop) = state.workshop.as_ref().filter(|workshop| Arc::ptr_eq(&workshop.spawner, &slot.spawner))
+        {
+            workshop.count_slot();
+        }
         state.in_use += 1;
         if state.in_use >= state.peak {
             (state.peak, state.peak_since) = (state.in_use, Some(Instant::now()));
@@ -104,24 +116,24 @@ impl Pool {
         let empty = state.waiting.is_empty();
         drop(state);
         if empty {
-            // The next call may come before this one has ended. Otherwise the processors are this one's first.
+            // The next call may come before this one has ended. Otherwise refill later, and leave the CPUs to this call.
             self.refill();
         }
-        Ok(Taken { slot, output: Some(output), pool: self.clone() })
+        Ok((Taken { slot, pool: self.clone() }, child))
     }
 
-    /// Forgets `workshop`, with which something went wrong, if it is still the current one: the next slot comes from another, for
-    /// which Python is looked for again, as it may have been upgraded.
-    pub fn discard(&self, workshop: &Arc<Workshop>) {
+    /// Discards the workshop of `spawner`, if it is still the current one. The next slot comes from a new workshop, for which Python is
+    /// searched again, because it may have been upgraded.
+    pub fn discard(&self, spawner: &Arc<SpawnerHandle>) {
         let mut state = self.state();
-        if state.workshop.as_ref().is_some_and(|current| Arc::ptr_eq(current, workshop)) {
+        if state.workshop.as_ref().is_some_and(|current| Arc::ptr_eq(&current.spawner, spawner)) {
             state.workshop = None;
             state.waiting.clear();
         }
     }
 
-    /// The workshop that slots come from, opened if there is none.
-    pub async fn workshop(&self) -> Result<Arc<Workshop>, ExecuteError> {
+    /// The current workshop. Opens one if there is none.
+    pub async fn workshop(&self) -> Result<Arc<Workshop>, WorkshopError> {
         let current = |state: &State| state.workshop.clone().filter(|workshop| !workshop.has_ended());
         if let Some(workshop) = current(&self.state()) {
             return Ok(workshop);
@@ -140,7 +152,7 @@ impl Pool {
         Counts { waiting: state.waiting.len(), building: state.building, in_use: state.in_use }
     }
 
-    /// Called now and then: replaces what is worn or gone, and lets go of what is not needed.
+    /// Called about once a second: replaces a workshop that is worn or has ended, and adjusts the number of waiting slots.
     pub fn maintain(self: &Arc<Self>) {
         if let Some(groups) = &self.groups {
             groups.remove_left();
@@ -167,17 +179,17 @@ impl Pool {
         }
     }
 
-    async fn build(&self) -> Result<(Slot, Output), ExecuteError> {
+    async fn build(&self) -> Result<(Slot, WaitingChild), PoolError> {
         let deadline = Instant::now() + PATIENCE;
         let mut is_first = true;
         loop {
             let workshop = self.workshop().await?;
-            match self.build_in(&workshop, Need::Now).await {
-                // Others give back what is short when they end.
+            match self.build_in(&workshop.spawner, Need::Now).await {
+                // Other executions free resources when they end.
                 Err(SlotError::Short(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
-                // Gone between two calls, or just going: nothing has been run yet.
+                // The workshop may have ended between two calls. Nothing has been run yet, so it is safe to try again.
                 Err(error) if is_first && !matches!(error, SlotError::Slow | SlotError::Short(_)) => {
-                    tracing::debug!(%error, "a slot is asked for once more");
+                    tracing::debug!(%error, "building the slot again");
                     is_first = false;
                 }
                 built => return Ok(built?),
@@ -188,26 +200,26 @@ impl Pool {
         }
     }
 
-    async fn build_in(&self, workshop: &Arc<Workshop>, need: Need) -> Result<(Slot, Output), SlotError> {
-        // In a task of its own: a caller that gives up midway must not leave half a slot behind.
-        let built = tokio::spawn(Slot::build(workshop.clone(), need)).await;
+    async fn build_in(&self, spawner: &Arc<SpawnerHandle>, need: Need) -> Result<(Slot, WaitingChild), SlotError> {
+        // In a task of its own: a cancelled call must not leave a half-built slot behind.
+        let built = tokio::spawn(Slot::build(spawner.clone(), need)).await;
         let built = built.map_err(|error| SlotError::Io(error.into())).and_then(|built| built);
         if built.as_ref().is_err_and(|error| !matches!(error, SlotError::Short(_))) {
-            self.discard(workshop);
+            self.discard(spawner);
         }
         built
     }
 
-    /// Starts building what is missing. Without a workshop nothing: whoever calls next opens one, and hears what is wrong.
+    /// Starts to build the slots that are missing. Does nothing without a workshop: the next call opens one, and gets its error.
     fn refill(self: &Arc<Self>) {
         let mut state = self.state();
         let Some(workshop) = state.workshop.clone().filter(|workshop| !workshop.has_ended()) else { return };
         let wanted = state.wanted(self.settings.concurrency);
-        // On a busy machine a rehearsal takes from other calls what it saves this one.
-        let need = if state.in_use < self.processors { Need::Later } else { Need::Now };
+        // When all CPUs are busy, skip the rehearsal: it would slow down running programs.
+        let need = if state.in_use < self.cpus { Need::Later } else { Need::Now };
         while state.waiting.len() + state.building < wanted {
             state.building += 1;
-            tokio::spawn(add_waiting(self.clone(), workshop.clone(), need));
+            tokio::spawn(add_waiting(self.clone(), workshop.spawner.clone(), need));
         }
     }
 
@@ -221,34 +233,34 @@ impl State {
         if self.scarce { 0 } else { self.peak.clamp(FEWEST, most.max(FEWEST)) }
     }
 
-    /// Children that were killed from outside, and those of a workshop that is no longer the current one.
+    /// Drops slots whose child was killed from outside, and slots of any workshop but the current one.
     fn drop_unusable(&mut self) {
         let current = self.workshop.clone().filter(|workshop| !workshop.has_ended());
-        self.waiting.retain(|(slot, _)| {
-            slot.is_waiting() && current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &slot.workshop))
+        self.waiting.retain(|(slot, child)| {
+            child.is_waiting() && current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.spawner, &slot.spawner))
         });
     }
 }
 
-async fn add_waiting(pool: Arc<Pool>, workshop: Arc<Workshop>, need: Need) {
-    let built = pool.build_in(&workshop, need).await;
+async fn add_waiting(pool: Arc<Pool>, spawner: Arc<SpawnerHandle>, need: Need) {
+    let built = pool.build_in(&spawner, need).await;
     let mut state = pool.state();
     state.building -= 1;
     match built {
         Ok(slot) => state.waiting.push_back(slot),
-        // Many may fail together, and others give back what is short.
-        Err(error @ SlotError::Short(_)) => tracing::debug!(%error, "a slot could not be built ahead of need"),
-        // Whoever calls next tries again, and hears of it.
-        Err(error) => tracing::warn!(%error, "a slot could not be built ahead of need"),
+        // Common under load, and temporary.
+        Err(error @ SlotError::Short(_)) => tracing::debug!(%error, "cannot build a slot ahead of need"),
+        // The next call tries again, and reports the error.
+        Err(error) => tracing::warn!(%error, "cannot build a slot ahead of need"),
     }
 }
 
-/// Slots come from the old workshop until the new one is ready: no call waits.
+/// Opens a new workshop. Until it is ready, slots come from the old one, so that no call waits.
 async fn replace_workshop(pool: Arc<Pool>) {
     let _only_one = pool.opening.lock().await;
     {
         let mut state = pool.state();
-        // A call that found none has opened one meanwhile.
+        // A call may have opened a new one meanwhile.
         if state.workshop.as_ref().is_some_and(|workshop| !workshop.has_ended() && !workshop.is_worn()) {
             state.replacing = false;
             return;
@@ -259,11 +271,11 @@ async fn replace_workshop(pool: Arc<Pool>) {
     state.replacing = false;
     match opened {
         Ok(workshop) => {
-            tracing::debug!("another Python takes over");
+            tracing::debug!("a new Python replaces the old one");
             state.workshop = Some(workshop);
         }
         Err(error) => {
-            tracing::warn!(%error, "Python could not be replaced");
+            tracing::warn!(%error, "cannot replace Python");
             state.workshop = None;
         }
     }

@@ -1,23 +1,22 @@
-//! A request on its way to a slot: what of it can be wrong is found here, before anything runs.
+//! Checks a request before anything runs, and turns it into the job that a child is given.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::executor::ExecuteError;
+use crate::launch::Launch;
 use crate::limits::Limits;
-use crate::python::Launch;
 use crate::runner;
 use crate::wire::{ExecuteRequest, below_workspace};
 
-/// Where the program's own text is, below `/workspace`, unless a file of the call has that name.
+/// The program's file below `/workspace`, unless a file of the request has that name.
 const SCRIPT: &str = "script.py";
-/// Files of a call.
-const MOST_FILES: usize = 1000;
-/// All of a call's environment variables together, in bytes: the kernel bounds what exec takes.
+/// Most files of a request.
+const MAX_FILES: usize = 1000;
+/// Longest environment of a request, in bytes. The kernel limits what exec takes.
 const ENVIRONMENT_LIMIT: usize = 128 * 1024;
 
-/// Variables that act only when Python, or a library that may be preloaded, starts: names, beginnings and ends of names.
+/// Variables that Python, or a library that may be preloaded, reads only once at its start: names, prefixes and suffixes.
 const START_NAMES: [&str; 6] = ["HOME", "LANG", "LANGUAGE", "PATH", "TMPDIR", "TZ"];
 const START_PREFIXES: [&str; 18] = [
     "ASAN_",
@@ -41,27 +40,31 @@ const START_PREFIXES: [&str; 18] = [
 ];
 const START_SUFFIX: &str = "_NUM_THREADS";
 
-/// A request that can be run.
+/// What is wrong with a request. It names the field.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidRequest(pub String);
+
+/// A checked request.
 pub struct Prepared {
-    /// What the program's file is called, below `/workspace`.
+    /// Name of the program's file below `/workspace`.
     pub script: String,
     pub source_code: String,
     env: BTreeMap<String, String>,
     /// (path below `/workspace`, file id)
     pub files: Vec<(PathBuf, String)>,
-    /// What the answer's texts may hold together, in characters.
+    /// Most characters of stdout and stderr together in the answer.
     pub output_characters: Option<usize>,
 }
 
 impl Prepared {
-    /// A program without anything.
+    /// A program without files or environment.
     pub fn of_source(source_code: String) -> Self {
         let script = SCRIPT.to_owned();
         Prepared { script, source_code, env: BTreeMap::new(), files: Vec::new(), output_characters: None }
     }
 
-    /// What the child is told, in the form that `zygote/src/child.rs` reads. Variables that act at the start of Python make it start
-    /// another one.
+    /// The job, in the form that `zygote/src/child.rs` reads. If a variable acts only at Python's start, the child starts a new Python.
     pub fn job(&self, launch: &Launch) -> Vec<u8> {
         let mut texts = vec![self.script.clone()];
         let starts = self.env.keys().any(|name| acts_at_start(name));
@@ -88,13 +91,13 @@ fn acts_at_start(name: &str) -> bool {
         || name.ends_with(START_SUFFIX)
 }
 
-/// Checks all that can be checked before anything runs.
-pub fn prepare(request: ExecuteRequest) -> Result<Prepared, ExecuteError> {
-    let invalid = |text: String| Err(ExecuteError::Invalid(text));
-    if request.files.len() > MOST_FILES {
-        return invalid(format!("files: at most {MOST_FILES} are possible"));
+/// Checks a request.
+pub fn prepare(request: ExecuteRequest) -> Result<Prepared, InvalidRequest> {
+    let invalid = |text: String| Err(InvalidRequest(text));
+    if request.files.len() > MAX_FILES {
+        return invalid(format!("files: at most {MAX_FILES} are allowed"));
     }
-    // With what separates them on their way.
+    // Each with its `=` and its NUL.
     let size: usize = request.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     if size > ENVIRONMENT_LIMIT {
         return invalid(format!("env: it is {size} bytes long, and the limit is {ENVIRONMENT_LIMIT}"));
@@ -102,12 +105,12 @@ pub fn prepare(request: ExecuteRequest) -> Result<Prepared, ExecuteError> {
     let is_wrong =
         |(name, value): &(&String, &String)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0');
     if let Some((name, _)) = request.env.iter().find(is_wrong) {
-        return invalid(format!("env: {name:?} is no environment variable"));
+        return invalid(format!("env: {name:?} is not a valid environment variable"));
     }
     let mut files: Vec<(PathBuf, String)> = Vec::new();
     for (path, id) in &request.files {
         let Some(relative) = below_workspace(path) else {
-            return invalid(format!("files: {path:?} is no absolute path below /workspace"));
+            return invalid(format!("files: {path:?} is not an absolute path below /workspace"));
         };
         if files.iter().any(|(other, _)| relative.starts_with(other)) {
             return invalid(format!("files: {path:?} lies below a path that is a file"));
@@ -119,17 +122,18 @@ pub fn prepare(request: ExecuteRequest) -> Result<Prepared, ExecuteError> {
     Ok(Prepared { script, source_code, env, files, output_characters })
 }
 
-pub fn time_limit(request: &ExecuteRequest, limits: &Limits) -> Result<Duration, ExecuteError> {
+/// The request's time limit, at most that of the settings.
+pub fn time_limit(request: &ExecuteRequest, limits: &Limits) -> Result<Duration, InvalidRequest> {
     match request.timeout_seconds {
         None => Ok(limits.timeout),
         Some(seconds) if seconds > 0.0 => {
             Ok(Duration::try_from_secs_f64(seconds).unwrap_or(limits.timeout).min(limits.timeout))
         }
-        Some(seconds) => Err(ExecuteError::Invalid(format!("timeout_seconds: {seconds} is no positive number"))),
+        Some(seconds) => Err(InvalidRequest(format!("timeout_seconds: {seconds} is not a positive number"))),
     }
 }
 
-/// `script.py`, or the next name that none of the call's own files has.
+/// `script.py`, or `script-2.py` and so on if a file of the request has that name.
 fn script_name(files: &[(PathBuf, String)]) -> String {
     std::iter::once(SCRIPT.to_owned())
         .chain((2..).map(|number| format!("script-{number}.py")))

@@ -1,33 +1,32 @@
-//! The host's Python: which one it is, and what of the host it needs to see in a slot.
+//! The host's Python: which one is used, and which host files a slot must show so that it runs.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::executor::Settings;
-use crate::mounts::{show_mounts, show_name_service};
+use crate::launch::{Launch, environment};
+use crate::mounts::Mount;
 use crate::output::{Kept, drain};
-use crate::runner;
-use crate::sandbox::{Bind, HOME, Network, Root};
+use crate::sandbox::{Bind, Network, Root};
+use crate::settings::Settings;
 
-/// The oldest Python that slots run.
+/// The oldest supported Python: (major, minor).
 pub const OLDEST: (u32, u32) = (3, 9);
 
-/// Longest wait for a Python to describe itself; a first start from a cold disk takes seconds.
+/// Longest wait for a Python to describe itself. The first start from a cold disk takes seconds.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How much a Python may say of itself, in bytes.
+/// Longest description, in bytes.
 const DESCRIBE_LIMIT: usize = 64 * 1024;
 
-/// Where python3 is looked for when PATH does not lead to one.
+/// Where `python3` is searched for when it is not on PATH.
 const USUAL_PLACES: [&str; 3] = ["/usr/bin/python3", "/usr/local/bin/python3", "/run/current-system/sw/bin/python3"];
 
-/// Parts of /etc that programs read and that say nothing about the user.
+/// Parts of /etc that programs read. None of them contains anything about the user.
 const ETC: [&str; 11] = [
     "alternatives",
     "fonts",
@@ -42,47 +41,43 @@ const ETC: [&str; 11] = [
     "ssl/certs",
 ];
 
-/// What libraries read of the processors, to choose how many threads to start, and where. Its counters tell how busy the machine is, as
-/// /proc does.
+/// Libraries read these to decide how many threads to start, and on which CPUs. Like /proc, they also reveal how busy the machine is.
 const HARDWARE: [&str; 2] = ["/sys/devices/system/cpu", "/sys/devices/system/node"];
 
-/// How Python is started in a slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Launch {
-    pub executable: PathBuf,
-    /// All of a program's environment.
-    pub environment: BTreeMap<String, String>,
-    /// Modules that programs find imported.
-    pub preload: Vec<String>,
+/// Identifies an installed Python, so that a replaced or removed one is noticed.
+#[derive(Debug, Clone)]
+pub struct Fingerprint {
+    paths: Vec<PathBuf>,
+    /// Of each path: device, inode and modification time. `None` if it does not exist.
+    files: Vec<Option<(u64, u64, i64)>>,
 }
 
-/// What tells a Python from another at the same place: its files' devices, inodes and times of change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trace(Vec<Option<(u64, u64, i64)>>);
-
-impl Trace {
-    fn of(python: &Description) -> (Vec<PathBuf>, Self) {
+impl Fingerprint {
+    fn of(python: &Description) -> Self {
         let mut paths = python.prefixes.clone();
         paths.push(python.executable.clone());
-        let trace = Trace::at(&paths);
-        (paths, trace)
+        Fingerprint { files: Self::look(&paths), paths }
     }
 
-    pub fn at(paths: &[PathBuf]) -> Self {
-        // Of directories the time says nothing: what is installed into them is seen as it is.
-        let look = |path: &PathBuf| {
+    fn look(paths: &[PathBuf]) -> Vec<Option<(u64, u64, i64)>> {
+        // A directory's modification time is left out: installing a package changes it, and slots see the new package anyway.
+        let one = |path: &PathBuf| {
             let status = std::fs::metadata(path).ok()?;
             Some((status.dev(), status.ino(), if status.is_dir() { 0 } else { status.mtime() }))
         };
-        Trace(paths.iter().map(look).collect())
+        paths.iter().map(one).collect()
+    }
+
+    /// Whether the same Python is still installed.
+    pub fn still_matches(&self) -> bool {
+        Self::look(&self.paths) == self.files
     }
 }
 
 /// A Python that can run in slots.
 #[derive(Debug, Clone)]
 pub struct Python {
-    /// Where it lies, and what lay there when it was asked.
-    pub trace: (Vec<PathBuf>, Trace),
+    pub fingerprint: Fingerprint,
     pub version: String,
     pub launch: Launch,
     pub root: Root,
@@ -113,24 +108,24 @@ pub enum PythonError {
     TooWide { prefix: PathBuf, private: PathBuf },
 }
 
-/// What a Python says of itself.
+/// What `runner/describe.py` prints.
 #[derive(Debug, Deserialize)]
 struct Description {
     version: (u32, u32, u32),
     implementation: String,
     executable: PathBuf,
-    /// `sys.prefix` and its kin: where the standard library and the packages are.
+    /// `sys.prefix`, `sys.base_prefix` and so on: directories of the standard library and the packages.
     prefixes: Vec<PathBuf>,
 }
 
-/// Outside the sandbox nothing runs but Python itself: without `site`, and so without the `.pth` files of an environment, which can
-/// hold any code.
+/// Outside the sandbox only Python itself may run. `-S` skips `site`, and with it the `.pth` files of an environment, which may contain
+/// any code.
 const ALONE: [&str; 3] = ["-I", "-S", "-c"];
 const DESCRIBE: &str = include_str!("../runner/describe.py");
 
-/// Asks the host's Python, `configured` or found by name, what it needs. None of a caller's code runs here.
+/// Finds the configured Python, or `python3`, and asks it for its version and its directories. None of a caller's code runs here.
 ///
-/// `private` are directories that no slot may ever show.
+/// No slot may show a directory in `private`.
 pub async fn discover(settings: &Settings, private: &[PathBuf]) -> Result<Python, PythonError> {
     let path = match settings.python.as_deref() {
         Some(path) => path.to_owned(),
@@ -150,11 +145,11 @@ pub async fn discover(settings: &Settings, private: &[PathBuf]) -> Result<Python
     if settings.network == Network::Host {
         show_name_service(&mut root, private)?;
     }
-    let trace = Trace::of(&description);
+    let fingerprint = Fingerprint::of(&description);
     let directory = description.executable.parent().unwrap_or(Path::new("/usr/bin"));
     let environment = environment(directory);
     Ok(Python {
-        trace,
+        fingerprint,
         version,
         launch: Launch { executable: description.executable, environment, preload: settings.preload.clone() },
         root,
@@ -174,7 +169,7 @@ fn find() -> Option<PathBuf> {
 async fn describe(path: &Path) -> Result<Description, PythonError> {
     let broken = |reason: String| PythonError::Broken { path: path.to_owned(), reason };
     if path.is_dir() {
-        return Err(broken("it is a directory; of a virtual environment, name bin/python".to_owned()));
+        return Err(broken("it is a directory; for a virtual environment, name its bin/python".to_owned()));
     }
     let described = async {
         let mut command = Command::new(path);
@@ -193,36 +188,15 @@ async fn describe(path: &Path) -> Result<Description, PythonError> {
     let (status, stdout, stderr) = match tokio::time::timeout(DESCRIBE_DEADLINE, described).await {
         Ok(Ok(described)) => described,
         Ok(Err(error)) => return Err(broken(error.to_string())),
-        Err(_) => return Err(broken(format!("it gave no answer within {DESCRIBE_DEADLINE:?}"))),
+        Err(_) => return Err(broken(format!("it did not answer within {DESCRIBE_DEADLINE:?}"))),
     };
     serde_json::from_str(&stdout).map_err(|_| {
         let said: String = stderr.lines().last().unwrap_or_default().chars().take(200).collect();
-        broken(format!("it ended with {status} and said {said:?}"))
+        broken(format!("it ended with {status} and printed {said:?}"))
     })
 }
 
-/// A program's whole environment: nothing of the host's is passed on.
-fn environment(python_directory: &Path) -> BTreeMap<String, String> {
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", python_directory.display());
-    [
-        ("PATH", path.as_str()),
-        // Not the workspace: what libraries cache there would come back as the program's files.
-        ("HOME", HOME),
-        ("USER", "user"),
-        ("LOGNAME", "user"),
-        ("LANG", "C.UTF-8"),
-        // What a program printed before it was stopped is to be kept.
-        ("PYTHONUNBUFFERED", "1"),
-        ("PYTHONDONTWRITEBYTECODE", "1"),
-        // Draws without a display, and saves what it is asked to show.
-        ("MPLBACKEND", "module://matplotlib_to_file"),
-        ("PYTHONPATH", runner::SITE),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into()
-}
-
-/// What of the host is in a slot's root: the system's programs and libraries, a little of /etc, and this Python.
+/// The host files in a slot's root: the system's programs and libraries, a few files of /etc, and this Python.
 fn root(python: &Description, private: &[PathBuf]) -> Result<Root, PythonError> {
     let mut root = Root::default();
     for path in ["/usr", "/nix/store"] {
@@ -261,8 +235,8 @@ fn root(python: &Description, private: &[PathBuf]) -> Result<Root, PythonError> 
     Ok(root)
 }
 
-/// Shows `path` at its own name and, where links lead elsewhere, at its real one.
-pub fn show(root: &mut Root, path: &Path, private: &[PathBuf]) -> Result<(), PythonError> {
+/// Shows `path` under its own name and, if it contains symbolic links, also under its real name. A missing `path` is skipped.
+fn show(root: &mut Root, path: &Path, private: &[PathBuf]) -> Result<(), PythonError> {
     let Ok(real) = path.canonicalize() else { return Ok(()) };
     if let Some(private) = private.iter().find(|private| private.starts_with(&real)) {
         return Err(PythonError::TooWide { prefix: real, private: private.clone() });
@@ -280,7 +254,7 @@ pub fn show(root: &mut Root, path: &Path, private: &[PathBuf]) -> Result<(), Pyt
     Ok(())
 }
 
-/// An executable may be a chain of links (a virtual environment's leads to its base's): every hop has to be there.
+/// Shows every link of the chain that leads to `executable`. In a virtual environment the chain leads to the base Python.
 fn show_links(root: &mut Root, executable: &Path, private: &[PathBuf]) -> Result<(), PythonError> {
     let mut hop = executable.to_owned();
     for _ in 0..40 {
@@ -293,11 +267,36 @@ fn show_links(root: &mut Root, executable: &Path, private: &[PathBuf]) -> Result
     Ok(())
 }
 
-/// Directories of this user and this program that no slot may show.
+/// Adds `mounts` to the root. Refuses a mount that contains a `private` directory or lies in one, unless that one is the home directory.
+fn show_mounts(root: &mut Root, mounts: &[Mount], private: &[PathBuf]) -> Result<(), PythonError> {
+    for mount in mounts {
+        let refused = |reason: String| PythonError::Mount { mount: mount.source.clone(), reason };
+        let source = mount.source.canonicalize().map_err(|error| refused(error.to_string()))?;
+        if let Some(private) = private.iter().find(|private| private.starts_with(&source)) {
+            return Err(refused(format!("it holds {}, which programs must not see", private.display())));
+        }
+        let home = std::env::home_dir().and_then(|home| home.canonicalize().ok());
+        let inside = private.iter().find(|private| Some(*private) != home.as_ref() && source.starts_with(private));
+        if let Some(private) = inside {
+            return Err(refused(format!("it lies in {}, which programs must not see", private.display())));
+        }
+        root.binds.push(Bind { source, target: mount.target.clone() });
+    }
+    Ok(())
+}
+
+/// Replaces a slot's own files for name lookup by the host's.
+fn show_name_service(root: &mut Root, private: &[PathBuf]) -> Result<(), PythonError> {
+    const FILES: [&str; 3] = ["/etc/hosts", "/etc/nsswitch.conf", "/etc/resolv.conf"];
+    root.files.retain(|(path, _)| !FILES.iter().any(|file| path == Path::new(file)));
+    FILES.iter().try_for_each(|file| show(root, Path::new(file), private))
+}
+
+/// Directories of this user and of this program that no slot may show.
 pub fn private_directories(state: &Path) -> Vec<PathBuf> {
     let named = ["HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"].map(std::env::var_os);
     let mut directories: Vec<PathBuf> = named.into_iter().flatten().map(PathBuf::from).collect();
     directories.push(state.to_owned());
-    // A home of "/" (accounts without one) says nothing; a missing directory cannot be shown.
+    // Accounts without a home directory have "/". A missing directory cannot be shown anyway.
     directories.into_iter().filter_map(|path| path.canonicalize().ok()).filter(|path| path != Path::new("/")).collect()
 }

@@ -1,18 +1,18 @@
-//! What is put beside the host's Python in every root: the zygote's Python and native part, and what programs' Pythons import at
-//! their start.
+//! The project's own files in every root: the zygote's script and native library, and the modules that every Python in a slot imports
+//! at its start.
 
 /// The zygote's script.
-pub const ZYGOTE: &str = "/python-interpreter/zygote.py";
-/// The library that it loads.
-pub const LIBRARY: &str = "/python-interpreter/zygote.so";
+pub const ZYGOTE_SCRIPT: &str = "/python-interpreter/zygote.py";
+/// The library that the script loads.
+pub const ZYGOTE_LIBRARY: &str = "/python-interpreter/zygote.so";
 /// On the module path of every Python in a slot.
 pub const SITE: &str = "/python-interpreter/site";
 
 /// (path in the root, content)
 pub const FILES: [(&str, &[u8]); 5] = [
-    (ZYGOTE, include_bytes!("../runner/zygote.py")),
+    (ZYGOTE_SCRIPT, include_bytes!("../runner/zygote.py")),
     ("/python-interpreter/rehearsal.py", include_bytes!("../runner/rehearsal.py")),
-    (LIBRARY, include_bytes!(concat!(env!("OUT_DIR"), "/zygote.so"))),
+    (ZYGOTE_LIBRARY, include_bytes!(concat!(env!("OUT_DIR"), "/zygote.so"))),
     ("/python-interpreter/site/sitecustomize.py", include_bytes!("../runner/site/sitecustomize.py")),
     ("/python-interpreter/site/matplotlib_to_file.py", include_bytes!("../runner/site/matplotlib_to_file.py")),
 ];
@@ -21,16 +21,16 @@ pub const FILES: [(&str, &[u8]); 5] = [
 mod tests {
     use std::process::Command;
 
-    use super::{FILES, LIBRARY};
+    use super::{FILES, ZYGOTE_LIBRARY};
 
-    /// Whatever else it exported, a module that Python loads later could find in place of the real one.
+    /// A module that Python loads later would find any other exported symbol in place of the real one.
     #[test]
     fn the_library_exports_nothing_but_what_python_looks_for() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("zygote.so");
-        let (_, content) = FILES.iter().find(|(path, _)| *path == LIBRARY).unwrap();
+        let (_, content) = FILES.iter().find(|(path, _)| *path == ZYGOTE_LIBRARY).unwrap();
         std::fs::write(&file, content).unwrap();
-        // A part of what links programs.
+        // Part of binutils, which linking needs anyway.
         let listed = Command::new("readelf").args(["--dyn-syms", "--wide"]).arg(&file).output().unwrap();
         let listed = String::from_utf8(listed.stdout).unwrap();
         // Number, value, size, kind, binding, visibility, section, name.

@@ -1,13 +1,13 @@
-//! A slot as the interpreter holds it: made by the spawner, given one job, read until its end, and gone when dropped.
+//! A slot: one execution's isolated world, with a child that waits in it for a program. Which program runs there, and how it ends, is not
+//! decided here but in [`run`](crate::run).
 
 mod control;
-pub mod first_process;
-mod place;
+mod error;
+mod workspace;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -16,159 +16,97 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
-use crate::channel::{Failure, SlotMessage, send_bytes};
+use crate::channel::{Need, SlotMessage};
 use crate::control_group::ControlGroup;
 use crate::precedence;
-use crate::sandbox::{Identity, limit_address_space, refused, watch};
-use crate::spawner::{Need, SpawnerMessage};
-use crate::workshop::Workshop;
-use control::{next, request};
-pub use place::{Stamp, put};
+use crate::sandbox::{Identity, limit_address_space, watch};
+use crate::spawner::SpawnerHandle;
+pub use control::Control;
+pub use error::{DEADLINE, SlotError};
+pub use workspace::{Stamp, put};
 
-/// Longest wait for a slot to be built, and for one that was killed to be gone. Both take milliseconds on an idle machine.
-pub const DEADLINE: Duration = Duration::from_secs(20);
-
-/// One execution's private world, with a child that waits for a program. Dropping it kills everything in it.
+/// One execution's private world. Dropping it kills every process in it.
 pub struct Slot {
-    control: AsyncFd<OwnedFd>,
     process: FirstProcess,
-    /// The directory `/workspace`, which can be read after everything in the slot has ended.
+    /// The directory `/workspace`. It stays readable after every process in the slot has ended.
     pub workspace: Arc<OwnedFd>,
-    /// The first process and the child, as the host sees them: all others descend from them.
-    pub processes: [Pid; 2],
+    /// The slot's first process. Its id is that in the interpreter's pid namespace.
+    pub first: Pid,
     pub group: Option<ControlGroup>,
-    /// What it was made with, which ends when its last slot does.
-    pub workshop: Arc<Workshop>,
+    /// The spawner that built it, which must outlive it.
+    pub spawner: Arc<SpawnerHandle>,
 }
 
-/// The program's output: ends when the last process of the slot has ended.
+/// A process in a slot, isolated, that waits for a program.
+pub struct WaitingChild {
+    pub control: Control,
+    pub output: Output,
+}
+
+/// The program's output. A stream ends when the last process that holds it has ended.
 pub struct Output {
     pub stdout: pipe::Receiver,
     pub stderr: pipe::Receiver,
 }
 
-/// How a program ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
-    pub exit: Exit,
-    /// What its process, and the children that it has waited for, took of the processors.
-    pub cpu_time: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    Code(i32),
-    Signal(i32),
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum SlotError {
-    #[error(transparent)]
-    Failed(#[from] Failure),
-    #[error("the program's surroundings were ended from outside, or memory ran out")]
-    Died,
-    #[error("the spawner of slots is gone: it was killed; it is started again with the next execution")]
-    SpawnerGone(#[source] io::Error),
-    /// Nothing is wrong with the workshop: another one would meet the same.
-    #[error("{0}: nothing was run, try again when less runs on this machine")]
-    Short(String),
-    #[error("a slot was not ready within {DEADLINE:?}: the machine is overloaded")]
-    Slow,
-    #[error(
-        "the program was to be ended, and something of it was still there after {DEADLINE:?}: it ran, and its output is lost"
-    )]
-    NotGone,
-    #[error("cannot talk to a slot: {0}")]
-    Io(#[from] io::Error),
-}
-
 impl Slot {
-    /// Has the spawner of `workshop` build a slot, and waits until its child is isolated and waiting for its job.
-    pub async fn build(workshop: Arc<Workshop>, need: Need) -> Result<(Slot, Output), SlotError> {
-        Self::try_build(workshop, need).await.map_err(SlotError::or_short)
+    /// Builds a slot, and waits until its child is isolated and waits for a program.
+    pub async fn build(spawner: Arc<SpawnerHandle>, need: Need) -> Result<(Slot, WaitingChild), SlotError> {
+        Self::try_build(spawner, need).await.map_err(SlotError::or_short)
     }
 
-    async fn try_build(workshop: Arc<Workshop>, need: Need) -> Result<(Slot, Output), SlotError> {
-        let groups = workshop.groups.as_ref();
-        let group = groups.map(|groups| groups.make(&workshop.policy.limits)).transpose()?.flatten();
+    async fn try_build(spawner: Arc<SpawnerHandle>, need: Need) -> Result<(Slot, WaitingChild), SlotError> {
+        let limits = &spawner.policy.limits;
+        let group = spawner.groups.as_ref().map(|groups| groups.make(limits)).transpose()?.flatten();
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(io::Error::from)?;
         rustix::io::ioctl_fionbio(&control, true).map_err(io::Error::from)?;
-        // Of each message the kernel tells who sent it: so the child's id is known as it is outside.
+        // The kernel adds each sender's process id, translated to this pid namespace. That is how the child's id is known here.
         set_socket_passcred(&control, true).map_err(io::Error::from)?;
-        let identity = &workshop.policy.identity;
+        let identity = &spawner.policy.identity;
         let (stdout, stdout_theirs) = output_pipe(identity)?;
         let (stderr, stderr_theirs) = output_pipe(identity)?;
         let mut descriptors = vec![theirs.as_fd(), stdout_theirs.as_fd(), stderr_theirs.as_fd()];
         descriptors.extend(group.iter().map(|group| group.entrance.as_fd()));
-        let spawner = &workshop.spawner;
-        timeout(DEADLINE, request(spawner, &SpawnerMessage::Spawn(need), &descriptors))
-            .await
-            .map_err(|_| SlotError::Slow)??;
+        let asked = timeout(DEADLINE, spawner.spawn(need, &descriptors)).await.map_err(|_| SlotError::Slow)?;
+        asked.map_err(|error| {
+            if SlotError::is_hang_up(&error) { SlotError::SpawnerGone(error) } else { SlotError::Io(error) }
+        })?;
         drop((theirs, stdout_theirs, stderr_theirs));
 
-        let control = watch(control)?;
+        let control = Control(watch(control)?);
         let ready = async {
-            let spawned = next(&control).await?;
+            let spawned = control.next().await?;
             let process = match (spawned.message, spawned.descriptors.into_iter().next()) {
                 (SlotMessage::Spawned, Some(process)) => FirstProcess(watch(process)?),
-                (message, _) => return Err(unexpected(message)),
+                (message, _) => return Err(SlotError::of_message(message)),
             };
-            let built = next(&control).await?;
+            let built = control.next().await?;
             let (workspace, first) = match (built.message, built.descriptors.into_iter().next(), built.sender) {
                 (SlotMessage::Built, Some(workspace), Some(first)) => (workspace, first),
-                (message, ..) => return Err(unexpected(message)),
+                (message, ..) => return Err(SlotError::of_message(message)),
             };
-            let ready = next(&control).await?;
+            let ready = control.next().await?;
             match (ready.message, ready.sender) {
-                (SlotMessage::Ready, Some(child)) => Ok((process, workspace, [first, child])),
-                (message, _) => Err(unexpected(message)),
+                (SlotMessage::Ready, Some(child)) => Ok((process, workspace, first, child)),
+                (message, _) => Err(SlotError::of_message(message)),
             }
         };
-        let (process, workspace, processes) = timeout(DEADLINE, ready).await.map_err(|_| SlotError::Slow)??;
+        let (process, workspace, first, child) = timeout(DEADLINE, ready).await.map_err(|_| SlotError::Slow)??;
         if group.is_none() {
-            limit_address_space(processes[1], workshop.policy.limits.address_space)?;
+            limit_address_space(child, limits.address_space)?;
         }
-        let shares_processors = group.as_ref().is_some_and(ControlGroup::shares_processors);
-        precedence::of_program(processes[1], shares_processors);
-        let workspace = Arc::new(workspace);
-        Ok((Slot { control, process, workspace, processes, group, workshop }, Output { stdout, stderr }))
+        precedence::of_program(child, group.as_ref().is_some_and(ControlGroup::shares_processors));
+        let slot = Slot { process, workspace: Arc::new(workspace), first, group, spawner };
+        Ok((slot, WaitingChild { control, output: Output { stdout, stderr } }))
     }
 
-    /// Hands over the job, after what it needs has been put into the workspace: the program starts.
-    pub fn start(&self, job: &[u8]) -> Result<(), SlotError> {
-        match send_bytes(&self.control, job, &[]) {
-            // Nobody holds the other end: neither the child nor the zygote is there.
-            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
-                Err(SlotError::Died)
-            }
-            result => Ok(result?),
-        }
-    }
-
-    /// Waits for the program's end; the caller bounds it.
-    pub async fn ended(&self) -> Result<Ended, SlotError> {
-        match next(&self.control).await?.message {
-            SlotMessage::Exited { status, cpu_milliseconds } => {
-                let signal = status & 0x7f;
-                let exit = if signal == 0 { Exit::Code((status >> 8) & 0xff) } else { Exit::Signal(signal) };
-                Ok(Ended { exit, cpu_time: Duration::from_millis(cpu_milliseconds) })
-            }
-            message => Err(unexpected(message)),
-        }
-    }
-
-    /// Whether its child still waits: it may have been killed from outside while nobody looked.
-    pub fn is_waiting(&self) -> bool {
-        control::is_quiet(&self.control)
-    }
-
-    /// Whether its places hold no more bytes, or no more files.
+    /// Whether its writable places are full: no space, or no inodes left.
     pub fn is_full(&self) -> bool {
         rustix::fs::fstatvfs(&self.workspace).is_ok_and(|status| status.f_bfree == 0 || status.f_ffree == 0)
     }
 
-    /// Kills everything in the slot and waits until it is gone; what it wrote stays readable.
+    /// Kills every process in the slot and waits until all have ended. The workspace stays readable.
     pub async fn kill(&self) -> Result<(), SlotError> {
         self.process.kill();
         match timeout(DEADLINE, self.process.0.readable()).await {
@@ -178,44 +116,19 @@ impl Slot {
     }
 }
 
-impl SlotError {
-    /// Whether this machine, or this process, has no more of something for the moment.
-    fn or_short(self) -> Self {
-        use rustix::io::Errno;
-        const SHORT: [Errno; 7] =
-            [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS, Errno::NOSPC, Errno::USERS];
-        let number = match &self {
-            SlotError::Io(error) => error.raw_os_error(),
-            SlotError::Failed(Failure::Isolation(error)) => error.number,
-            _ => None,
-        };
-        match number {
-            Some(number) if SHORT.iter().any(|short| short.raw_os_error() == number) => SlotError::Short(format!(
-                "there is no room for another program ({})",
-                io::Error::from_raw_os_error(number)
-            )),
-            _ => self,
-        }
+impl WaitingChild {
+    /// False if the child has ended, as when it was killed from outside.
+    pub fn is_waiting(&self) -> bool {
+        self.control.is_quiet()
     }
 }
 
-/// What came instead of what is always next.
-fn unexpected(message: SlotMessage) -> SlotError {
-    match message {
-        SlotMessage::Failed(failure) => failure.into(),
-        SlotMessage::Refused { step, error } => {
-            Failure::Isolation(refused(&step, &io::Error::from_raw_os_error(error))).into()
-        }
-        _ => SlotError::Died,
-    }
-}
-
-/// The pidfd of a slot's first process: killing it ends the pid namespace, and it does not outlive this.
+/// The pidfd of a slot's first process, which is killed on drop. The kernel then kills everything in its pid namespace.
 struct FirstProcess(AsyncFd<OwnedFd>);
 
 impl FirstProcess {
     fn kill(&self) {
-        // The only error is that it has ended.
+        // It fails only if the process has ended already.
         let _ = pidfd_send_signal(&self.0, Signal::KILL);
     }
 }
@@ -226,8 +139,9 @@ impl Drop for FirstProcess {
     }
 }
 
+/// A pipe's read end, non-blocking, and its write end for the program.
 fn output_pipe(identity: &Identity) -> io::Result<(pipe::Receiver, OwnedFd)> {
-    // Whose they are decides who may open /dev/stdout.
+    // The pipe's owner may open /dev/stdout, so that must be the program's user.
     let _as_program = identity.act();
     let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&ours, true)?;

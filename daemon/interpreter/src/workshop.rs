@@ -1,185 +1,119 @@
-//! What slots are made with: the Python that was found, and the spawner with a zygote of it.
+//! A workshop: a Python that was found, and a spawner with a zygote of it, from which slots come.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use tokio::io::unix::AsyncFd;
-use tokio::process::{Child, Command};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use crate::channel::{Received, receive, send};
+use crate::channel::{Failure, SpawnerReport};
 use crate::control_group::ControlGroups;
-use crate::executor::{ExecuteError, Settings};
-use crate::probe::{self, Protections};
-use crate::python::{self, Launch, Trace};
-use crate::sandbox::{Policy, watch};
-use crate::spawner::{SpawnerMessage, SpawnerReport};
+use crate::probe::{self, ProbeError, Protections};
+use crate::python::{self, Fingerprint, PythonError};
+use crate::sandbox::Policy;
+use crate::settings::Settings;
+use crate::spawner::SpawnerHandle;
 
-/// Longest wait for a zygote: it imports what is to be preloaded, perhaps from a cold disk.
+/// Longest wait for a zygote: it imports the preloaded modules, perhaps from a cold disk.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
-/// After this long another workshop takes over: with a new hash seed, new addresses, and fresh memory.
-const LONGEST_USE: Duration = Duration::from_secs(600);
+/// A workshop is replaced when it is this old. The new one has another hash seed, other addresses, and fresh memory.
+const MAX_AGE: Duration = Duration::from_secs(600);
 
 pub struct Workshop {
-    /// The spawner's socket.
-    pub spawner: AsyncFd<OwnedFd>,
+    pub spawner: Arc<SpawnerHandle>,
     pub python_version: String,
-    pub launch: Launch,
-    trace: (Vec<PathBuf>, Trace),
-    pub policy: Policy,
-    /// Where slots get control groups of their own, if one was delegated to this process.
-    pub groups: Option<Arc<ControlGroups>>,
-    /// What an attack on one of its slots has shown.
+    fingerprint: Fingerprint,
+    /// Which protections held when one of its slots was attacked.
     pub protections: Protections,
-    /// What programs can import, asked of one of them when somebody wants to know.
+    /// What programs can import: asked of a program at the first need.
     libraries: OnceCell<BTreeMap<String, String>>,
     opened: Instant,
     most_slots: u64,
     slots: AtomicU64,
-    ended: AtomicBool,
-    /// Killed when this is dropped.
-    _process: Child,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum WorkshopError {
+    #[error(transparent)]
+    Python(#[from] PythonError),
     #[error("cannot start the spawner of slots ({program}): {source}")]
     Spawner { program: String, source: io::Error },
+    #[error(transparent)]
+    Failed(#[from] Failure),
     #[error("the spawner of slots ended before it was ready: it was killed, or memory ran out")]
     Ended,
     #[error(
         "Python was not ready within {READY_DEADLINE:?}: the machine is overloaded, or a preloaded module waits for something"
     )]
     Slow,
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
 }
 
 impl Workshop {
-    /// Finds Python and makes a zygote of it. Must be called on the thread whose end is to end the spawner: the main one.
-    pub async fn open(settings: &Settings, groups: Option<Arc<ControlGroups>>) -> Result<Arc<Self>, ExecuteError> {
+    /// Finds Python, starts a zygote of it, and attacks one of its slots. Must be called on the main thread: the spawner dies with the
+    /// thread that starts it.
+    pub async fn open(settings: &Settings, groups: Option<Arc<ControlGroups>>) -> Result<Arc<Self>, WorkshopError> {
         let private = python::private_directories(&settings.state_directory);
         let python = python::discover(settings, &private).await?;
         let policy = Policy::new(python.root, settings.limits.clone(), settings.network);
-        let prepare = SpawnerMessage::Prepare(Box::new(policy.clone()), python.launch.clone());
-        let (spawner, process) = start(settings, &prepare).map_err(|source| WorkshopError::Spawner {
-            program: settings.spawner.first().map(|program| program.display().to_string()).unwrap_or_default(),
-            source,
+        let spawner = SpawnerHandle::start(&settings.spawner, policy, python.launch, groups).map_err(|source| {
+            let program = settings.spawner.first().map(|program| program.display().to_string()).unwrap_or_default();
+            WorkshopError::Spawner { program, source }
         })?;
         let started = Instant::now();
-        match timeout(READY_DEADLINE, report(&spawner)).await {
+        match timeout(READY_DEADLINE, spawner.report()).await {
             Ok(Some(SpawnerReport::Ready)) => {}
-            Ok(Some(SpawnerReport::Failed(failure))) => return Err(crate::slot::SlotError::Failed(failure).into()),
-            Ok(None) => return Err(WorkshopError::Ended.into()),
-            Err(_) => return Err(WorkshopError::Slow.into()),
+            Ok(Some(SpawnerReport::Failed(failure))) => return Err(failure.into()),
+            Ok(None) => return Err(WorkshopError::Ended),
+            Err(_) => return Err(WorkshopError::Slow),
         }
         tracing::info!(
             python_version = python.version,
-            executable = %python.launch.executable.display(),
+            executable = %spawner.launch.executable.display(),
             duration_milliseconds = started.elapsed().as_millis() as u64,
             "Python is ready"
         );
-        let mut workshop = Arc::new(Workshop {
+        let spawner = Arc::new(spawner);
+        let protections = probe::attack(&spawner, &private).await?;
+        tokio::spawn(SpawnerHandle::watch_end(Arc::downgrade(&spawner)));
+        Ok(Arc::new(Workshop {
             spawner,
             python_version: python.version,
-            launch: python.launch,
-            trace: python.trace,
-            policy,
-            groups,
-            protections: Protections::new(),
+            fingerprint: python.fingerprint,
+            protections,
             libraries: OnceCell::new(),
             opened: started,
             most_slots: settings.most_slots,
             slots: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
-            _process: process,
-        });
-        let protections = probe::attack(&workshop, &private).await?;
-        if let Some(workshop) = Arc::get_mut(&mut workshop) {
-            workshop.protections = protections;
-        }
-        tokio::spawn(watch_end(Arc::downgrade(&workshop)));
-        Ok(workshop)
+        }))
     }
 
-    /// The installed libraries, name → version; none if that cannot be found out.
-    pub async fn libraries(self: &Arc<Self>) -> BTreeMap<String, String> {
+    /// The installed libraries: name → version. Empty if they cannot be listed.
+    pub async fn libraries(&self) -> BTreeMap<String, String> {
         let find = || async {
-            let found = probe::libraries(self).await;
-            found.inspect_err(|error| tracing::warn!(%error, "libraries cannot be listed")).unwrap_or_default()
+            let found = probe::libraries(&self.spawner).await;
+            found.inspect_err(|error| tracing::warn!(%error, "cannot list libraries")).unwrap_or_default()
         };
         self.libraries.get_or_init(find).await.clone()
     }
 
+    /// Counts a slot that a program gets.
     pub fn count_slot(&self) {
         self.slots.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether another one should take over.
+    /// Whether a new workshop should replace it. One that no program has used yet is still fresh.
     pub fn is_worn(&self) -> bool {
         let slots = self.slots.load(Ordering::Relaxed);
-        slots >= self.most_slots || (slots > 0 && self.opened.elapsed() >= LONGEST_USE)
+        slots >= self.most_slots || (slots > 0 && self.opened.elapsed() >= MAX_AGE)
     }
 
-    /// Its spawner or its zygote is gone, or its Python was taken away or replaced.
+    /// Whether its spawner or zygote has ended, or its Python was removed or replaced.
     pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed) || Trace::at(&self.trace.0) != self.trace.1
+        self.spawner.has_ended() || !self.fingerprint.still_matches()
     }
-}
-
-/// Notices, and tells the log why, when the spawner or the zygote ends.
-async fn watch_end(workshop: std::sync::Weak<Workshop>) {
-    loop {
-        // Not held while waiting: the workshop ends with its last slot.
-        let Some(held) = workshop.upgrade() else { return };
-        match timeout(Duration::from_secs(1), report(&held.spawner)).await {
-            Err(_still_there) => {}
-            Ok(Some(SpawnerReport::Ready)) => {}
-            Ok(ended) => {
-                held.ended.store(true, Ordering::Relaxed);
-                let cause = match ended {
-                    Some(SpawnerReport::Failed(failure)) => failure.to_string(),
-                    _ => "the spawner was killed".to_owned(),
-                };
-                return tracing::warn!(cause, "Python is gone; it is started again");
-            }
-        }
-    }
-}
-
-async fn report(spawner: &AsyncFd<OwnedFd>) -> Option<SpawnerReport> {
-    loop {
-        let mut ready = spawner.readable().await.ok()?;
-        match ready.try_io(|spawner| receive(spawner.get_ref())) {
-            Ok(Ok(Some(Received { message, .. }))) => return Some(message),
-            Ok(_) => return None,
-            Err(_would_block) => {}
-        }
-    }
-}
-
-fn start(settings: &Settings, prepare: &SpawnerMessage) -> io::Result<(AsyncFd<OwnedFd>, Child)> {
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    // A spawner that does not read must not stop the interpreter; its own end blocks, because it has nothing else to do.
-    rustix::io::ioctl_fionbio(&ours, true)?;
-    let [program, arguments @ ..] = settings.spawner.as_slice() else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no command is given"));
-    };
-    let process = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::from(theirs))
-        .stdout(Stdio::null())
-        .current_dir("/")
-        // Signals for whoever started the interpreter, as Ctrl-C, are for the interpreter to act on.
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    send(ours.as_fd(), prepare, &[])?;
-    Ok((watch(ours)?, process))
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use python_interpreter::Network;
-use python_interpreter::executor::{Executor, Settings};
+use python_interpreter::executor::Executor;
 use python_interpreter::http::{self, DRAIN_DEADLINE, Leave, Listener};
 use python_interpreter::mounts::Mount;
+use python_interpreter::settings::Settings;
 use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};

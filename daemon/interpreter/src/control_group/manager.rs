@@ -1,6 +1,6 @@
-//! The user's systemd, as far as control groups are concerned: which units it has given away, and a scope for this process.
+//! The user's systemd, as far as control groups are concerned: which units it has delegated, and a scope for this process.
 //!
-//! It is asked by systemd's own programs, which are there wherever it is: a client for D-Bus would be larger than all of this.
+//! It is asked through systemctl and busctl, which are installed wherever systemd is. A D-Bus client would be larger than this file.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,21 +14,22 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, PidfdFlags, getpid, getuid, pidfd_open};
 
-use super::place::{Hierarchy, own_group};
+use super::hierarchy::{Hierarchy, own_group};
 
-/// Longest wait for an answer, and for the scope.
+/// Longest wait for an answer, and for the scope to start.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Between two looks whether this process is in its scope.
+/// Pause between two checks whether this process is in its scope.
 const PAUSE: Duration = Duration::from_millis(2);
 
 pub struct Manager {
-    /// The group that it divides, as /proc names it.
+    /// The group of `user@UID.service`, as /proc names it.
     group: PathBuf,
     runtime_directory: OsString,
 }
 
 impl Manager {
-    /// None where there is none, and where processes have other ids for it than here: it would move another one.
+    /// `None` if no systemd runs for this user. Also in another pid namespace than systemd's: there, the id of this process would name
+    /// another one to systemd.
     pub fn of_this_user(hierarchy: &Hierarchy) -> Option<Self> {
         let user = getuid().as_raw();
         let group = PathBuf::from(format!("/user.slice/user-{user}.slice/user@{user}.service"));
@@ -40,12 +41,12 @@ impl Manager {
         processes.lines().any(sees_the_same).then_some(Manager { group, runtime_directory })
     }
 
-    /// Whether it is in charge of `group`.
+    /// Whether it manages `group`.
     pub fn has(&self, group: &Path) -> bool {
         group.starts_with(&self.group)
     }
 
-    /// The unit of this manager's that `group` is the group of.
+    /// The unit whose group is `group`.
     pub fn unit<'a>(&self, group: &'a Path) -> Option<&'a str> {
         let name = group.strip_prefix(&self.group).ok()?.file_name()?.to_str()?;
         (name.ends_with(".service") || name.ends_with(".scope")).then_some(name)
@@ -55,7 +56,7 @@ impl Manager {
         self.property(unit, "Delegate").is_ok_and(|value| value == "yes")
     }
 
-    /// Whether `unit` was made to run this process, and not one that has started it.
+    /// Whether this process is the main process of `unit`.
     pub fn is_for_this(&self, unit: &str) -> bool {
         let this = getpid().as_raw_nonzero().to_string();
         self.property(unit, "MainPID").is_ok_and(|value| value == this)
@@ -66,7 +67,7 @@ impl Manager {
         Ok(self.ask("systemctl", &["--user", "show", "--value", &name, "--", unit])?.trim().to_owned())
     }
 
-    /// Has this process moved to a scope of its own, which ends with its last process.
+    /// Moves this process to a new scope, which ends with its last process.
     pub fn scope(&self) -> io::Result<()> {
         let process = getpid().as_raw_nonzero().to_string();
         let name = format!("python-interpreter-{process}.scope");
@@ -81,7 +82,7 @@ impl Manager {
         let call = [["--user", "--quiet", "call"].as_slice(), &manager].concat();
         let unit = ["StartTransientUnit", "ssa(sv)a(sa(sv))", &name, "fail", &number];
         self.ask("busctl", &[&call, unit.as_slice(), &properties.concat(), &["0"]].concat())?;
-        // The answer is only that it will be done.
+        // systemd only queues the job: wait until it has been done.
         let started = Instant::now();
         while !own_group()?.ends_with(&name) {
             if started.elapsed() > DEADLINE {
@@ -92,12 +93,12 @@ impl Manager {
         Ok(())
     }
 
-    /// What `program` prints.
+    /// Runs `program` and returns what it prints.
     fn ask(&self, program: &str, arguments: &[&str]) -> io::Result<String> {
         let told = |what: &str| io::Error::other(format!("{program}: {what}"));
         let mut child = Command::new(program)
             .args(arguments)
-            // A client may have set it to a bus without systemd.
+            // It may name a bus without systemd.
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
             .env("XDG_RUNTIME_DIR", &self.runtime_directory)
             .stdin(Stdio::null())
@@ -105,11 +106,11 @@ impl Manager {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| told(&error.to_string()))?;
-        // Its answers fit into a pipe, so that it ends before they are read.
+        // Its answers fit into a pipe, so it can end before they are read.
         if !has_ended(Pid::from_child(&child), DEADLINE) {
             child.kill()?;
             child.wait()?;
-            return Err(told(&format!("no answer within {DEADLINE:?}")));
+            return Err(told(&format!("it did not answer within {DEADLINE:?}")));
         }
         let status = child.wait()?;
         let answer = child.stdout.take().map(written).unwrap_or_default();
@@ -118,19 +119,19 @@ impl Manager {
     }
 }
 
-/// Whether it has no other id than the one it has here: it is not in a pid namespace below. (Its namespace itself is not told of a
-/// manager that has capabilities.)
+/// Whether the process has only one id, so that it is not in a nested pid namespace. (Comparing namespaces is not possible: the kernel
+/// hides them if the other process has capabilities.)
 fn has_one_id(process: &str) -> bool {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
     ids.is_some_and(|ids| ids.split_whitespace().count() == 1)
 }
 
-/// What a process that has ended left in a pipe. Its end is not waited for: a descendant may still hold the pipe open.
+/// What an ended process has written to a pipe. Does not wait for the end of the stream: a descendant may still hold the pipe open.
 fn written(mut pipe: impl Read + AsFd) -> String {
     let mut text = Vec::new();
     if ioctl_fionbio(&pipe, true).is_ok() {
-        // An error comes where a read would wait; what was read before it stays.
+        // It fails where a read would block. What was read before stays in `text`.
         let _ = pipe.read_to_end(&mut text);
     }
     String::from_utf8_lossy(&text).into_owned()

@@ -1,7 +1,7 @@
-//! Where this process may make groups: in its own, if that was delegated to it, or in one that the user's manager makes for it.
+//! Where this process may make groups: in its own group, if that was delegated to it, or in a scope that the user's systemd makes for it.
 //!
-//! That a group can be written to does not mean that it was given away: below a user's manager all can. systemd takes the controllers
-//! of a group that it did not delegate back when it likes, and ends the unit when a program in it runs out of memory.
+//! A writable group is not necessarily delegated: below a user's systemd all groups are writable. systemd may remove the controllers of a
+//! group that it did not delegate at any time, and it ends the unit when a program in it runs out of memory.
 
 use std::fs;
 use std::io;
@@ -9,22 +9,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{getpid, getuid};
 
-use super::NEEDED;
+use super::hierarchy::{Hierarchy, own_group};
 use super::manager::Manager;
 
-/// A group that is this process's to divide.
+/// Controllers without which no group is used.
+pub const NEEDED: [&str; 2] = ["memory", "pids"];
+
+/// A group that this process may divide.
 #[derive(Debug)]
 pub struct Place {
     pub directory: PathBuf,
-    /// In words: "the unit x.service".
+    /// For the user, as in "the unit x.service".
     pub what: String,
-}
-
-/// Where the groups are seen, as one mount.
-pub struct Hierarchy {
-    /// Which group the mount shows, as /proc names groups.
-    root: PathBuf,
-    mount: PathBuf,
 }
 
 pub fn find() -> io::Result<Place> {
@@ -36,7 +32,7 @@ pub fn find() -> io::Result<Place> {
         Some(unit) if manager.delegates(unit) => taken(&hierarchy, &own, format!("the unit {unit}")),
         Some(unit) => {
             let reason = io::Error::other(format!("the unit {unit} is not delegated (Delegate=yes)"));
-            // Its limits, and its end, are to hold for this process.
+            // This unit was made to run the interpreter, so its limits must hold: do not leave it for a scope.
             if manager.is_for_this(unit) {
                 return Err(reason);
             }
@@ -51,15 +47,15 @@ pub fn find() -> io::Result<Place> {
     })
 }
 
-/// By the system's manager to a unit of this user, or by whoever made a container.
+/// A group delegated by the system's systemd to a unit of this user, or by a container's runtime.
 fn delegated_by_others(hierarchy: &Hierarchy, own: &Path) -> io::Result<Place> {
     let directory = hierarchy.directory(own)?;
     let is_container = own == Path::new("/");
     let is_managers = |part: &std::ffi::OsStr| part.to_string_lossy().starts_with("user@");
     if own.iter().any(is_managers) {
-        return Err(io::Error::other(format!("{} is of a user's manager that cannot be asked", own.display())));
+        return Err(io::Error::other(format!("{} belongs to a user's systemd that cannot be reached", own.display())));
     }
-    // Root can write everywhere; systemd has a mark for what it delegates.
+    // Root can write to any group. systemd marks those that it delegates.
     if getuid().is_root() && !is_container && !is_marked(&directory) {
         return Err(io::Error::other(format!("{} is not delegated", directory.display())));
     }
@@ -72,14 +68,14 @@ fn is_marked(directory: &Path) -> bool {
     marked("user.delegate") || marked("trusted.delegate")
 }
 
-/// The group, if everything that is needed can be done there. Nothing is changed before that is certain.
+/// `group`, if it can be divided. Changes nothing.
 fn taken(hierarchy: &Hierarchy, group: &Path, what: String) -> io::Result<Place> {
     let directory = hierarchy.directory(group)?;
     let refused = |reason: &str| Err(io::Error::other(format!("{}: {reason}", directory.display())));
     let read = |name: &str| fs::read_to_string(directory.join(name));
-    // The machine's own root has no kind.
+    // The root of the whole hierarchy has no type.
     if read("cgroup.type").unwrap_or_default().trim() != "domain" {
-        return refused("it is the root of all groups, or one for threads, and cannot be divided");
+        return refused("it is the root of all groups, or a threaded one, and cannot be divided");
     }
     let given = controllers(&directory.join("cgroup.controllers"))?;
     if let Some(missing) = NEEDED.iter().find(|needed| !given.iter().any(|name| name == *needed)) {
@@ -87,7 +83,7 @@ fn taken(hierarchy: &Hierarchy, group: &Path, what: String) -> io::Result<Place>
     }
     for name in ["", "cgroup.procs", "cgroup.subtree_control"] {
         if let Err(error) = rustix::fs::access(directory.join(name), rustix::fs::Access::WRITE_OK) {
-            return refused(&format!("it is not this user's to divide: {error}"));
+            return refused(&format!("this user may not divide it: {error}"));
         }
     }
     let this = getpid().as_raw_nonzero().to_string();
@@ -97,38 +93,7 @@ fn taken(hierarchy: &Hierarchy, group: &Path, what: String) -> io::Result<Place>
     Ok(Place { directory, what })
 }
 
-/// The names in a file of controllers.
+/// The controllers that a file lists.
 pub fn controllers(file: &Path) -> io::Result<Vec<String>> {
     Ok(fs::read_to_string(file)?.split_whitespace().map(str::to_owned).collect())
-}
-
-/// The group of this process, as /proc names it.
-pub fn own_group() -> io::Result<PathBuf> {
-    let groups = fs::read_to_string("/proc/self/cgroup")?;
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::"));
-    own.map(PathBuf::from).ok_or_else(|| io::Error::other("there is no cgroup v2"))
-}
-
-impl Hierarchy {
-    /// Of several mounts, as in a container that was not given one of its own only, the last one that shows `group`.
-    fn of(group: &Path) -> io::Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-        let found = mounts.lines().filter_map(cgroup2_mount).rfind(|(root, _)| group.starts_with(root));
-        let found = found.ok_or_else(|| io::Error::other("cgroup v2 is not mounted"))?;
-        Ok(Hierarchy { root: found.0.into(), mount: found.1.into() })
-    }
-
-    /// Where `group` is.
-    pub fn directory(&self, group: &Path) -> io::Result<PathBuf> {
-        let below =
-            group.strip_prefix(&self.root).map_err(|_| io::Error::other("its control group is not shown here"))?;
-        Ok(self.mount.join(below))
-    }
-}
-
-/// (root, mount point) of a line of mountinfo.
-fn cgroup2_mount(line: &str) -> Option<(&str, &str)> {
-    let (fields, kind) = line.split_once(" - ")?;
-    let mut fields = fields.split(' ').skip(3);
-    (kind.split(' ').next()? == "cgroup2").then_some((fields.next()?, fields.next()?))
 }

@@ -1,4 +1,4 @@
-//! Accepts connections until told to stop or idle for long, then lets those that are open finish, within a deadline.
+//! Accepts connections until it is told to stop, or has been idle for long. Then lets the open ones finish, within a deadline.
 
 use std::io;
 use std::sync::Arc;
@@ -18,43 +18,44 @@ use crate::executor::Executor;
 use crate::files::{MAX_AGE, MAX_BYTES};
 use crate::tcp_owner::owner;
 
-/// Open connections; more wait to be accepted.
+/// Most open connections; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 512;
-/// Longest wait for a request's head, which is also how long an idle connection is kept.
+/// Longest wait for a request's head. An idle connection is kept for as long.
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
-/// How long running executions may go on after the end was asked for.
+/// How long running executions may continue after the interpreter was asked to stop.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long accepting pauses after a failure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often idleness is looked at and old files are deleted.
+/// How often idleness is checked and the executor maintained.
 const TICK: Duration = Duration::from_secs(1);
-const SWEEPS: u64 = 600;
+/// Old files are deleted once in this many ticks.
+const TICKS_PER_SWEEP: u64 = 600;
 
 /// Where requests come from.
 pub enum Listener {
     Unix(UnixListener),
-    /// Loopback only: there the kernel knows whose each connection is. Whoever listens on more has to ask for a token first.
+    /// Loopback only, where the kernel knows the owner of each connection. Any other address would need a token.
     Tcp(TcpListener),
 }
 
-/// How to leave.
+/// When and how to stop.
 #[derive(Default)]
 pub struct Leave {
-    /// After this long without a connection; otherwise never by itself.
+    /// Stop after this long without a connection; `None` means never.
     pub when_idle: Option<Duration>,
-    /// Takes the socket's path away, so that nobody connects in vain. None where it is somebody else's.
+    /// Removes the socket's path, so that nobody connects in vain. `None` if someone else manages the path.
     pub remove_path: Option<Box<dyn FnOnce() + Send>>,
 }
 
-/// How long the end of serving waits for the socket's path to be removed.
+/// Longest wait for the socket's path to be removed.
 const REMOVE_DEADLINE: Duration = Duration::from_millis(500);
-/// Why serving ended, where nobody asked for it.
+/// The reason to stop when nobody asked for it.
 const IDLE: &str = "idle";
 
-type Stream = Either<UnixStream, TcpStream>;
+type Connection = Either<UnixStream, TcpStream>;
 
 impl Listener {
-    async fn accept(&self) -> io::Result<Stream> {
+    async fn accept(&self) -> io::Result<Connection> {
         match self {
             Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| Either::Left(stream)),
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Either::Right(stream)),
@@ -62,10 +63,10 @@ impl Listener {
     }
 }
 
-/// Which executor a request goes to: the one that is there when it comes.
+/// The executor of the current settings. A request goes to the one that is current when it arrives.
 type Current = watch::Receiver<Arc<Executor>>;
 
-/// Serves until `shutdown` or idleness; what still runs then may finish within a deadline.
+/// Serves until `shutdown` or idleness. Executions that run then may finish within [`DRAIN_DEADLINE`].
 pub async fn run(listener: Listener, executor: Current, leave: Leave, shutdown: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = GracefulShutdown::new();
@@ -80,7 +81,7 @@ pub async fn run(listener: Listener, executor: Current, leave: Leave, shutdown: 
                 connect(&executor, &connections, accepted);
             }
             _ = ticks.tick() => {
-                if tick % SWEEPS == 0 {
+                if tick % TICKS_PER_SWEEP == 0 {
                     sweep(&executor.borrow());
                 }
                 tick += 1;
@@ -95,17 +96,17 @@ pub async fn run(listener: Listener, executor: Current, leave: Leave, shutdown: 
         }
     };
     if let Some(remove_path) = leave.remove_path {
-        // It waits for a lock. Who binds the path next finds it stale, where this gives up.
+        // It may have to wait for a lock. If that takes too long, the next owner finds a stale path and replaces it.
         let _ = timeout(REMOVE_DEADLINE, tokio::task::spawn_blocking(remove_path)).await;
     }
-    // Whoever connected before the path was gone is served. The event loop is let turn once to learn of them.
+    // Clients that connected before the path was removed are served. Yielding lets the event loop notice them.
     tokio::task::yield_now().await;
     while let Ok(accepted) = timeout(Duration::ZERO, accept(&listener, &places)).await {
         connect(&executor, &connections, accepted);
     }
     drop(listener);
     if reason == IDLE {
-        // Asked to end now, a connection would close before it has read its request. They end by themselves, at the latest when idle.
+        // A graceful shutdown would close a new connection before it has read its request. All end by themselves, at the latest when idle.
         while connections.count() > 0 {
             tokio::select! {
                 () = &mut shutdown => break,
@@ -118,14 +119,14 @@ pub async fn run(listener: Listener, executor: Current, leave: Leave, shutdown: 
     tracing::info!(reason, open, drained, "interpreter stopped");
 }
 
-type Accepted = io::Result<(Stream, tokio::sync::OwnedSemaphorePermit)>;
+type Accepted = io::Result<(Connection, tokio::sync::OwnedSemaphorePermit)>;
 
 async fn accept(listener: &Listener, places: &Arc<Semaphore>) -> Accepted {
     let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
     match listener.accept().await {
         Ok(stream) => Ok((stream, place)),
         Err(error) => {
-            // Out of descriptors or memory: asking again at once would only spin.
+            // Out of descriptors or memory: an immediate retry would only spin.
             tokio::time::sleep(ACCEPT_PAUSE).await;
             Err(error)
         }
@@ -161,8 +162,8 @@ fn connect(executor: &Current, connections: &GracefulShutdown, accepted: Accepte
     });
 }
 
-/// Whether the other end belongs to this user; over TCP also to root, who can become this user anyway.
-fn is_permitted(stream: &Stream) -> impl Future<Output = bool> + use<> {
+/// Whether the peer belongs to this user. Over TCP also root is permitted, who can become this user anyway.
+fn is_permitted(stream: &Connection) -> impl Future<Output = bool> + use<> {
     let this_user = rustix::process::geteuid().as_raw();
     let known = match stream {
         Either::Left(unix) => Ok(unix.peer_cred().is_ok_and(|peer| peer.uid() == this_user)),

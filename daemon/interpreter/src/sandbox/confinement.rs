@@ -1,6 +1,8 @@
 //! What the zygote's native part confines children by, in the form in which it reads it (`zygote/src/enter.rs`).
 
-use super::{Network, Policy, resource_limits, seccomp};
+use super::network::Network;
+use super::policy::Policy;
+use super::{resource_limits, seccomp};
 
 /// The message: kinds of namespaces to join, resource limits, seccomp program.
 pub fn confinement(policy: &Policy) -> Vec<u8> {

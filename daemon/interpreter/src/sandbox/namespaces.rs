@@ -1,4 +1,4 @@
-//! One clone into all of a sandbox's namespaces, and what its two sides need of signals.
+//! One clone into all of a sandbox's namespaces, and the signal dispositions of both processes.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -7,20 +7,21 @@ use std::process::Command;
 
 use rustix::process::Pid;
 
-use super::Network;
+use super::network::Network;
 
-/// The first process in new namespaces, as its parent sees it.
+/// The first process in new namespaces.
 pub struct Child {
+    /// In the parent's pid namespace.
     pub pid: Pid,
-    /// Kills and waits for exactly this process; killing it ends its pid namespace with everything in it.
+    /// Killing the process kills everything in its pid namespace.
     pub pidfd: OwnedFd,
 }
 
-/// Clones this process into new user, pid, mount, ipc and uts namespaces, an own network if there is to be `none`, and with `outer`
-/// a cgroup namespace: `None` in the child.
+/// Clones this process into new user, pid, mount, ipc and uts namespaces, a network namespace if `network` is `None`, and a cgroup
+/// namespace if `outer`. Returns `None` in the child.
 ///
-/// One clone for all, because mounting /proc needs a pid namespace that belongs to the user namespace. Only a process with a
-/// single thread may call it: the child goes on with a copy of its memory.
+/// One clone makes all of them, because mounting /proc needs a pid namespace that belongs to the user namespace. Only a process with a
+/// single thread may call it: the child has a copy of its memory, with every lock that another thread holds.
 pub fn clone_into_namespaces(network: Network, outer: bool) -> io::Result<Option<Child>> {
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_NEWUSER
@@ -31,18 +32,18 @@ pub fn clone_into_namespaces(network: Network, outer: bool) -> io::Result<Option
         | if network == Network::None { libc::CLONE_NEWNET } else { 0 }
         | if outer { libc::CLONE_NEWCGROUP } else { 0 }
         | libc::CLONE_PIDFD;
-    // SAFETY: all-zero is a valid clone_args.
+    // SAFETY: clone_args is valid when zeroed.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = flags as u64;
     arguments.pidfd = &raw mut pidfd as u64;
     arguments.exit_signal = libc::SIGCHLD as u64;
-    // SAFETY: the arguments outlive the call, and without CLONE_VM the child has its own copy of all memory.
+    // SAFETY: the arguments outlive the call, and without CLONE_VM the child has its own copy of the memory.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) };
     match result {
         0 => Ok(None),
         pid if pid > 0 => {
             let pid = Pid::from_raw(pid as i32).ok_or_else(|| io::Error::other("clone3 returned no process id"))?;
-            // SAFETY: the kernel has just stored a new descriptor here that nobody else owns.
+            // SAFETY: the kernel has just opened this descriptor, and nothing else owns it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
             Ok(Some(Child { pid, pidfd }))
         }
@@ -50,7 +51,7 @@ pub fn clone_into_namespaces(network: Network, outer: bool) -> io::Result<Option
     }
 }
 
-/// Lets the kernel reap whatever becomes this process's child.
+/// Ignores SIGCHLD, so that the kernel reaps this process's children.
 pub fn auto_reap() {
     // SAFETY: sets a disposition; no handler is installed.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
@@ -58,13 +59,13 @@ pub fn auto_reap() {
 
 /// Sleeps until a signal arrives.
 pub fn pause() {
-    // SAFETY: takes nothing.
+    // SAFETY: pause has no arguments.
     unsafe { libc::pause() };
 }
 
-/// Has the ends of children come as something to read, and not as a signal.
-pub fn child_ends() -> io::Result<OwnedFd> {
-    // SAFETY: all-zero is a valid, empty set.
+/// Blocks SIGCHLD and returns a non-blocking signalfd for it.
+pub fn block_child_signal() -> io::Result<OwnedFd> {
+    // SAFETY: a zeroed sigset_t is a valid, empty set.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set is valid.
     unsafe { libc::sigaddset(&raw mut set, libc::SIGCHLD) };
@@ -72,16 +73,15 @@ pub fn child_ends() -> io::Result<OwnedFd> {
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
     // SAFETY: the set outlives the call.
     match unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) } {
-        // SAFETY: a new descriptor that nobody else owns.
+        // SAFETY: the kernel has just opened this descriptor, and nothing else owns it.
         descriptor if descriptor >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Blocks the signals by which people and service managers ask for an end. The interpreter has them too, and ends its programs when
-/// it is their time.
-pub fn block_requests_to_end() -> io::Result<()> {
-    // SAFETY: all-zero is a valid, empty set.
+/// Blocks SIGHUP, SIGINT, SIGQUIT and SIGTERM. The interpreter receives them as well, and ends its programs in its own time.
+pub fn block_termination_signals() -> io::Result<()> {
+    // SAFETY: a zeroed sigset_t is a valid, empty set.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
         // SAFETY: the set is valid.
@@ -94,20 +94,20 @@ pub fn block_requests_to_end() -> io::Result<()> {
     }
 }
 
-/// Has `command` start with them blocked. Not ignored: a Python that finds them so leaves them so, and its children with it.
-pub fn start_without_requests_to_end(command: &mut Command) {
-    // SAFETY: only a system call, which may be made between fork and exec.
-    unsafe { command.pre_exec(block_requests_to_end) };
+/// Starts `command` with these signals blocked. They must not be ignored instead: Python and its children would keep that disposition.
+pub fn start_with_termination_signals_blocked(command: &mut Command) {
+    // SAFETY: the function only makes a system call, which is allowed between fork and exec.
+    unsafe { command.pre_exec(block_termination_signals) };
 }
 
-/// Gives every signal its default action again and blocks none: programs must not inherit what whoever started the interpreter
-/// chose to ignore.
+/// Resets every signal to its default action and unblocks all. Programs must not inherit the dispositions of whatever started the
+/// interpreter.
 pub fn reset_signals() {
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: sets a disposition; no handler is installed. Those that cannot be set stay as they are.
+        // SAFETY: sets a disposition; no handler is installed. It fails for SIGKILL and SIGSTOP, which have no disposition.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    // SAFETY: all-zero is a valid, empty set.
+    // SAFETY: a zeroed sigset_t is a valid, empty set.
     let none: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set outlives the call.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()) };

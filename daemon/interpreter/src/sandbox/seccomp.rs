@@ -1,46 +1,21 @@
-//! Seccomp: the system calls that ordinary programs use, and no others; which those are is in `calls`.
+//! Seccomp: a filter that allows the system calls in `calls` and no others.
 //!
-//! Every child installs the filter, and the kernel then translates it and tries it on every call there is. So it is no list but a
-//! search: a dozen comparisons from each number to what happens with it.
+//! Every child installs the filter, and the kernel then compiles it and evaluates it for every system call number. A list of comparisons
+//! would be slow, so the filter is a binary search: about a dozen comparisons for each number.
 
 mod calls;
 
 use libc::sock_filter as Instruction;
 
+use self::calls::Action;
 use super::identity::INSIDE;
 
-/// What happens with a system call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Allow,
-    /// Fails with this error, and nothing is done.
-    Fail(i32),
-    /// Not into new namespaces, and no siblings.
-    Clone,
-    /// Unix sockets, those of the Internet, and questions about the slot's own network (netlink).
-    Sockets,
-    /// Buffers keep their size, whatever is asked for.
-    SocketOptions,
-    /// Of terminals, nothing that types into them or changes what the kernel makes of their bytes.
-    Ioctl,
-    /// No leases and notifications, which would hold up others who use a file that is shown to programs, and no larger pipes.
-    Fcntl,
-    /// Listed operations.
-    Prctl,
-    /// `count` arguments from the `first` on are ids: the program's own, or none. The kernel would say EINVAL of others, which do
-    /// not exist in the slot.
-    OwnIds {
-        first: u32,
-        count: u32,
-    },
-}
-
-/// The filter, in the kernel's form.
+/// The filter as a BPF program.
 pub fn program() -> Vec<Instruction> {
     let mut program = vec![
         load(ARCHITECTURE_OFFSET),
         jump(libc::BPF_JEQ, ARCHITECTURE, 1, 0),
-        // Another architecture's calls have other numbers.
+        // System calls of another architecture have other numbers.
         give(libc::SECCOMP_RET_KILL_PROCESS),
         load(NUMBER_OFFSET),
     ];
@@ -48,7 +23,7 @@ pub fn program() -> Vec<Instruction> {
     program
 }
 
-/// The first number of each run of calls with the same action, from 0 to the last there can be.
+/// Splits all system call numbers into segments with the same action: the first number of each, and its action.
 fn segments() -> Vec<(u32, Action)> {
     const UNKNOWN: Action = Action::Fail(libc::ENOSYS);
     let listed = [
@@ -63,7 +38,7 @@ fn segments() -> Vec<(u32, Action)> {
     let mut segments = vec![(0, UNKNOWN)];
     for (number, action) in actions {
         for (start, action) in [(number, action), (number + 1, UNKNOWN)] {
-            // What follows a call without a gap takes the place of the refusal that was put there.
+            // The next call follows without a gap: replace the UNKNOWN segment that was put there.
             if segments.last().is_some_and(|(last, _)| *last == start) {
                 segments.pop();
             }
@@ -75,7 +50,7 @@ fn segments() -> Vec<(u32, Action)> {
     segments
 }
 
-/// Finds the number's segment by halves.
+/// A binary search for the number's segment.
 fn search(segments: &[(u32, Action)]) -> Vec<Instruction> {
     if let [(_, action)] = segments {
         return decide(*action);
@@ -100,7 +75,7 @@ fn decide(action: Action) -> Vec<Instruction> {
         Action::Sockets => sockets(),
         Action::SocketOptions => {
             let refused = one_of(2, calls::REFUSED_SOCKET_OPTIONS, fail(libc::ENOPROTOOPT), allow());
-            // No error at all: it says that the size was set.
+            // Error 0: the call reports success, and the size stays as it is.
             let options = one_of(2, calls::BUFFER_SIZES, fail(0), refused);
             one_of(1, &[libc::SOL_SOCKET], options, allow())
         }
@@ -128,7 +103,7 @@ fn sockets() -> Vec<Instruction> {
     one_of(0, &[libc::AF_UNIX], allow(), others)
 }
 
-/// `then` where the argument is one of `values`, else `otherwise`.
+/// `then` if the argument is one of `values`, else `otherwise`.
 fn one_of(number: u32, values: &[i32], then: Vec<Instruction>, otherwise: Vec<Instruction>) -> Vec<Instruction> {
     let mut checks = vec![load(argument(number))];
     for (place, value) in values.iter().enumerate() {
@@ -138,15 +113,15 @@ fn one_of(number: u32, values: &[i32], then: Vec<Instruction>, otherwise: Vec<In
     [checks, otherwise, then].concat()
 }
 
-/// What stands for "leave this id as it is".
+/// The argument -1 means: leave this id as it is.
 const NO_ID: i32 = -1;
 
 /// Offsets in `struct seccomp_data`.
 const NUMBER_OFFSET: u32 = 0;
 const ARCHITECTURE_OFFSET: u32 = 4;
 
-/// Where the lower half of an argument is. The kernel reads those that are looked at here as 32 bits wide; comparing more would let
-/// a stray upper half pass.
+/// The offset of an argument's lower half. The kernel reads only 32 bits of the arguments that are checked here, so a check of all 64
+/// could be evaded with any upper half.
 const fn argument(number: u32) -> u32 {
     16 + 8 * number + if cfg!(target_endian = "big") { 4 } else { 0 }
 }
@@ -167,7 +142,7 @@ fn fail(error: i32) -> Vec<Instruction> {
     vec![give(libc::SECCOMP_RET_ERRNO | error as u32)]
 }
 
-/// What the kernel calls this architecture (linux/audit.h).
+/// AUDIT_ARCH_* of this architecture (linux/audit.h).
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xC000_003E;
 #[cfg(target_arch = "aarch64")]

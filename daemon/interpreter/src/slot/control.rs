@@ -1,49 +1,42 @@
-//! The interpreter's ends of sockets to the spawner and to slots.
+//! The interpreter's end of a slot's socket.
 
-use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use serde::Serialize;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use tokio::io::unix::AsyncFd;
 
-use super::SlotError;
-use crate::channel::{Received, SlotMessage, receive, send};
+use super::error::SlotError;
+use crate::channel::{Received, SlotMessage, receive, send_bytes};
 
-/// Sends to the spawner, when it is its turn: the socket holds only so many requests.
-pub async fn request<M: Serialize>(
-    spawner: &AsyncFd<OwnedFd>,
-    message: &M,
-    descriptors: &[BorrowedFd<'_>],
-) -> Result<(), SlotError> {
-    loop {
-        let mut ready = spawner.writable().await?;
-        match ready.try_io(|spawner| send(spawner.get_ref(), message, descriptors)) {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
-                return Err(SlotError::SpawnerGone(error));
+pub struct Control(pub AsyncFd<OwnedFd>);
+
+impl Control {
+    /// The slot's next message.
+    pub async fn next(&self) -> Result<Received<SlotMessage>, SlotError> {
+        loop {
+            let mut ready = self.0.readable().await?;
+            match ready.try_io(|socket| receive(socket.get_ref())) {
+                Ok(Ok(Some(received))) => return Ok(received),
+                Ok(Ok(None)) => return Err(SlotError::Died),
+                Ok(Err(error)) if SlotError::is_hang_up(&error) => return Err(SlotError::Died),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_would_block) => {}
             }
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_would_block) => {}
         }
     }
-}
 
-/// The next message of a slot.
-pub async fn next(control: &AsyncFd<OwnedFd>) -> Result<Received<SlotMessage>, SlotError> {
-    loop {
-        let mut ready = control.readable().await?;
-        match ready.try_io(|control| receive(control.get_ref())) {
-            Ok(Ok(Some(received))) => return Ok(received),
-            Ok(Ok(None)) => return Err(SlotError::Died),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => return Err(SlotError::Died),
-            Ok(Err(error)) => return Err(error.into()),
-            Err(_would_block) => {}
+    pub fn send_job(&self, job: &[u8]) -> Result<(), SlotError> {
+        match send_bytes(&self.0, job, &[]) {
+            // Neither the child nor the zygote holds the other end any more.
+            Err(error) if SlotError::is_hang_up(&error) => Err(SlotError::Died),
+            result => Ok(result?),
         }
     }
-}
 
-/// Whether there is nothing to read: neither a message nor the end.
-pub fn is_quiet(control: &AsyncFd<OwnedFd>) -> bool {
-    let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
-    matches!(rustix::net::recv(control, &mut [0; 1][..], flags), Err(rustix::io::Errno::AGAIN))
+    /// Whether there is nothing to read: no message, and no end of the stream.
+    pub fn is_quiet(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(rustix::net::recv(&self.0, &mut [0; 1][..], flags), Err(Errno::AGAIN))
+    }
 }

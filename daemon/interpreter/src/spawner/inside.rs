@@ -1,4 +1,4 @@
-//! The first process of the outer sandbox: builds it, starts the zygote in it, and makes slots when the interpreter asks for them.
+//! The first process of the outer sandbox: builds that sandbox, starts the zygote in it, and builds slots on request.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -6,14 +6,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, WaitOptions, WaitStatus, pidfd_send_signal, wait};
 
-use super::zygote::Zygote;
-use super::{Need, SpawnerMessage, SpawnerReport};
-use crate::channel::{Failure, Received, SlotMessage, receive, send};
-use crate::python::Launch;
+use super::first_process;
+use super::zygote_process::ZygoteProcess;
+use crate::channel::{Failure, Need, Received, SlotMessage, SpawnerMessage, SpawnerReport, receive, send};
+use crate::launch::Launch;
 use crate::sandbox::{self, Policy, StepError, step};
-use crate::slot::first_process;
 
-/// Never returns: everything in the outer sandbox ends with it.
+/// Never returns. When this process ends, the kernel kills everything in the outer sandbox.
 pub fn run(policy: &Policy, launch: &Launch, interpreter: &OwnedFd, wait_for_go: OwnedFd) -> ! {
     if first_process::await_go(&wait_for_go) {
         let failure = match start(policy, launch, &wait_for_go) {
@@ -22,27 +21,27 @@ pub fn run(policy: &Policy, launch: &Launch, interpreter: &OwnedFd, wait_for_go:
             Err(failure) => Some(failure),
         };
         if let Some(failure) = failure {
-            // If nobody listens any more, nobody needs to know.
+            // It fails only if the interpreter has ended.
             let _ = send(interpreter, &SpawnerReport::Failed(failure), &[]);
         }
     }
     std::process::exit(0)
 }
 
-/// None if there is no parent any more, which holds the other end of `parent` as long as it lives.
-fn start(policy: &Policy, launch: &Launch, parent: &OwnedFd) -> Result<Option<(Zygote, OwnedFd)>, Failure> {
+/// The zygote, and a signalfd for SIGCHLD. `None` if the parent, which holds the other end of `parent`, has ended.
+fn start(policy: &Policy, launch: &Launch, parent: &OwnedFd) -> Result<Option<(ZygoteProcess, OwnedFd)>, Failure> {
     sandbox::build_outer(policy)?;
-    // It may have died before this process asked to die with it.
+    // The parent may have ended before this process set its parent-death signal.
     let mut hung_up = [PollFd::new(parent, PollFlags::IN)];
     if poll(&mut hung_up, Some(&Timespec::default())) != Ok(0) {
         return Ok(None);
     }
-    let ends = step("watch children", sandbox::child_ends)?;
-    Ok(Some((Zygote::start(policy, launch)?, ends)))
+    let ends = step("watch children", sandbox::block_child_signal)?;
+    Ok(Some((ZygoteProcess::start(policy, launch)?, ends)))
 }
 
-/// Until the interpreter closes its socket, or something is wrong.
-fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut Zygote, ends: &OwnedFd) -> Option<Failure> {
+/// Serves until the interpreter closes its socket, or the zygote fails: then the failure is returned.
+fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut ZygoteProcess, ends: &OwnedFd) -> Option<Failure> {
     loop {
         let watched = [interpreter.as_fd(), zygote.socket.as_fd(), zygote.output.as_fd(), ends.as_fd()];
         let mut list = watched.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
@@ -58,7 +57,7 @@ fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut Zygote, ends: &Own
         if from_zygote {
             match zygote.receive() {
                 Ok(()) => drop(send(interpreter, &SpawnerReport::Ready, &[])),
-                // It has ended, or is about to: how, is known when it is reaped.
+                // The zygote has closed its socket. Its wait status tells why.
                 Err(_) => return Some(zygote.failure(&zygote_end(zygote))),
             }
         }
@@ -71,9 +70,9 @@ fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut Zygote, ends: &Own
                     spawn(policy, zygote, need, &descriptors);
                 }
                 Ok(Some(_)) => {}
-                // The slot's socket is closed with the message, which tells whoever waits for it.
+                // The message's descriptors are lost. The interpreter notices it: the slot's socket is closed.
                 Err(error) if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
-                    tracing::warn!(%error, "a slot cannot be made");
+                    tracing::warn!(%error, "cannot build a slot");
                 }
                 Ok(None) | Err(_) => return None,
             }
@@ -81,8 +80,8 @@ fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut Zygote, ends: &Own
     }
 }
 
-/// Reaps first processes of slots, and whatever the zygote left; says how the zygote ended, if it did.
-fn reap(ends: &OwnedFd, zygote: &Zygote) -> Option<String> {
+/// Reaps every child that has ended: slots' first processes and orphans of the zygote. Returns how the zygote ended, if it did.
+fn reap(ends: &OwnedFd, zygote: &ZygoteProcess) -> Option<String> {
     let _ = rustix::io::read(ends, &mut [0; 1024]);
     let mut how = None;
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
@@ -93,7 +92,7 @@ fn reap(ends: &OwnedFd, zygote: &Zygote) -> Option<String> {
     how
 }
 
-fn zygote_end(zygote: &Zygote) -> String {
+fn zygote_end(zygote: &ZygoteProcess) -> String {
     let ended = rustix::process::waitpid(Some(zygote.process), WaitOptions::empty());
     ended.ok().flatten().map_or_else(|| "it has ended".to_owned(), |(_, status)| describe(status))
 }
@@ -105,19 +104,19 @@ fn describe(status: WaitStatus) -> String {
     }
 }
 
-/// Makes one slot; whatever goes wrong is told on the slot's own socket, whose other end reads it.
-fn spawn(policy: &Policy, zygote: &Zygote, need: Need, descriptors: &[OwnedFd]) {
+/// Builds one slot. An error is sent on the slot's own socket.
+fn spawn(policy: &Policy, zygote: &ZygoteProcess, need: Need, descriptors: &[OwnedFd]) {
     if let [control, ..] = descriptors
         && let Err(error) = try_spawn(policy, zygote, need, control, descriptors)
         && let Err(lost) = send(control, &SlotMessage::Failed(error.into()), &[])
     {
-        tracing::debug!(error = %lost, "nobody waits for this slot any more");
+        tracing::debug!(error = %lost, "nothing waits for this slot any more");
     }
 }
 
 fn try_spawn(
     policy: &Policy,
-    zygote: &Zygote,
+    zygote: &ZygoteProcess,
     need: Need,
     control: &OwnedFd,
     descriptors: &[OwnedFd],
@@ -125,14 +124,14 @@ fn try_spawn(
     let (wait, go) = step("make a pipe", || Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?))?;
     let cloned = step("create a slot's namespaces", || sandbox::clone_into_namespaces(policy.network, false))?;
     let Some(child) = cloned else {
-        // In the slot. Whatever this process had open is not the slot's business.
+        // In the slot's first process.
         first_process::run(policy, &zygote.socket, need, descriptors, wait)
     };
     let told = sandbox::map_slot_identity(&child)
         .and_then(|()| step("report the slot", || send(control, &SlotMessage::Spawned, &[child.pidfd.as_fd()])))
         .and_then(|()| step("start the slot", || io::Result::Ok(rustix::io::write(&go, b"g").map(drop)?)));
     if told.is_err() {
-        // It may be gone already; there is nothing else to do about it then.
+        // It fails only if the process has ended already.
         let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
     }
     told

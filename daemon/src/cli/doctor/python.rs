@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use python_interpreter::executor::{ExecuteError, Executor};
+use python_interpreter::WorkshopError;
+use python_interpreter::executor::Executor;
 use tokio::runtime::Builder;
 
 use super::Finding;
@@ -30,11 +31,11 @@ fn open() -> anyhow::Result<Vec<Finding>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let opened = runtime.block_on(executor.workshop());
     Ok(match opened {
-        Err(ExecuteError::Python(error)) => vec![Finding::failed(PYTHON, error.to_string())],
+        Err(WorkshopError::Python(error)) => vec![Finding::failed(PYTHON, error.to_string())],
         Err(error) => vec![Finding::failed(SANDBOX, error.to_string())],
         Ok(workshop) => {
             let kept: Vec<&str> = workshop.protections.keys().map(String::as_str).collect();
-            let python = format!("{} is {}", workshop.launch.executable.display(), workshop.python_version);
+            let python = format!("{} is {}", workshop.spawner.launch.executable.display(), workshop.python_version);
             vec![
                 Finding::ok(PYTHON, python),
                 Finding::ok(SANDBOX, format!("a slot was built and attacked; these held: {}", kept.join(", "))),

@@ -1,10 +1,35 @@
-//! What happens with each system call. A call that is in no list fails with ENOSYS, as on a kernel that does not have it.
+//! What the filter does with each system call. A call that is in no list fails with ENOSYS, as on a kernel that does not have it.
 //!
-//! Absent on purpose, because C libraries and programs then take another way: clone3 (its flags are in memory, where a filter cannot
-//! look), io_uring, and what no limit of the slot bounds but only one of the whole system or of the user: aio, inotify, System V
-//! memory, semaphores and queues, memfd, vmsplice (a byte of a huge page holds all of it), Landlock rules and further seccomp filters.
+//! Left out on purpose, because C libraries and programs fall back to something else: clone3 (its flags are in memory, which a filter
+//! cannot read), io_uring, and everything that no limit of the slot bounds but only one of the whole system or of the user: aio, inotify,
+//! System V memory, semaphores and queues, memfd, vmsplice (one byte keeps a whole huge page), Landlock rules and further seccomp filters.
 
-use super::Action;
+/// What the filter does with a system call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Allow,
+    /// Fails with this error.
+    Fail(i32),
+    /// Allowed without the flags in [`REFUSED_CLONES`].
+    Clone,
+    /// Allowed for Unix sockets, TCP, UDP, and netlink sockets that query the slot's own network.
+    Sockets,
+    /// Allowed, but reports success without effect for the sizes of buffers.
+    SocketOptions,
+    /// Allowed without the requests in [`REFUSED_IOCTLS`].
+    Ioctl,
+    /// Allowed without leases and directory notifications, which would delay others who use a file that programs are shown, and without
+    /// larger pipes.
+    Fcntl,
+    /// Allowed for [`PRCTL_OPERATIONS`].
+    Prctl,
+    /// Allowed if `count` arguments from the `first` on are the program's own id, or -1. Other ids do not exist in the slot. The kernel
+    /// would answer EINVAL for them, and programs expect EPERM.
+    OwnIds {
+        first: u32,
+        count: u32,
+    },
+}
 
 #[rustfmt::skip] // One name a line would be four pages.
 pub const ALLOWED: &[i64] = &[
@@ -60,10 +85,10 @@ pub const ALLOWED: &[i64] = &[
     libc::SYS_uname, libc::SYS_sysinfo, libc::SYS_getrandom,
 ];
 
-/// Not yet in the libc crate for every architecture; the number is the same on all.
+/// Not yet in the libc crate for every architecture. The number is the same on all.
 const SYS_FCHMODAT2: i64 = 452;
 
-/// Older names of calls above, which C libraries on x86-64 still use.
+/// Older variants of calls above, which C libraries on x86-64 still use.
 #[rustfmt::skip]
 #[cfg(target_arch = "x86_64")]
 pub const ALLOWED_ON_THIS_ARCHITECTURE: &[i64] = &[
@@ -81,7 +106,7 @@ pub const ALLOWED_ON_THIS_ARCHITECTURE: &[i64] = &[libc::SYS_renameat];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub const ALLOWED_ON_THIS_ARCHITECTURE: &[i64] = &[];
 
-/// Fail with EPERM, as elsewhere for an unprivileged user: programs expect that, and go on.
+/// Fail with EPERM, as for any unprivileged user. Programs expect that and go on.
 #[rustfmt::skip]
 pub const NOT_PERMITTED: &[i64] = &[
     // Mounts and the system's files
@@ -108,7 +133,7 @@ pub const NOT_PERMITTED_ON_THIS_ARCHITECTURE: &[i64] = &[libc::SYS_iopl, libc::S
 #[cfg(not(target_arch = "x86_64"))]
 pub const NOT_PERMITTED_ON_THIS_ARCHITECTURE: &[i64] = &[];
 
-/// The arguments decide.
+/// Calls whose arguments decide.
 pub const DECIDED: &[(i64, Action)] = &[
     (libc::SYS_clone, Action::Clone),
     (libc::SYS_socket, Action::Sockets),
@@ -125,7 +150,7 @@ pub const DECIDED: &[(i64, Action)] = &[
     (libc::SYS_setregid, Action::OwnIds { first: 0, count: 2 }),
     (libc::SYS_setresuid, Action::OwnIds { first: 0, count: 3 }),
     (libc::SYS_setresgid, Action::OwnIds { first: 0, count: 3 }),
-    // The kernel would say so only after it has looked for the ids.
+    // The kernel would answer EPERM too, but only for ids that exist.
     (libc::SYS_setgroups, Action::Fail(libc::EPERM)),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_chown, Action::OwnIds { first: 1, count: 2 }),
@@ -133,20 +158,20 @@ pub const DECIDED: &[(i64, Action)] = &[
     (libc::SYS_lchown, Action::OwnIds { first: 1, count: 2 }),
 ];
 
-/// Operations of `prctl`; any other fails with EINVAL, as on a kernel that does not have it. Absent on purpose: PR_FUTEX_HASH (gigabytes
-/// of the kernel's memory), PR_SET_SECCOMP, PR_SET_MM, PR_SCHED_CORE, PR_SET_SYSCALL_USER_DISPATCH.
+/// Allowed operations of `prctl`. Any other fails with EINVAL, as on a kernel that does not have it. Left out on purpose: PR_FUTEX_HASH
+/// (takes gigabytes of kernel memory), PR_SET_SECCOMP, PR_SET_MM, PR_SCHED_CORE, PR_SET_SYSCALL_USER_DISPATCH.
 #[rustfmt::skip]
 pub const PRCTL_OPERATIONS: &[i32] = &[
     libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_PDEATHSIG, libc::PR_GET_PDEATHSIG, libc::PR_SET_DUMPABLE,
     libc::PR_GET_DUMPABLE, libc::PR_SET_CHILD_SUBREAPER, libc::PR_GET_CHILD_SUBREAPER, libc::PR_GET_TID_ADDRESS,
     libc::PR_SET_TIMERSLACK, libc::PR_GET_TIMERSLACK, libc::PR_SET_TIMING, libc::PR_GET_TIMING,
     libc::PR_SET_THP_DISABLE, libc::PR_GET_THP_DISABLE, PR_SET_VMA, PR_GET_AUXV,
-    // What it may do
+    // Privileges
     libc::PR_SET_NO_NEW_PRIVS, libc::PR_GET_NO_NEW_PRIVS, libc::PR_GET_SECCOMP, libc::PR_CAPBSET_READ,
     libc::PR_CAPBSET_DROP, libc::PR_CAP_AMBIENT, libc::PR_SET_KEEPCAPS, libc::PR_GET_KEEPCAPS,
     libc::PR_SET_SECUREBITS, libc::PR_GET_SECUREBITS, libc::PR_SET_MDWE, libc::PR_GET_MDWE,
     libc::PR_SET_SPECULATION_CTRL, libc::PR_GET_SPECULATION_CTRL,
-    // The processor
+    // The CPU
     libc::PR_SET_TSC, libc::PR_GET_TSC, libc::PR_SET_UNALIGN, libc::PR_GET_UNALIGN, libc::PR_GET_ENDIAN,
     PR_SVE_SET_VL, PR_SVE_GET_VL, PR_PAC_RESET_KEYS, PR_SET_TAGGED_ADDR_CTRL, PR_GET_TAGGED_ADDR_CTRL,
     PR_PAC_SET_ENABLED_KEYS, PR_PAC_GET_ENABLED_KEYS, PR_SME_SET_VL, PR_SME_GET_VL, PR_RISCV_V_SET_CONTROL,
@@ -154,7 +179,7 @@ pub const PRCTL_OPERATIONS: &[i32] = &[
     PR_LOCK_SHADOW_STACK_STATUS,
 ];
 
-// From linux/prctl.h; the libc crate does not have them.
+// From linux/prctl.h. The libc crate does not have them.
 const PR_SET_VMA: i32 = 0x5356_4d41;
 const PR_GET_AUXV: i32 = 0x4155_5856;
 const PR_SVE_SET_VL: i32 = 50;
@@ -173,10 +198,10 @@ const PR_GET_SHADOW_STACK_STATUS: i32 = 74;
 const PR_SET_SHADOW_STACK_STATUS: i32 = 75;
 const PR_LOCK_SHADOW_STACK_STATUS: i32 = 76;
 
-/// Typing into a terminal for somebody else; and other line disciplines, for which many kernels load modules that few have looked at.
+/// Inserting input into a terminal, and changing its line discipline, for which many kernels load rarely reviewed modules.
 pub const REFUSED_IOCTLS: &[i32] = &[libc::TIOCSTI as i32, libc::TIOCLINUX as i32, libc::TIOCSETD as i32];
 
-/// Namespaces, and children that are the zygote's own and not the program's.
+/// New namespaces, and CLONE_PARENT, with which a child would be the zygote's.
 pub const REFUSED_CLONES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -186,16 +211,16 @@ pub const REFUSED_CLONES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET
     | libc::CLONE_PARENT) as u32;
 
-/// The default, TCP and UDP: asking for another would load the module that has it.
+/// The default, TCP and UDP. Any other protocol could load a kernel module.
 pub const INTERNET_PROTOCOLS: &[i32] = &[0, libc::IPPROTO_TCP, libc::IPPROTO_UDP];
 
-/// What raw sockets are made with, which are for the privileged.
+/// Protocols of raw sockets, which need privileges.
 pub const RAW_PROTOCOLS: &[i32] = &[libc::IPPROTO_ICMP, libc::IPPROTO_ICMPV6, libc::IPPROTO_RAW];
 
-/// Sizes of a socket's buffers. All sockets of the machine share what the kernel has for them, so they stay as they are.
+/// Sizes of a socket's buffers. They stay as they are, because all sockets of the machine share the memory for them.
 pub const BUFFER_SIZES: &[i32] = &[libc::SO_SNDBUF, libc::SO_RCVBUF, libc::SO_SNDBUFFORCE, libc::SO_RCVBUFFORCE];
 
-/// Filters, whose machine code counts for all users together, and reserved memory.
+/// Socket filters, whose compiled code counts against a limit of the whole system, and reserved memory.
 pub const REFUSED_SOCKET_OPTIONS: &[i32] =
     &[libc::SO_ATTACH_FILTER, libc::SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_CBPF, SO_ATTACH_REUSEPORT_EBPF, SO_RESERVE_MEM];
 
@@ -204,5 +229,5 @@ const SO_ATTACH_REUSEPORT_CBPF: i32 = 51;
 const SO_ATTACH_REUSEPORT_EBPF: i32 = 52;
 const SO_RESERVE_MEM: i32 = 73;
 
-/// What a pipe holds when it is made, in bytes. What pipes hold is counted for the user as a whole.
+/// The initial size of a pipe, in bytes. The sizes of all pipes count against a limit of the user.
 pub const LARGEST_PIPE: u32 = 65536;

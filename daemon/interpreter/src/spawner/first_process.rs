@@ -1,18 +1,17 @@
-//! A slot's first process: builds its world, asks the zygote for a child in it, and then only holds it together.
+//! A slot's first process: builds the slot's mounts, asks the zygote for a child in it, and then only keeps the slot's namespaces alive.
 //!
-//! It is process 1 of the slot's pid namespace: when it ends, the kernel kills everything that is left in the slot. It keeps
-//! its capabilities in the slot's own namespaces, which also keeps programs, who have none, from tracing it.
+//! It is process 1 of the slot's pid namespace: when it ends, the kernel kills every process in the slot. It keeps its capabilities in
+//! the slot's namespaces, so programs, which have none, cannot trace it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use crate::channel::{SlotMessage, send, send_bytes};
+use crate::channel::{Need, SlotMessage, send, send_bytes};
 use crate::sandbox::{self, Policy, StepError, step};
-use crate::spawner::Need;
 
-/// Never returns: the slot ends with it. `descriptors` are the slot's: first its socket.
+/// Never returns. `descriptors` are those of [`SpawnerMessage::Spawn`](crate::channel::SpawnerMessage::Spawn).
 pub fn run(policy: &Policy, zygote: &OwnedFd, need: Need, descriptors: &[OwnedFd], wait_for_go: OwnedFd) -> ! {
     let ours = [zygote.as_fd(), wait_for_go.as_fd()];
     let kept: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).chain(ours).collect();
@@ -23,7 +22,7 @@ pub fn run(policy: &Policy, zygote: &OwnedFd, need: Need, descriptors: &[OwnedFd
     let built =
         alone.and_then(|()| if await_go(wait_for_go) { build(policy, zygote, need, descriptors) } else { Ok(()) });
     match built {
-        // Only the child is to hold the slot's socket and streams, so that their ends mean something.
+        // The interpreter reads the end of the slot's socket and pipes as the child's end, so only the child may hold them.
         Ok(()) => drop(sandbox::keep_only(&[])),
         Err(error) => {
             if let Some(control) = descriptors.first() {
@@ -37,7 +36,7 @@ pub fn run(policy: &Policy, zygote: &OwnedFd, need: Need, descriptors: &[OwnedFd
     }
 }
 
-/// Waits until the parent has mapped the user; without that nothing may be done. False if the parent is gone.
+/// Waits until the parent has written the id maps; before that, nothing is permitted. False if the parent has ended.
 pub fn await_go(pipe: impl AsFd) -> bool {
     matches!(rustix::io::read(pipe, &mut [0]), Ok(1))
 }

@@ -1,4 +1,4 @@
-//! The zygote as the spawner holds it: the host's Python, started in the outer sandbox with what children are to find imported.
+//! The zygote's process, as the spawner starts it: the host's Python in the outer sandbox, with modules preloaded.
 
 use std::fs;
 use std::io;
@@ -10,47 +10,47 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use crate::channel::{Failure, send_bytes};
-use crate::python::Launch;
+use crate::launch::Launch;
 use crate::runner;
 use crate::sandbox::{self, Policy, step};
 
-/// Where the native part looks for its socket.
+/// The descriptor at which the zygote's native part expects its socket.
 const SOCKET: i32 = 3;
-/// Beyond the ids that children have in their slots, which are counted from one; below the smallest usual limit of ids.
+/// Above the process ids in slots, which count from one; below the smallest usual `pid_max`.
 const FAR_PROCESS_ID: &str = "30000";
-/// How much of what it prints is told when it fails, in bytes.
-const LAST_WORDS: usize = 1000;
+/// How much of the zygote's output a failure quotes, in bytes.
+const QUOTED_OUTPUT: usize = 1000;
 
-pub struct Zygote {
+pub struct ZygoteProcess {
     pub process: Pid,
-    /// Requests of slots for a child are written here, by their first processes.
+    /// The slots' first processes write their requests for a child here.
     pub socket: OwnedFd,
     /// What Python and the preloaded modules print.
     pub output: OwnedFd,
-    last_words: Vec<u8>,
+    last_output: Vec<u8>,
     python: String,
 }
 
-impl Zygote {
+impl ZygoteProcess {
     pub fn start(policy: &Policy, launch: &Launch) -> Result<Self, Failure> {
         let confinement = sandbox::confinement(policy);
         let python = launch.executable.display().to_string();
         let failed = |error: io::Error| Failure::Python { python: python.clone(), reason: error.to_string() };
-        // Libraries notice a fork by their process's id (OpenSSL seeds itself anew then): the zygote must have one that no child has.
+        // Libraries detect a fork by a changed process id (OpenSSL reseeds itself then), so no child may have the zygote's id.
         step("number the zygote", || fs::write("/proc/sys/kernel/ns_last_pid", FAR_PROCESS_ID))?;
         let started = || {
             let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-            // A pipe, because that is what a program's own streams are, and Python looks at them once, at its start.
+            // A pipe, because Python inspects its streams once, at its start, and a program's streams are pipes.
             let (output, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
             rustix::io::ioctl_fionbio(&output, true)?;
             let stderr = stdout.try_clone()?;
             let mut command = Command::new(&launch.executable);
-            command.arg(runner::ZYGOTE).arg(runner::LIBRARY).args(&launch.preload);
+            command.arg(runner::ZYGOTE_SCRIPT).arg(runner::ZYGOTE_LIBRARY).args(&launch.preload);
             command.env_clear().envs(&launch.environment).current_dir("/");
             command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
             sandbox::pass_on(&mut command, theirs, SOCKET);
-            sandbox::keep_to_join_namespaces(&mut command);
-            sandbox::start_without_requests_to_end(&mut command);
+            sandbox::keep_system_administration(&mut command);
+            sandbox::start_with_termination_signals_blocked(&mut command);
             let child = command.spawn()?;
             drop(command);
             send_bytes(&socket, &confinement, &[])?;
@@ -58,10 +58,10 @@ impl Zygote {
         };
         let (child, socket, output) =
             step("start the zygote", || Ok(started())).map_err(Failure::from)?.map_err(failed)?;
-        Ok(Zygote { process: Pid::from_child(&child), socket, output, last_words: Vec::new(), python })
+        Ok(ZygoteProcess { process: Pid::from_child(&child), socket, output, last_output: Vec::new(), python })
     }
 
-    /// Receives its only message, that it is ready. An error if it has ended.
+    /// Receives the zygote's only message: it is ready. An error if it has ended.
     pub fn receive(&mut self) -> io::Result<()> {
         match rustix::io::read(&self.socket, &mut [0; 64])? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -69,26 +69,26 @@ impl Zygote {
         }
     }
 
-    /// Takes what it has printed into the log. A module that prints much only loses it: the pipe never fills.
+    /// Moves the zygote's output into the log, so that the pipe never fills.
     pub fn log_output(&mut self) {
         let mut buffer = [0; 4096];
         while let Ok(length @ 1..) = rustix::io::read(&self.output, &mut buffer) {
             let text = String::from_utf8_lossy(&buffer[..length]);
             if !text.trim().is_empty() {
-                tracing::warn!(text = text.trim_end(), "the zygote says");
+                tracing::warn!(text = text.trim_end(), "output of the zygote");
             }
-            self.last_words.extend(&buffer[..length]);
-            let excess = self.last_words.len().saturating_sub(LAST_WORDS);
-            self.last_words.drain(..excess);
+            self.last_output.extend(&buffer[..length]);
+            let excess = self.last_output.len().saturating_sub(QUOTED_OUTPUT);
+            self.last_output.drain(..excess);
         }
     }
 
-    /// Why there is no zygote any more.
+    /// The failure to report after the zygote has ended, with its last output.
     pub fn failure(&mut self, how: &str) -> Failure {
         self.log_output();
-        let words = String::from_utf8_lossy(&self.last_words);
-        let words = words.trim();
-        let reason = if words.is_empty() { how.to_owned() } else { format!("{how}; it said: {words}") };
+        let output = String::from_utf8_lossy(&self.last_output);
+        let output = output.trim();
+        let reason = if output.is_empty() { how.to_owned() } else { format!("{how}; its last output: {output}") };
         Failure::Python { python: self.python.clone(), reason }
     }
 }

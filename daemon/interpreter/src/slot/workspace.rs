@@ -1,4 +1,4 @@
-//! Puts files into a slot's workspace before its program runs, while nobody else is there, and recognises them afterwards.
+//! Writes files into a slot's workspace before its program runs, and tells afterwards whether they have changed.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,8 +8,8 @@ use std::path::{Component, Path};
 use rustix::fs::{Mode, OFlags, Stat, fchmod, fstat, mkdirat, openat};
 use rustix::io::Errno;
 
-/// What changes with every write to a file, and what no program can set back: its inode and the time of its last change. Only what is
-/// written through a mapping may leave it as it was.
+/// A file's inode, size and change time (ctime). Every write changes it, and no program can set it back. The one exception is a write
+/// through a memory mapping, which may leave it as it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     inode: u64,
@@ -23,7 +23,7 @@ impl Stamp {
     }
 }
 
-/// Writes all of `content` to `path` below the workspace, whose directories are made.
+/// Writes `content` to the relative `path` below the workspace, and creates its directories.
 pub fn put(workspace: &OwnedFd, path: &Path, mut content: impl Read) -> io::Result<Stamp> {
     let mut directory = workspace.as_fd().try_clone_to_owned()?;
     let mut parts = path.components().peekable();
@@ -31,7 +31,7 @@ pub fn put(workspace: &OwnedFd, path: &Path, mut content: impl Read) -> io::Resu
         if parts.peek().is_none() {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mut file = File::from(openat(&directory, name, flags, Mode::from_raw_mode(0o644))?);
-            // Whatever this process masks.
+            // Independent of this process's umask.
             fchmod(&file, Mode::from_raw_mode(0o644))?;
             io::copy(&mut content, &mut file)?;
             return Ok(Stamp::of(&fstat(&file)?));

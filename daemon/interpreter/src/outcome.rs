@@ -1,0 +1,40 @@
+//! How an execution ended.
+
+use std::time::Duration;
+
+use crate::memory::Exceeded;
+use crate::slot::SlotError;
+use crate::wire::{ExecuteResponse, Outcome};
+
+/// The answer to an execute request.
+#[derive(Debug)]
+pub struct Executed {
+    pub response: ExecuteResponse,
+    pub outcome: Outcome,
+}
+
+/// Why a program does not run any more.
+pub enum End {
+    /// It exited, or a signal killed it.
+    Itself(Ended),
+    /// It was stopped at this time limit.
+    Time(Duration),
+    /// It was stopped by the interpreter's own watch of its memory.
+    Memory(Exceeded),
+    /// The slot died.
+    Lost(SlotError),
+}
+
+/// The end of a program's first process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    pub exit: Exit,
+    /// CPU time of the process and of the children that it has waited for.
+    pub cpu_time: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+}
