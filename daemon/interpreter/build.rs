@@ -1,8 +1,8 @@
-//! Builds the zygote's native part, a library that Python loads, and puts it into this crate as bytes.
+//! Builds the zygote's native library, which this crate embeds as bytes.
 //!
-//! Cargo has no stable way to depend on a library of this kind (`-Z bindeps` would be one), so this calls Cargo once more: for a member
-//! of this workspace, with a profile of its own, the same compiler, linker, flags and configuration, and a target directory that the
-//! outer Cargo does not hold locked.
+//! Cargo has no stable way to depend on a library of this kind (`-Z bindeps` would be one), so this script calls Cargo again: for a member
+//! of this workspace, with a profile of its own, the same compiler, linker, flags and configuration, and another target directory, because
+//! the outer Cargo holds the lock of its own.
 
 use std::env;
 use std::path::PathBuf;
@@ -19,16 +19,16 @@ fn main() {
     let out = PathBuf::from(variable("OUT_DIR"));
     let library = out.join("zygote.so");
     if variable("CARGO_CFG_TARGET_OS") != "linux" {
-        // There are no slots to fork into.
+        // Slots exist only on Linux.
         return std::fs::write(&library, []).unwrap_or_else(|error| panic!("{}: {error}", library.display()));
     }
     let (target, directory) = (variable("TARGET"), out.join("zygote"));
     let mut cargo = Command::new(variable("CARGO"));
     cargo.args(["build", "--package", PACKAGE, "--lib", "--features", "standalone"]);
     cargo.args(["--profile", PROFILE, "--target", &target, "--target-dir"]).arg(&directory);
-    // It has no dependencies, and what the workspace's others are has just been looked up.
+    // The library has no dependencies, and the lock file has just been read.
     cargo.arg("--offline");
-    // Clippy puts itself here, and would make nothing.
+    // Clippy sets this, and would produce no library.
     cargo.env_remove("RUSTC_WORKSPACE_WRAPPER");
     match cargo.status() {
         Ok(status) if status.success() => {}

@@ -60,7 +60,7 @@ os.truncate(os.open('sparse', os.O_CREAT | os.O_RDWR), 200 << 20)",
     assert_eq!(names, ["/workspace/locked/x", "/workspace/new\nline", "/workspace/sparse"], "{result}");
     let stderr = result["stderr"].as_str().unwrap();
     for omitted in [
-        "/workspace/link: it is no regular file",
+        "/workspace/link: it is not a regular file",
         "/workspace/dir:",
         "/workspace/fifo:",
         "/workspace/sock:",

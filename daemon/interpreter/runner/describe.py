@@ -1,14 +1,14 @@
-"""Prints what this Python is and where its files are: a JSON object. Run without `site`, so what `site` would find is found here."""
+"""Prints this Python's version and directories as a JSON object. Runs without `site`, so it does here what `site` would do."""
 
 import json
 import os
 import sys
 
 executable, prefix = sys.executable, sys.prefix
-# Nix starts an environment's Python by a program that names the environment so; a file of Nix's that `site` imports takes it up.
+# In an environment of Nix, a wrapper starts Python with these variables, and a file that `site` imports evaluates them.
 if "NIX_PYTHONPREFIX" in os.environ and "NIX_PYTHONEXECUTABLE" in os.environ:
     executable, prefix = os.environ["NIX_PYTHONEXECUTABLE"], os.environ["NIX_PYTHONPREFIX"]
-# A virtual environment's, as `site` finds it up to Python 3.13.
+# A virtual environment, as `site` finds it up to Python 3.13.
 beside = os.path.dirname(os.path.abspath(executable))
 for directory in (beside, os.path.dirname(beside)):
     if os.path.isfile(os.path.join(directory, "pyvenv.cfg")):

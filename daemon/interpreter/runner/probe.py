@@ -1,14 +1,14 @@
-"""Tries to get out of the slot that it runs in, and prints what held: a JSON object, protection → whether it holds."""
+"""Tries to break out of its slot, and prints a JSON object: protection → whether it holds."""
 
 import errno
 import json
 import os
 import socket
 
-# What the kernel tells of devices; everyone may listen outside.
+# The kernel's messages about devices. Outside of a slot everyone may receive them.
 NETLINK_KOBJECT_UEVENT = 15
 
-# Here `probe.rs` writes PORT, on which the host listens, and PRIVATE: directories that must not be there → names in them that may be,
+# Here `probe.rs` writes PORT, on which the host listens, and PRIVATE: directories that must be hidden → names in them that may be visible,
 # because they lead to Python.
 
 
@@ -39,7 +39,7 @@ def interfaces():
 
 
 def only_three_descriptors():
-    # A directory that is listed is open as well.
+    # The listing itself has a descriptor open.
     return all(int(name) <= 3 for name in os.listdir("/proc/self/fd"))
 
 
@@ -54,8 +54,8 @@ held = {
     "network": interfaces() == ["lo"] and fails(socket.create_connection, ("127.0.0.1", PORT), 1),
     "capabilities": all(int(own[name], 16) == 0 for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")),
     "no_new_privileges": own["NoNewPrivs"] == "1",
-    # Nobody here may make a device. Landlock is asked first, and says so in its own way. (Not of a device 0:0, which anyone may
-    # make: kernels differ in whether that is a device or a file to Landlock.)
+    # No program may make a device. Landlock is checked first, and answers EACCES. (The device must not be 0:0, which everyone may make:
+    # kernels differ in whether Landlock treats it as a device.)
     "landlock": refusal(os.mknod, "/tmp/device", 0o020600, os.makedev(1, 3)) == errno.EACCES,
     "seccomp": own["Seccomp"] == "2" and fails(socket.socket, socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_KOBJECT_UEVENT),
     "descriptors": only_three_descriptors(),

@@ -1,4 +1,4 @@
-"""Run by every child before its program, so that the memory which programs change has been copied by then."""
+"""A child runs this before its program, so that the memory pages which any program changes are copied by then."""
 
 import sys
 

@@ -1,14 +1,14 @@
-"""The Python side of the zygote: imports what children are to find imported, and does what is easier said in Python.
+"""The Python side of the zygote: imports the preloaded modules, and has the functions that are simpler to write in Python.
 
-The native module `zygote` calls the functions below, in children only. Its import ends this script.
+The native module `zygote` calls them, in children only. Importing that module ends this script.
 """
 
-# What a script's `__main__` holds at its very beginning, in this version of Python.
+# The names in a script's `__main__` at its start, in this version of Python.
 AT_THE_BEGINNING = dict(globals())
 
 import sys
 
-# What every Python imports at its start. All else is imported ahead of need, and put aside until a program imports it.
+# Modules that every Python imports at its start. All others are preloaded, and hidden until a program imports them.
 AT_THE_START = set(sys.modules)
 
 import _imp
@@ -21,34 +21,34 @@ import time
 import warnings
 from _weakref import ref
 
-# Before any module has changed it.
+# A copy, because modules may change it.
 ENVIRONMENT = dict(os.environ)
 
 WORKSPACE = "/workspace"
 
-# More modules than this stay where programs find them: to give them back would take longer than most programs do.
+# More modules than this are not hidden: giving them back would take longer than most programs.
 FEW = 150
 
-# Beyond stdin, stdout, stderr and the native part's socket.
+# After stdin, stdout, stderr and the native part's socket.
 FIRST_FREE_DESCRIPTOR = 4
 
-# By their names: jemalloc's, which returns memory in the background, and which jemalloc does without in a child. pyarrow has it.
+# Names of threads that a child does not miss. jemalloc (in pyarrow) returns memory in one, and works without it.
 FORK_SAFE_THREADS = {"jemalloc_bg_thd"}
 
-# Modules that notice a fork by the process's id, and start their threads anew then; and what says how many they have.
+# Modules that restart their threads after a fork, which they notice by the process id → the name of their number of threads.
 RESTARTED_THREADS = {"numexpr": "nthreads"}
 
-# How long a fork may take, in seconds.
+# Longest time for a fork, in seconds.
 FORK_DEADLINE = 5
 
-# Looked up by the native part.
+# The native part looks these names up.
 from _io import BufferedWriter, TextIOWrapper
 
 callbacks, collect, freeze, get_objects = gc.callbacks, gc.collect, gc.freeze, gc.get_objects
 
 
 def prepare():
-    """Makes the child's own `__main__` and random numbers."""
+    """Gives the child a new `__main__`, and reseeds random number generators."""
     global main
     main = type(sys)("__main__")
     names = vars(main)
@@ -56,12 +56,12 @@ def prepare():
     names.update(AT_THE_BEGINNING)
     names["__doc__"] = None
     sys.modules["__main__"] = main
-    # Those of modules, which plain Python would have seeded anew. The one of `random` itself does so after every fork.
+    # Generators of modules, which plain Python would have seeded. `random` reseeds its own one after every fork.
     for generator in generators:
         generator.seed()
     if "numpy.random" in ahead:
         ahead["numpy.random"].seed()
-    # Threads are counted from one, whatever was imported, and the main one is this process's.
+    # As in a new Python: thread names count from one, and the main thread has this process's id.
     if "threading" in ahead:
         ahead["threading"]._counter = itertools.count(1).__next__
         ahead["threading"].main_thread()._set_native_id()
@@ -69,7 +69,7 @@ def prepare():
 
 
 def begin(job):
-    """Sets what `python3 script.py` would have been started with; returns `__main__`."""
+    """Sets arguments, path and environment as for `python3 script.py`. Returns `__main__`."""
     global main
     script, *variables = (os.fsdecode(text) for text in job.split(b"\0")[:-1])
     for variable in variables:
@@ -90,29 +90,29 @@ def begin(job):
 
 
 def may_write_modules(path):
-    """Whether a program names a file in Python: only then can it write modules that hide others."""
+    """Whether a program's source names a `.py` file. Only then can it write modules that shadow others."""
     try:
         with open(path, "rb") as file:
             return any(not after[:1].isalnum() for after in file.read().split(b".py")[1:])
     except FileNotFoundError:
-        # A rehearsal, which has no file here.
+        # A rehearsal, whose file is not in the workspace.
         return False
 
 
 def own_names():
-    """Modules that the program has a file for, beside its own: they hide others."""
+    """Modules of the workspace, without the program itself. They shadow others."""
     return {entry.partition(".")[0] for entry in os.listdir(WORKSPACE)} - {"script"}
 
 
 def put_aside():
-    """Takes what was imported ahead from where programs would find it without asking. Of many modules, the packages."""
+    """Removes preloaded modules from `sys.modules`. If there are many, only the packages."""
     for name in to_put_aside:
         aside[name] = sys.modules.pop(name)
     sys.meta_path.insert(0, Aside)
 
 
 class Aside:
-    """Finds the modules that were put aside, but for those that the program has a file of the same name for. A meta path finder."""
+    """A meta path finder for the modules that were put aside, except those that a file of the program shadows."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -124,7 +124,7 @@ class Aside:
                 for other in [other for other in modules if package_of(other) == package]:
                     del modules[other]
             return None
-        # Whoever only asks for it is to see what the module has.
+        # The spec must have the module's own attributes, for programs that only look for it.
         spec = importlib.machinery.ModuleSpec(name, None)
         vars(spec).update(vars(aside[name].__spec__))
         spec.loader = Given(aside[name])
@@ -132,8 +132,8 @@ class Aside:
 
 
 class Given:
-    """Gives a program a module that was put aside, with those that it imports itself, as they refer to each other. A loader, which
-    leaves the module as it is."""
+    """A loader that returns a module that was put aside, unchanged. Also restores the modules of every package that it imports, because
+    they refer to each other."""
 
     def __init__(self, module):
         self.module, self.spec = module, module.__spec__
@@ -143,7 +143,7 @@ class Given:
         packages = imports.get(package, set()) | {package}
         for name in [name for name in aside if package_of(name) in packages]:
             module = aside.pop(name)
-            # The one that is asked for comes by itself.
+            # The import system itself adds the requested module.
             if name != spec.name and package_of(name) not in own:
                 sys.modules.setdefault(name, module)
         if not aside:
@@ -162,7 +162,7 @@ def package_of(name):
 
 
 def load(names):
-    """Imports what children are to find imported. What cannot be is said, and left out; so is what a fork would break."""
+    """Imports the named modules. Reports and leaves out those that cannot be imported, and those that a fork would break."""
     left_out = []
     for name in names:
         before = threads(), descriptors()
@@ -174,19 +174,19 @@ def load(names):
             say(f"{name} is not preloaded: its import leaves {left}, which children would miss")
             left_out.append(name)
     if left_out:
-        # Nothing else ends a thread.
+        # Start this process anew without them: nothing else ends a thread.
         os.closerange(FIRST_FREE_DESCRIPTOR, max(descriptors(), default=0) + 1)
         rest = [name for name in names if name not in left_out]
         os.execve(sys.executable, [sys.executable, *sys.argv[:2], *rest], ENVIRONMENT)
 
 
 def say(text):
-    """Into the log, as one entry."""
+    """Writes one entry to the log."""
     os.write(2, f"{text}\n".encode(errors="backslashreplace"))
 
 
 def threads():
-    """How many there are, but for those that a fork does not miss."""
+    """The number of threads, without those that a child does not miss."""
     restarted = sum(getattr(sys.modules.get(name), number, 0) for name, number in RESTARTED_THREADS.items())
     return sum(thread_name(task) not in FORK_SAFE_THREADS for task in os.listdir("/proc/self/task")) - restarted
 
@@ -196,19 +196,19 @@ def thread_name(task):
         with open(f"/proc/self/task/{task}/comm") as file:
             return file.read().strip()
     except OSError:
-        # It has ended.
+        # The thread has ended.
         return None
 
 
 def descriptors():
-    """Those that are open, but for the one by which they are listed."""
+    """The open descriptors, without the one that lists them."""
     return {int(name) for name in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{name}")}
 
 
 def what_is_left(threads_before, descriptors_before):
-    """What a module has left that a fork does not copy, or a child closes."""
+    """What a module's import has left that a child would miss, because a fork does not copy it or a child closes it."""
     if (more := threads() - threads_before) > 0:
-        # Libraries that calculate end their threads before a fork, and start them again when there is work.
+        # Numeric libraries end their threads before a fork, and start them again when they are needed.
         fork_once()
         more = threads() - threads_before
     if more > 0:
@@ -220,12 +220,12 @@ def what_is_left(threads_before, descriptors_before):
 
 def fork_once():
     with warnings.catch_warnings():
-        # Of a fork beside threads, which is what is tried.
+        # Python warns about a fork in a process with threads, which is intended here.
         warnings.simplefilter("ignore")
         child = os.fork()
     if not child:
         os._exit(0)
-    # What is to be done in a child after a fork may wait for a thread that is not there.
+    # A fork handler in the child may wait for a thread that does not exist there.
     deadline = time.monotonic() + FORK_DEADLINE
     while os.waitpid(child, os.WNOHANG) == (0, 0):
         if time.monotonic() > deadline:
@@ -236,7 +236,7 @@ def fork_once():
 
 
 def load_and_note_generators(names):
-    """Loads them; returns the generators of random numbers that the system has seeded, and not the modules."""
+    """Loads the named modules. Returns the random number generators that seeded themselves from the system."""
     import random
 
     plain, noted = random.Random.seed, {}
@@ -261,7 +261,7 @@ def load_and_note_generators(names):
 
 
 def load_and_watch(names):
-    """Loads them; returns which package imports which others, directly or through others, and the generators."""
+    """Loads the named modules. Returns each package with all packages that it imports, also indirectly, and the generators."""
     plain, imports = builtins.__import__, {}
 
     def watched(name, globals=None, locals=None, fromlist=(), level=0):
@@ -287,12 +287,12 @@ main = None
 IMPORTED = [module for name, module in sys.modules.items() if name != "__main__"]
 ahead = {name: module for name, module in sys.modules.items() if name not in AT_THE_START}
 few = len(ahead) <= FEW
-# What is no module, as some put there, stays.
+# Some modules put objects into `sys.modules` that are not modules: these stay.
 to_put_aside = [name for name in ahead if (few or "." not in name) and getattr(ahead[name], "__spec__", None)]
 aside = {}
 if few:
     put_aside()
 gc.collect()
 gc.freeze()
-# Raises an exception, which makes Python call the native part: with no frame of this script beneath, and in the main thread's own state.
+# Raises an exception. Python then calls the native part as `sys.excepthook`, in the main thread's own state, without a frame of this script.
 _imp.create_dynamic(importlib.machinery.ModuleSpec("zygote", None, origin=library))

@@ -15,11 +15,10 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::launch::Launch;
+use crate::protocol::JOB_LIMIT;
 use crate::sandbox::{Policy, StepError};
 
-/// Longest message that is sent, in bytes: a job with its environment.
-const SEND_LIMIT: usize = 192 * 1024;
-/// Longest message that is received here, in bytes. Jobs are received by the zygote's children only.
+/// Longest message that is received here, in bytes. Jobs may be longer, but only the zygote's children receive those.
 const RECEIVE_LIMIT: usize = 64 * 1024;
 /// Most descriptors in one message.
 const DESCRIPTOR_LIMIT: usize = 8;
@@ -83,7 +82,7 @@ pub fn send<M: Serialize>(socket: impl AsFd, message: &M, descriptors: &[Borrowe
 
 /// Sends one message as bytes.
 pub fn send_bytes(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    if bytes.len() > SEND_LIMIT || descriptors.len() > DESCRIPTOR_LIMIT {
+    if bytes.len() > JOB_LIMIT || descriptors.len() > DESCRIPTOR_LIMIT {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too long"));
     }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTOR_LIMIT))];
@@ -128,4 +127,21 @@ pub fn receive<M: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<Rece
         }
     }
     Ok(Some(Received { message: serde_json::from_slice(&bytes[..received.bytes])?, descriptors, sender }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SlotMessage;
+    use crate::protocol::Report;
+
+    /// The zygote has no serde.
+    #[test]
+    fn the_zygotes_reports_are_slot_messages() {
+        let read = |report: Report| serde_json::from_str::<SlotMessage>(&report.write()).unwrap();
+        assert!(matches!(read(Report::Ready), SlotMessage::Ready));
+        let exited = read(Report::Exited { status: 9, cpu_milliseconds: u64::MAX });
+        assert!(matches!(exited, SlotMessage::Exited { status: 9, cpu_milliseconds: u64::MAX }));
+        let refused = read(Report::Refused { step: "join the slot", error: 1 });
+        assert!(matches!(refused, SlotMessage::Refused { step, error: 1 } if step == "join the slot"));
+    }
 }

@@ -1,7 +1,6 @@
-//! Collects the files that a program made or changed, after everything in its slot has ended: nothing moves meanwhile.
+//! Collects the files that a program created or changed, after every process in its slot has ended, so nothing changes meanwhile.
 //!
-//! Links are never followed, what is no regular file is passed over, and depth, count and size are bounded. What is left out
-//! is named.
+//! Links are never followed, only regular files are taken, and depth, number and size are bounded. What is left out is named.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,33 +14,33 @@ use crate::limits::Limits;
 use crate::slot::Stamp;
 use crate::wire::WORKSPACE;
 
-/// Deepest directory below the workspace that is looked into.
+/// Most levels of directories below the workspace.
 const MAX_DEPTH: usize = 32;
-/// Directory entries looked at in all.
+/// Most directory entries looked at.
 const MAX_ENTRIES: usize = 20_000;
-/// Names of left-out files that are told; the rest is a number.
+/// Most omitted files that are named; of the rest only the number is given.
 const MAX_TOLD: usize = 10;
-/// Longest path that is returned, in bytes.
+/// Longest path of a returned file, in bytes.
 const MAX_PATH: usize = 1024;
-/// How long it may take, but for the file that is being read then.
+/// Longest time. A file that is being read then is still finished.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What one execution leaves.
+/// The files that one execution returns.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Absolute path → file id.
     pub files: BTreeMap<String, String>,
-    /// What was left out and why, a line each.
+    /// The files that were omitted, and why: a line each.
     pub omitted: Vec<String>,
-    /// A file is as large as files may be: its writer was stopped there.
+    /// A file has the largest size allowed, so its writer was probably stopped there.
     pub cut_off: bool,
 }
 
-/// What was put into the workspace before the program ran: absolute path → its stamp then, and its id where it was a stored file.
-/// Stored files are compared by their content: what is written through a mapping changes no time on a file system in memory.
+/// The files that were put into the workspace before the program ran: absolute path → stamp at that time, and the id of a stored file.
+/// Stored files are compared by content, because on a tmpfs a write through a memory mapping does not change a file's times.
 pub type Known = BTreeMap<String, (Stamp, Option<String>)>;
 
-/// Whether there is nothing but what was there before, found by a look at one small directory.
+/// Whether the workspace still contains exactly the `known` files, unchanged. A quick check of one directory, without stored files.
 pub fn is_unchanged(workspace: &OwnedFd, known: &Known) -> bool {
     if known.values().any(|(_, id)| id.is_some()) {
         return false;
@@ -64,8 +63,7 @@ pub fn is_unchanged(workspace: &OwnedFd, known: &Known) -> bool {
     true
 }
 
-/// Collects from the directory `workspace`. Of the `known` files those are returned that have changed. Blocks; call it where
-/// blocking is allowed.
+/// Collects the files in the directory `workspace`. Of the `known` ones only those that have changed. Blocks.
 pub fn collect(workspace: &OwnedFd, known: &Known, store: &FileStore, limits: &Limits) -> Collected {
     let collected = Collected::default();
     let device = match fstat(workspace) {
@@ -91,22 +89,23 @@ pub fn collect(workspace: &OwnedFd, known: &Known, store: &FileStore, limits: &L
 }
 
 struct Collector<'a> {
-    /// What the workspace is on.
+    /// The workspace's device.
     device: u64,
     known: &'a Known,
     store: &'a FileStore,
     limits: &'a Limits,
     collected: Collected,
     entries: usize,
-    /// How many more bytes may be stored. Sparse files can claim more than the workspace could hold.
+    /// How many more bytes may be stored. Bounded, because sparse files can claim more than the workspace can hold.
     bytes: u64,
+    /// Omitted files that are not named.
     untold: usize,
     deadline: Instant,
 }
 
 impl Collector<'_> {
     fn directory(&mut self, directory: &OwnedFd, path: &str, depth: usize) {
-        // Where the program took away its own permissions, they are given back.
+        // The program may have removed its own permissions: restore them.
         let _ = fchmod(directory, Mode::RWXU);
         let entries = match Dir::read_from(directory) {
             Ok(entries) => entries,
@@ -135,7 +134,7 @@ impl Collector<'_> {
                 return self.omit(&path, "there was no time left to collect it");
             }
             let status = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-                // Mounted there for the program, not made by it.
+                // A mount point, not created by the program.
                 Ok(status) if status.st_dev != self.device => continue,
                 status => status,
             };
@@ -146,7 +145,7 @@ impl Collector<'_> {
                     Err(error) => self.omit(&path, &error.to_string()),
                 },
                 Ok(FileType::RegularFile) => self.file(directory, name, path),
-                Ok(_) => self.omit(&path, "it is no regular file"),
+                Ok(_) => self.omit(&path, "it is not a regular file"),
                 Err(error) => self.omit(&path, &error.to_string()),
             }
         }
@@ -168,14 +167,14 @@ impl Collector<'_> {
                 return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is too large"));
             }
             match known {
-                // Neither returned nor kept: above all the program's own text.
+                // Unchanged, such as the program's own source.
                 Some((before, None)) if *before == stamp => return Ok(None),
                 Some((_, Some(id))) if *id == sha256(&mut File::from(file.try_clone()?))? => return Ok(None),
                 _ => {}
             }
             rustix::fs::seek(&file, SeekFrom::Start(0))?;
             self.bytes -= size;
-            // Without the host's path, which is nothing to a program's caller.
+            // Without the message, which contains a path of the host.
             self.store.put(File::from(file), size, None).map(Some).map_err(|error| error.kind().into())
         });
         match stored {
@@ -194,13 +193,13 @@ impl Collector<'_> {
     }
 }
 
-/// Opens without following a link; where the program took away its own permission to read, it is given back.
+/// Opens a file without following a link. Restores the permission to read if the program has removed it.
 fn open(directory: &OwnedFd, name: &std::ffi::CStr, flags: OFlags) -> std::io::Result<OwnedFd> {
     let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(directory, name, flags, Mode::empty()) {
         Err(rustix::io::Errno::ACCESS) => {
             let path = openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-            // fchmod takes no O_PATH descriptor; its name in /proc leads to the same file and follows no link of the program's.
+            // fchmod does not take an O_PATH descriptor. Its name in /proc leads to the same file, and to no link of the program's.
             let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&path.as_fd()));
             rustix::fs::chmod(own, Mode::from_raw_mode(0o700))?;
             Ok(openat(directory, name, flags, Mode::empty())?)

@@ -1,8 +1,8 @@
-//! The store of files that go into and come out of executions: content under its SHA-256, readable by its owner only.
+//! The store of the files that executions take and return: each under the SHA-256 of its content, readable by its owner only.
 //!
-//! A file appears under its id all at once (written aside, then renamed), so concurrent writers and a kill at any moment leave
-//! whole files only. What is older than [`MAX_AGE`] is deleted, and beyond [`MAX_BYTES`] the oldest. What counts is the room that a file
-//! takes on the disk: a sparse file may claim to be much larger.
+//! A file is written under another name and then renamed to its id, so concurrent writers and a kill at any moment leave complete files
+//! only. Files older than [`MAX_AGE`] are deleted, and beyond [`MAX_BYTES`] the oldest ones. A file's size is the space that it takes on
+//! the disk, because a sparse file may claim to be much larger.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -16,21 +16,21 @@ use tempfile::NamedTempFile;
 
 /// How long a stored file is kept after it was last stored.
 pub const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-/// All stored files together, in bytes on the disk.
+/// Most bytes of all stored files together, as allocated on the disk.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-/// What a file counts at least, in bytes: its name and inode take room even where its content takes none.
+/// Least size that a file counts for, in bytes: even an empty file takes space for its name and inode.
 const LEAST_BYTES: u64 = 4096;
 
 #[derive(Debug)]
 pub struct FileStore {
     directory: PathBuf,
-    /// All stored files in bytes on the disk: counted at the last sweep, and added to since.
+    /// Bytes on the disk of all stored files: counted by the last sweep, plus the files stored since.
     total: AtomicU64,
     max_bytes: u64,
 }
 
 impl FileStore {
-    /// Opens the store in `directory`, which is made (0700) if it is not there.
+    /// Opens the store in `directory`, which is created (0700) if it does not exist.
     pub fn open(directory: PathBuf) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         let store = FileStore { directory, total: AtomicU64::new(0), max_bytes: MAX_BYTES };
@@ -38,10 +38,10 @@ impl FileStore {
         Ok(store)
     }
 
-    /// Stores everything that `content` gives, up to `limit` bytes, and returns its id. If it is more, or its id is not the
-    /// `expected` one, that is an error, and nothing stays.
+    /// Stores `content` and returns its id. Fails without storing anything if it is longer than `limit` bytes, or does not have the
+    /// `expected` id.
     pub fn put(&self, mut content: impl Read, limit: u64, expected: Option<&str>) -> io::Result<String> {
-        // Readable by its owner only, and deleted unless it gets its name. What a killed writer leaves ages like any other.
+        // Readable by its owner only, and deleted on an error. The file of a killed writer is deleted by age like any other.
         let mut file = NamedTempFile::new_in(&self.directory)?;
         let mut digest = Sha256::new();
         let mut buffer = vec![0; 64 * 1024];
@@ -56,7 +56,7 @@ impl FileStore {
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")));
             }
             digest.update(&buffer[..length]);
-            // A hole takes no room on the disk, as it took none in the workspace.
+            // Zeros become a hole, so that a sparse file stays sparse.
             if buffer[..length].iter().all(|byte| *byte == 0) {
                 file.seek(SeekFrom::Current(length as i64))?;
             } else {
@@ -75,21 +75,21 @@ impl FileStore {
         }
         let taken = bytes_on_disk(&file.as_file().metadata()?);
         if self.total.fetch_add(taken, Ordering::Relaxed) + taken > self.max_bytes {
-            // It counts the new file as well, and takes it last.
+            // The sweep counts the new file as well. Being the newest, it is deleted last.
             self.sweep(MAX_AGE, self.max_bytes)?;
         }
         file.persist(self.directory.join(&id))?;
         Ok(id)
     }
 
-    /// A nameless file beside the stored ones, gone when closed.
+    /// A temporary file on the same disk, without a name: it is deleted when it is closed.
     pub fn scratch(&self) -> io::Result<File> {
         tempfile::tempfile_in(&self.directory)
     }
 
-    /// Opens a stored file; `None` where there is no such id.
+    /// Opens a stored file; `None` if there is none with this id.
     pub fn get(&self, id: &str) -> io::Result<Option<File>> {
-        // Only ids that this store makes: no other name of the directory can be asked for.
+        // Only ids of this store's form, so that no other name in the directory can be opened.
         if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
             return Ok(None);
         }
@@ -100,13 +100,13 @@ impl FileStore {
         }
     }
 
-    /// Deletes what is too old, and the oldest of what is too much.
+    /// Deletes files older than `max_age`, and the oldest ones until at most `max_bytes` remain.
     pub fn sweep(&self, max_age: Duration, max_bytes: u64) -> io::Result<()> {
         let now = SystemTime::now();
         let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            // Gone since it was listed: another sweep has taken it.
+            // Deleted by another sweep since it was listed.
             let Ok(metadata) = entry.metadata() else { continue };
             files.push((metadata.modified()?, bytes_on_disk(&metadata), entry.path()));
         }
@@ -125,7 +125,7 @@ impl FileStore {
 }
 
 fn bytes_on_disk(file: &fs::Metadata) -> u64 {
-    // st_blocks counts in 512 bytes, whatever the file system's blocks are.
+    // st_blocks counts units of 512 bytes, independent of the file system's block size.
     (file.blocks() * 512).max(LEAST_BYTES)
 }
 
@@ -136,7 +136,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The id of everything that `content` gives.
+/// The id of `content`.
 pub fn sha256(content: &mut impl Read) -> io::Result<String> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 64 * 1024];

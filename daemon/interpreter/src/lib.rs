@@ -7,6 +7,9 @@
 //!
 //! Modules import in one direction only. `tests/structure.rs` has their order.
 
+// The files in `zygote/` have no standard library, and name this crate.
+extern crate alloc;
+
 pub mod wire;
 
 pub mod errors;
@@ -37,6 +40,8 @@ mod control_group;
 mod launch;
 pub mod mounts;
 mod precedence;
+#[path = "../zygote/src/protocol.rs"]
+mod protocol;
 mod python;
 mod runner;
 mod sandbox;

@@ -1,4 +1,4 @@
-//! The bounds of one execution, each with its default. What a bound means to the kernel is in `sandbox/` and `control_group`.
+//! The limits of one execution, with their defaults. `sandbox/` and `control_group` make the kernel enforce them.
 
 use std::fs;
 use std::time::Duration;
@@ -7,35 +7,35 @@ use serde::{Deserialize, Serialize};
 
 const MIB: u64 = 1024 * 1024;
 
-/// What one execution may use. Sizes are bytes.
+/// What one execution may use. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Longest wall-clock time; a call's own `timeout_seconds` can only shorten it.
+    /// Longest wall-clock time. A call's own `timeout_seconds` can only shorten it.
     pub timeout: Duration,
-    /// Longest processor time of each process (RLIMIT_CPU).
+    /// Longest CPU time of each process (RLIMIT_CPU).
     pub cpu_time: Duration,
-    /// Memory of all processes together, what they write to `/workspace`, `/tmp` and `/dev/shm` included.
+    /// Memory of all processes together, including the files in `/workspace`, `/tmp` and `/dev/shm`.
     pub memory: u64,
-    /// Memory of all programs together; a call that could exceed it waits.
+    /// Memory of all programs together. A call that could exceed it waits.
     pub total_memory: u64,
-    /// Address space of each process beyond what it starts with (RLIMIT_AS), where no control group bounds memory. Some libraries
+    /// Address space that each process may add to that at its start (RLIMIT_AS). Applies only without a control group. Some libraries
     /// reserve much more than they use.
     pub address_space: u64,
     /// Processes and threads together (RLIMIT_NPROC, counted in the slot's own user namespace).
     pub processes: u64,
     /// Largest file (RLIMIT_FSIZE).
     pub file_size: u64,
-    /// Everything in `/workspace`, `/tmp` and `/dev/shm` together, in memory.
+    /// All files in `/workspace`, `/tmp` and `/dev/shm` together. They are in memory.
     pub workspace: u64,
-    /// Files and directories in the same three places together.
+    /// Number of files and directories in these three places together.
     pub workspace_files: u64,
     /// Open files of each process (RLIMIT_NOFILE).
     pub open_files: u64,
-    /// What is kept of each of stdout and stderr in the answer; the whole is a file.
+    /// Most bytes of stdout and of stderr kept for the answer. Longer output is stored as a file.
     pub output: usize,
-    /// How much of each of stdout and stderr the file holds; the rest is read, counted and dropped.
+    /// Most bytes of stdout and of stderr in that file. The rest is read, counted and dropped.
     pub output_file: u64,
-    /// Files returned by one execution.
+    /// Most files that one execution returns.
     pub returned_files: usize,
 }
 
@@ -51,7 +51,7 @@ impl Default for Limits {
             file_size: 256 * MIB,
             workspace: 512 * MIB,
             workspace_files: 65_536,
-            // Also bounds the descriptors in flight between processes, which the kernel counts for the user as a whole.
+            // Also bounds the descriptors in flight between processes, which count against a limit of the user.
             open_files: 256,
             output: 1024 * 1024,
             output_file: 64 * MIB,
@@ -60,7 +60,7 @@ impl Default for Limits {
     }
 }
 
-/// Bytes of the machine, or of the container.
+/// Memory of the machine or of the container, in bytes.
 fn machine_memory() -> u64 {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let machine = read("/proc/meminfo").lines().find_map(|line| {

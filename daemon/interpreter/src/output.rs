@@ -1,4 +1,4 @@
-//! What a program prints, within bounds: the beginning and the end are kept for the answer, more goes to a file, and the rest is
+//! A program's output, within bounds: its beginning and end are kept for the answer, longer output goes to a file, and the rest is only
 //! counted.
 
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use crate::files::FileStore;
 use crate::whole::Whole;
 use crate::wire::Event;
 
-/// What the words about a gap take, in characters, beside the number in them.
+/// Length of the text that stands for a gap, in characters, without its number.
 const GAP: usize = "\n[ bytes left out]\n".len();
 
 /// The kept part of one output stream.
@@ -45,7 +45,7 @@ impl Kept {
         self.head.iter().chain(&self.tail).copied().collect()
     }
 
-    /// As text. What is not UTF-8 is replaced, and a gap says how many bytes it stands for.
+    /// As text. Invalid UTF-8 is replaced, and a gap is marked with the number of bytes left out.
     pub fn into_text(self) -> String {
         let tail = Vec::from(self.tail);
         if self.omitted == 0 {
@@ -56,43 +56,44 @@ impl Kept {
     }
 }
 
-/// One of a program's output streams, on its way into the answer.
+/// One of a program's output streams while it is read.
 pub struct Stream {
     kept: Kept,
     decoder: Decoder,
-    /// Everything from the first byte on, once there is more than the answer holds.
+    /// Everything from the first byte on, once that is more than the answer keeps.
     whole: Option<Whole>,
+    /// Bytes printed so far.
     total: u64,
     store: Arc<FileStore>,
-    /// How much of it is stored, in bytes.
+    /// Most bytes stored in a file.
     limit: u64,
 }
 
-/// A program's stream at its end.
+/// An output stream after its end.
 pub struct Printed {
     pub text: String,
-    /// It held bytes that are not UTF-8, which were replaced.
+    /// The stream contained invalid UTF-8, which was replaced.
     pub replaced: bool,
-    /// What it was before they were, where the text is all of it.
+    /// The stream before the replacement, if the text has no gap.
     pub bytes: Option<Vec<u8>>,
-    /// All of it, or its beginning, where the text is not: the content and its length in bytes, or why it could not be written.
+    /// If the text has a gap: a file with the whole stream or its beginning, and the file's length in bytes, or why it could not be written.
     pub whole: Option<io::Result<(File, u64)>>,
-    /// How long it was altogether, in bytes.
+    /// Bytes printed.
     pub total: u64,
 }
 
 impl Stream {
-    /// `shown` bytes are kept for the answer, and `stored` in a file.
+    /// Keeps at most `shown` bytes for the answer, and stores at most `stored` bytes in a file.
     pub fn new(shown: usize, stored: u64, store: Arc<FileStore>) -> Self {
         Stream { kept: Kept::new(shown), decoder: Decoder::default(), whole: None, total: 0, store, limit: stored }
     }
 
-    /// Takes what was printed, and gives it back as text. Only whole characters: the rest comes with the next.
+    /// Adds printed bytes, and returns them as text. A character that is still incomplete is returned with the next bytes.
     fn push(&mut self, bytes: &[u8]) -> String {
         self.total += bytes.len() as u64;
         if self.whole.is_none() && self.limit > 0 && self.total > self.kept.limit as u64 {
             let mut whole = Whole::new(self.store.clone(), self.limit);
-            // What was kept so far is everything until now.
+            // Up to here nothing was left out.
             let (first, second) = self.kept.tail.as_slices();
             [&self.kept.head, first, second].into_iter().for_each(|part| whole.push(part));
             self.whole = Some(whole);
@@ -113,7 +114,7 @@ impl Stream {
     }
 }
 
-/// How many characters each of two texts may have, so that together they have at most `most`: the shorter one up to half, the other
+/// How many characters each of two texts may have so that both together have at most `most`. The shorter one gets up to half, the other
 /// one the rest.
 pub fn rooms(most: usize, texts: [&str; 2]) -> [usize; 2] {
     let [first, second] = texts.map(|text| text.chars().count());
@@ -126,10 +127,10 @@ pub fn rooms(most: usize, texts: [&str; 2]) -> [usize; 2] {
     }
 }
 
-/// The beginning and the end of a text that has more than `most` characters, and how much of `total` bytes is left out, which may be more
-/// than the text has; None if it is not longer.
+/// Shortens a text to `most` characters: its beginning, a mark with the number of bytes left out, and its end. `total` is the number of
+/// bytes printed, which may be more than the text has. `None` if the text is short enough.
 pub fn shortened(text: &str, most: usize, total: u64) -> Option<String> {
-    // Bytes are never fewer than characters, and known at once.
+    // A quick check: there are never more characters than bytes.
     if text.len() <= most {
         return None;
     }
@@ -144,10 +145,10 @@ pub fn shortened(text: &str, most: usize, total: u64) -> Option<String> {
     Some(format!("{head}\n[{} bytes left out]\n{tail}", total.saturating_sub((head.len() + tail.len()) as u64)))
 }
 
-/// UTF-8 in pieces.
+/// Decodes UTF-8 that comes in pieces.
 #[derive(Debug, Default)]
 struct Decoder {
-    /// The beginning of a character whose end has not come.
+    /// The beginning of an incomplete character.
     rest: Vec<u8>,
     replaced: bool,
 }
@@ -182,23 +183,23 @@ impl Decoder {
     }
 }
 
-/// Where a stream's text goes as it comes.
+/// Where a stream's text is sent while the program runs.
 #[derive(Clone, Copy)]
 pub struct Sink<'a> {
     pub events: &'a tokio::sync::mpsc::Sender<Event>,
     pub event: fn(String) -> Event,
 }
 
-/// What a stream's reader has to know of its program.
+/// What the reader of a stream must know about the program.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// The program has ended: what nobody has read by then is in the result.
+    /// Cancelled when the program has ended. Events that the client has not read by then are dropped: the result has the output.
     pub over: CancellationToken,
-    /// That was [`STORE_DEADLINE`](crate::whole::STORE_DEADLINE) ago: what the disk has not taken by then is not stored.
+    /// Cancelled [`STORE_DEADLINE`](crate::whole::STORE_DEADLINE) later. What the disk has not taken by then is not stored.
     pub late: CancellationToken,
 }
 
-/// Reads to the end, however long it is; never fails, because what was read before an error is worth having.
+/// Reads a stream to its end. An error counts as the end, because the output before it is still worth returning.
 pub async fn read_stream(
     mut from: impl AsyncRead + Unpin,
     stream: &mut Stream,
@@ -216,7 +217,7 @@ pub async fn read_stream(
         if let Some(Sink { events, event }) = sink
             && !text.is_empty()
         {
-            // A reader that is gone has no use for it; one that is slow makes the program wait, within its time.
+            // If the client is slow, the program waits, within its time limit. If the client is gone, the text is dropped.
             tokio::select! {
                 _ = events.send(event(text)) => {}
                 () = progress.over.cancelled() => {}
@@ -228,7 +229,7 @@ pub async fn read_stream(
     }
 }
 
-/// Reads to the end and keeps a part.
+/// Reads to the end, and keeps what fits.
 pub async fn drain(mut from: impl AsyncRead + Unpin, kept: &mut Kept) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(length) = from.read(&mut buffer).await

@@ -1,43 +1,43 @@
-//! Who goes first when memory is short, and who comes last when processors are: the program, then the zygote, then the interpreter,
-//! then the daemon. Where a control group shares out, this only says what happens beyond it.
+//! The order in which the kernel kills processes when memory is short: programs first, then the zygote, then the interpreter, then the
+//! daemon. Also gives programs a lower CPU priority. Control groups act first; this applies to what they do not cover.
 
 use std::fs;
 use std::io;
 
 use rustix::process::{Pid, getpriority_process, setpriority_process};
 
-/// The kernel's own scale (`oom_score_adj`): at the most, a process is ended before all that have less.
+/// The highest `oom_score_adj`: the kernel kills processes with a higher value first.
 const MOST: i32 = 1000;
-/// Between those of the list.
+/// Difference to the process that started this one.
 const STEP: i32 = 100;
 const INTERPRETER: i32 = 300;
 const ZYGOTE: i32 = 600;
-/// What programs are nicer than the interpreter.
+/// How much higher the nice value of programs is than the interpreter's.
 const NICER: i32 = 5;
 
-/// The interpreter, before everything that it starts; the daemon, which started it, has less.
+/// Sets the score of the interpreter. Must be called before it starts other processes, which inherit it.
 pub fn of_interpreter() {
     if let Err(error) = own_score(INTERPRETER) {
-        tracing::debug!(%error, "the kernel is not told what to end first when memory is short");
+        tracing::debug!(%error, "cannot set the order in which the kernel kills when memory is short");
     }
 }
 
-/// The outer sandbox, with the zygote and slots' first processes.
+/// Sets the score of the outer sandbox's first process, which the zygote and the slots inherit.
 pub fn of_zygote() -> io::Result<()> {
     own_score(ZYGOTE)
 }
 
-/// The child that will run a program, and all that come of it. Both only ask for less, which everyone may.
+/// Sets the score and the nice value of a child that will run a program. Every user may make both worse.
 pub fn of_program(child: Pid, shares_processors: bool) {
     let path = format!("/proc/{}/oom_score_adj", child.as_raw_nonzero());
-    // It may have ended meanwhile.
+    // It fails only if the child has ended.
     let _ = fs::write(path, MOST.to_string());
     if !shares_processors && let Ok(own) = getpriority_process(None) {
         let _ = setpriority_process(Some(child), own + NICER);
     }
 }
 
-/// At least `least`, and more than what started this process.
+/// Sets this process's score to at least `least`, and to more than that of the process that started it.
 fn own_score(least: i32) -> io::Result<()> {
     const OWN: &str = "/proc/self/oom_score_adj";
     let inherited = fs::read_to_string(OWN)?.trim().parse::<i32>().map_err(io::Error::other)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::launch::Launch;
 use crate::limits::Limits;
+use crate::protocol::Job;
 use crate::runner;
 use crate::wire::{ExecuteRequest, below_workspace};
 
@@ -64,24 +65,22 @@ impl Prepared {
         Prepared { script, source_code, env: BTreeMap::new(), files: Vec::new(), output_characters: None }
     }
 
-    /// The job, in the form that `zygote/src/child.rs` reads. If a variable acts only at Python's start, the child starts a new Python.
+    /// The job for a child. If a variable acts only at Python's start, the child starts a new Python.
     pub fn job(&self, launch: &Launch) -> Vec<u8> {
-        let mut texts = vec![self.script.clone()];
-        let starts = self.env.keys().any(|name| acts_at_start(name));
-        if starts {
-            let mut environment = launch.environment.clone();
-            environment.extend(self.env.clone());
-            if let Some(theirs) = self.env.get("PYTHONPATH") {
-                environment.insert("PYTHONPATH".to_owned(), format!("{theirs}:{}", runner::SITE));
-            }
-            texts.insert(0, launch.executable.to_string_lossy().into_owned());
-            texts.extend(environment.iter().map(|(name, value)| format!("{name}={value}")));
-        } else {
-            texts.extend(self.env.iter().map(|(name, value)| format!("{name}={value}")));
+        let list = |variables: &BTreeMap<String, String>| {
+            variables.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
+        };
+        let script = self.script.clone();
+        if !self.env.keys().any(|name| acts_at_start(name)) {
+            return Job::Run([vec![script], list(&self.env)].concat()).write();
         }
-        let mut job = vec![if starts { b'x' } else { b'r' }];
-        texts.iter().for_each(|text| job.extend(text.bytes().chain([0])));
-        job
+        let mut environment = launch.environment.clone();
+        environment.extend(self.env.clone());
+        if let Some(theirs) = self.env.get("PYTHONPATH") {
+            environment.insert("PYTHONPATH".to_owned(), format!("{theirs}:{}", runner::SITE));
+        }
+        let executable = launch.executable.to_string_lossy().into_owned();
+        Job::Execute([vec![executable, script], list(&environment)].concat()).write()
     }
 }
 
@@ -143,15 +142,32 @@ fn script_name(files: &[(PathBuf, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::PathBuf;
 
-    use super::{acts_at_start, script_name};
+    use super::{Prepared, acts_at_start, script_name};
+    use crate::launch::Launch;
+    use crate::protocol::Job;
 
     #[test]
     fn the_script_makes_way_for_a_file_of_its_name() {
         let files = |names: &[&str]| names.iter().map(|name| (PathBuf::from(name), String::new())).collect::<Vec<_>>();
         assert_eq!(script_name(&files(&["data.csv"])), "script.py");
         assert_eq!(script_name(&files(&["script.py", "script-2.py/x"])), "script-3.py");
+    }
+
+    #[test]
+    fn a_variable_that_acts_at_the_start_replaces_the_python() {
+        let environment = BTreeMap::from([("A".to_owned(), "0".to_owned()), ("B".to_owned(), "2".to_owned())]);
+        let launch = Launch { executable: "/python".into(), environment, preload: Vec::new() };
+        let job = |name: &str| {
+            let mut prepared = Prepared::of_source(String::new());
+            prepared.env.insert(name.to_owned(), "1".to_owned());
+            prepared.job(&launch)
+        };
+        assert_eq!(Job::read(&job("A")), Some(Job::Run(b"script.py\0A=1\0".as_slice())));
+        let expected = b"/python\0script.py\0A=0\0B=2\0TZ=1\0".as_slice();
+        assert_eq!(Job::read(&job("TZ")), Some(Job::Execute(expected)));
     }
 
     #[test]

@@ -1,17 +1,24 @@
 //! The project's own files in every root: the zygote's script and native library, and the modules that every Python in a slot imports
 //! at its start.
 
+use crate::protocol;
+
 /// The zygote's script.
 pub const ZYGOTE_SCRIPT: &str = "/python-interpreter/zygote.py";
 /// The library that the script loads.
 pub const ZYGOTE_LIBRARY: &str = "/python-interpreter/zygote.so";
+/// The rehearsal's path as a `str`.
+const REHEARSAL: &str = match protocol::REHEARSAL.to_str() {
+    Ok(path) => path,
+    Err(_) => panic!("the path is not UTF-8"),
+};
 /// On the module path of every Python in a slot.
 pub const SITE: &str = "/python-interpreter/site";
 
 /// (path in the root, content)
 pub const FILES: [(&str, &[u8]); 5] = [
     (ZYGOTE_SCRIPT, include_bytes!("../runner/zygote.py")),
-    ("/python-interpreter/rehearsal.py", include_bytes!("../runner/rehearsal.py")),
+    (REHEARSAL, include_bytes!("../runner/rehearsal.py")),
     (ZYGOTE_LIBRARY, include_bytes!(concat!(env!("OUT_DIR"), "/zygote.so"))),
     ("/python-interpreter/site/sitecustomize.py", include_bytes!("../runner/site/sitecustomize.py")),
     ("/python-interpreter/site/matplotlib_to_file.py", include_bytes!("../runner/site/matplotlib_to_file.py")),

@@ -1,7 +1,7 @@
 //! The spawner: builds the outer sandbox, and in it the zygote and the slots. It holds no data of any call.
 //!
-//! The interpreter cannot clone itself into namespaces: it has several threads, and the child of a clone would keep the locks that
-//! other threads hold. The spawner is two processes with one thread each. The outer one only waits. The inner one is the first process of
+//! The interpreter cannot clone itself into namespaces: it has several threads, and in the child of a clone the locks that other threads
+//! hold would stay locked forever. The spawner is two processes with one thread each. The outer one only waits. The inner one is the first process of
 //! the outer sandbox and does the work. Their standard input is a socket to the interpreter. When it is closed, or the interpreter dies,
 //! both end, and with them the zygote and every slot.
 

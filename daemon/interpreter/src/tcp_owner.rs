@@ -1,29 +1,29 @@
-//! Whose the other end of a loopback TCP connection is. TCP carries no credentials, but the kernel lists every socket with its
-//! owner.
+//! Which user owns the other end of a loopback TCP connection. TCP carries no credentials, but the kernel lists every socket with its
+//! owner in /proc/net.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// A connection that both ends hold open. One that its owner has closed is listed as root's.
+/// TCP_ESTABLISHED: both ends are open. The kernel lists a closed socket as root's.
 const ESTABLISHED: &str = "01";
 
-/// The kernel hands a table out in pieces. While sockets come and go a row may be missing, or be there twice.
+/// Most reads of the table. The kernel returns it in pieces, so a row may be missing or duplicated while sockets come and go.
 const LOOKS: usize = 5;
 
-/// The user at `peer`, the other end of a connection to `local` on this machine; `None` where the kernel lists none, or not one only.
-/// Reads tables that are long on a busy machine; call it where blocking is allowed.
+/// The user id of `peer`, the other end of a connection to `local` on this machine. `None` if the kernel lists no owner, or more than one.
+/// Blocks: the tables are long on a busy machine.
 pub fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
     (0..LOOKS).find_map(|_| look(peer, local))
 }
 
 fn look(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
-    // A socket for IPv6 reaches IPv4 as well, and is listed with the others of its kind.
+    // An IPv6 socket can connect to an IPv4 address, and is then listed in the table for IPv6.
     let tables: &[&str] = if peer.is_ipv4() { &["tcp", "tcp6"] } else { &["tcp6"] };
     let mut owners = Vec::new();
     for table in tables {
         match fs::read_to_string(format!("/proc/net/{table}")) {
             Ok(text) => owners.extend(found(&text, *table == "tcp6", peer, local)),
-            // Without IPv6 there is no table of it.
+            // Without IPv6 its table does not exist.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(_) => return None,
         }
@@ -38,7 +38,7 @@ fn look(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
 fn found(table: &str, six: bool, peer: SocketAddr, local: SocketAddr) -> Vec<u32> {
     let (theirs, ours) = (listed(peer, six), listed(local, six));
     let owner = |line: &str| {
-        // "number: local remote state queues timer retransmits uid timeout inode …", seen from their end.
+        // "number: local remote state queues timer retransmits uid timeout inode …" of the peer's socket.
         let mut fields = line.split_ascii_whitespace().skip(1);
         let is_it = fields.next()? == theirs && fields.next()? == ours && fields.next()? == ESTABLISHED;
         let owner = fields.nth(3)?.parse().ok()?;
@@ -48,7 +48,7 @@ fn found(table: &str, six: bool, peer: SocketAddr, local: SocketAddr) -> Vec<u32
     table.lines().skip(1).filter_map(owner).collect()
 }
 
-/// An address as a table writes it: the kernel's words in the machine's byte order.
+/// An address as the table writes it: 32-bit words in the machine's byte order.
 fn listed(address: SocketAddr, six: bool) -> String {
     let word = |bytes: &[u8]| format!("{:08X}", u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
     let six_words = |octets: [u8; 16]| octets.chunks_exact(4).map(word).collect::<String>();
@@ -71,7 +71,7 @@ mod tests {
         let client = TcpStream::connect(to).unwrap();
         let (accepted, peer) = listener.accept().unwrap();
         let local = accepted.local_addr().unwrap();
-        // The other end stays as it is: what matters is theirs.
+        // Keep this end open: only the other end is looked at.
         std::mem::forget(accepted);
         (client, peer, local)
     }
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_connection_of_this_user_is_found_in_the_kernels_own_table() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            // IPv6 may be switched off.
+            // IPv6 may be disabled.
             let Ok(listener) = TcpListener::bind(address) else { continue };
             let (_client, peer, local) = connected(&listener, listener.local_addr().unwrap());
             assert_eq!(owner(peer, local), Some(rustix::process::geteuid().as_raw()), "{address}");

@@ -1,5 +1,5 @@
-//! What all slots may hold together. A call that could exceed it waits. Where running programs exceed it, the one that holds most is
-//! ended: by the kernel where control groups keep the limits, else by its memory watcher.
+//! The memory of all slots together. A call that could exceed the limit waits. If running programs exceed it, the one that uses most is
+//! killed: by the kernel if control groups keep the limits, else by the watcher of its memory.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// So long a program is taken for one that will use all that it may: nobody has looked at it yet.
+/// A program counts with all the memory that it may use until it is this old, because it has not been measured yet.
 const UNKNOWN: Duration = Duration::from_millis(250);
-/// Between two looks of a call that waits.
+/// Longest pause between two tries of a call that waits.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 pub struct TotalMemory {
     limit: AtomicU64,
     slots: Mutex<Slots>,
-    /// A program has ended.
+    /// Notified when a program has ended.
     freed: Notify,
-    /// Calls go on in the order in which they came.
+    /// Lets waiting calls continue in the order in which they came.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -32,14 +32,14 @@ struct Slots {
 
 struct Held {
     bytes: u64,
-    /// What is shared between processes, or with the zygote, is counted once.
+    /// Memory shared between processes, or with the zygote, is counted only once. Otherwise `bytes` is an upper bound.
     exact: bool,
     since: Instant,
-    /// What it may hold.
+    /// Its limit, in bytes.
     most: u64,
 }
 
-/// A running program's part, given back when dropped.
+/// A running program's share of the memory, released on drop.
 pub struct Share {
     id: u64,
     total: Arc<TotalMemory>,
@@ -55,7 +55,7 @@ impl TotalMemory {
         })
     }
 
-    /// Waits until a program that may hold `most` bytes has room; one alone always has. `None` when that takes longer than `deadline`.
+    /// Waits until a program that may use `most` bytes fits. A single program always does. `None` after `deadline`.
     pub async fn admit(self: &Arc<Self>, most: u64, deadline: Duration) -> Option<Share> {
         let _waits = Waits::start(self);
         let admitted = async {
@@ -70,12 +70,12 @@ impl TotalMemory {
         timeout(deadline, admitted).await.ok()
     }
 
-    /// From now on.
+    /// Changes the limit.
     pub fn change(&self, limit: u64) {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Calls that wait.
+    /// How many calls wait.
     pub fn waiting(&self) -> usize {
         self.slots().waiting
     }
@@ -103,14 +103,14 @@ impl TotalMemory {
 }
 
 impl Share {
-    /// What this program may hold until all together hold too much.
+    /// How many bytes this program may use until all programs together exceed the limit.
     pub fn room(&self) -> u64 {
         let slots = self.total.slots();
         let others = slots.held.iter().filter(|(id, _)| **id != self.id).map(|(_, held)| held.bytes);
         self.total.limit().saturating_sub(others.fold(0, u64::saturating_add))
     }
 
-    /// Tells what it holds. True where all together hold too much, for certain, and this one the most.
+    /// Records the program's memory. True if all programs together certainly exceed the limit, and this one uses the most.
     pub fn holds(&self, bytes: u64, exact: bool) -> bool {
         let mut slots = self.total.slots();
         if let Some(held) = slots.held.get_mut(&self.id) {
@@ -130,7 +130,7 @@ impl Drop for Share {
     }
 }
 
-/// A call that waits, counted until it is dropped.
+/// Counts a waiting call until it is dropped.
 struct Waits<'a>(&'a TotalMemory);
 
 impl<'a> Waits<'a> {

@@ -1,5 +1,5 @@
-//! The whole of a long output stream, on its way into a file. The disk may be slow or hang: it is written to where blocking is allowed,
-//! and meanwhile nothing more is read from the program, which then waits within its own time.
+//! Writes a long output stream to a file. The disk may be slow or hang, so writes are made on a blocking thread. Meanwhile nothing more is
+//! read from the program, which waits within its own time limit.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -10,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::files::FileStore;
 
-/// How long the disk may take after the program's end, and then to put the file into the store.
+/// How long the disk may take after the program's end, and again to put the file into the store.
 pub const STORE_DEADLINE: Duration = Duration::from_secs(10);
-/// So much is written at once, in bytes, because each write costs a change of threads.
+/// Bytes collected before a write, because each write costs a change of threads.
 const PIECE: usize = 256 * 1024;
 
 pub struct Whole {
     store: Arc<FileStore>,
-    /// None until the first piece is written, and while one is being written.
+    /// `None` until the first write, and during each write.
     file: Option<File>,
     pending: Vec<u8>,
     length: u64,
@@ -26,7 +26,7 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// Holds at most `limit` bytes: of a longer stream, its beginning.
+    /// Stores at most the first `limit` bytes.
     pub fn new(store: Arc<FileStore>, limit: u64) -> Self {
         Whole { store, file: None, pending: Vec::new(), length: 0, limit, failure: None }
     }
@@ -40,7 +40,7 @@ impl Whole {
         self.length += room as u64;
     }
 
-    /// Writes a piece if there is one, or at the end whatever is left. It gives up when `late` is cancelled.
+    /// Writes if enough bytes are pending, or at the end whatever is left. Gives up when `late` is cancelled.
     pub async fn write(&mut self, is_end: bool, late: &CancellationToken) {
         if self.pending.is_empty() || (!is_end && self.pending.len() < PIECE) {
             return;
@@ -63,7 +63,7 @@ impl Whole {
         }
     }
 
-    /// The file, read from its beginning, and its length in bytes; or why there is none.
+    /// The file, positioned at its beginning, and its length in bytes.
     pub fn end(mut self) -> io::Result<(File, u64)> {
         if let Some(error) = self.failure.take() {
             return Err(error);
@@ -79,7 +79,7 @@ pub fn too_slow() -> io::Error {
 }
 
 impl Drop for Whole {
-    /// The file has no name: closing it frees its blocks, which takes the disk's time as well.
+    /// The file has no name, so closing it frees its blocks. A slow disk makes that slow as well.
     fn drop(&mut self) {
         if let (Some(file), Ok(runtime)) = (self.file.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn_blocking(move || drop(file));

@@ -1,13 +1,13 @@
 //! The wire of the interpreter API: `POST /v1/execute`, the same JSON as the BeeAI Code Interpreter's.
 //!
-//! Used by the service in this crate and by whoever calls one, so that both sides agree by construction.
+//! Both the service in this crate and its clients use it, so that both sides agree by construction.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// A program's working directory.
+/// A program's working directory, with a slash at the end.
 pub const WORKSPACE: &str = "/workspace/";
 
 /// The body of `POST /v1/execute`.
@@ -24,30 +24,29 @@ pub struct ExecuteRequest {
     /// Wall-clock limit of this execution in seconds. The embedded interpreter reads it, others ignore it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<f64>,
-    /// How much stdout and stderr may hold together in the answer, in characters; what is longer is a file as a whole. The embedded
+    /// Most characters of stdout and stderr together in the answer. Longer output is shortened, and stored as a file. The embedded
     /// interpreter reads it, others ignore it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_characters: Option<usize>,
 }
 
-/// The answer to `POST /v1/execute`. Its JSON keys are in alphabetical order: a preview that is cut off still tells how
-/// the program ended.
+/// The answer to `POST /v1/execute`. Its JSON keys are in alphabetical order, so that a truncated preview still shows the exit code.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecuteResponse {
-    /// As Python's own: 0, 1 after an exception, the argument of `sys.exit`; 128 + n after signal n; 124 after a timeout.
+    /// Python's own: 0, 1 after an exception, or the argument of `sys.exit`; 128 + n after signal n; 124 after a timeout.
     pub exit_code: i32,
-    /// Files the program made or changed: absolute path below `/workspace` → file id.
+    /// Files that the program created or changed: absolute path below `/workspace` → file id.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
     pub stderr: String,
     pub stdout: String,
 }
 
-/// How an execution ended, where the exit code alone does not tell it from what a program may say itself.
+/// How an execution ended. The exit code alone does not tell, because a program can choose it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// The program came to its own end, whatever its exit code.
+    /// The program ended by itself, with any exit code.
     Finished,
     /// It was stopped at its time limit.
     TimedOut,
@@ -55,14 +54,13 @@ pub enum Outcome {
     Limited,
 }
 
-/// A header of the embedded interpreter's answer that holds the [`Outcome`]. Not a part of the JSON, whose text a program can write.
+/// A header of the embedded interpreter's answer with the [`Outcome`].
 pub const OUTCOME_HEADER: &str = "x-execution-outcome";
 
-/// A header of a request to the embedded interpreter: what the caller calls this execution in its own log. The interpreter's log then
-/// names it as well.
+/// A header of a request to the embedded interpreter: the execution's name in the caller's log. The interpreter's log uses it as well.
 pub const EXECUTION_ID_HEADER: &str = "x-execution-id";
 
-/// Whether `id` has the form of such a name: `^[0-9a-zA-Z-]{1,64}$`.
+/// Whether `id` is valid as such a name: `^[0-9a-zA-Z-]{1,64}$`.
 pub fn is_execution_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
@@ -81,19 +79,19 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Event {
-    /// What the program has printed since the last event.
+    /// Output since the last event.
     Stdout {
         stdout: String,
     },
     Stderr {
         stderr: String,
     },
-    /// The last event: what the answer without events is, with all that is kept of the output.
+    /// The last event: the same as the answer without events, with the output.
     Result {
         result: ExecuteResponse,
         outcome: Outcome,
     },
-    /// The last event, instead of a result: it could not be run to its end.
+    /// The last event instead of a result: the program could not be run to its end.
     Error {
         detail: String,
     },

@@ -52,7 +52,7 @@ for target in ('{path}', '/etc/passwd', '/usr/bin/python3', '/proc/self/status')
 open('real', 'w').write('real')"
     ));
     assert_eq!((names(&result), &result["stdout"]), (vec!["/workspace/real"], &json!("")), "{result}");
-    assert_eq!(stderr(&result).matches("it is no regular file").count(), 10, "ten are told: {result}");
+    assert_eq!(stderr(&result).matches("it is not a regular file").count(), 10, "ten are told: {result}");
     assert!(stderr(&result).contains("and 4 more"), "and the others counted: {result}");
     secret_is_kept(&interpreter, &result);
     interpreter.is_unscathed();

@@ -1,4 +1,4 @@
-"""A Matplotlib back end that draws as Agg does, and whose `show` saves each open figure: plot.png, plot-2.png, …"""
+"""A Matplotlib back end that draws like Agg. Its `show` saves each open figure as plot.png, plot-2.png, …"""
 
 import sys
 
@@ -6,7 +6,7 @@ from matplotlib._pylab_helpers import Gcf
 from matplotlib.backend_bases import FigureManagerBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-# Put there at Python's start, by the file beside this one.
+# `sitecustomize.py` has added it at Python's start.
 (save_as,) = (finder.save_as for finder in sys.meta_path if getattr(finder, "__name__", "") == "FindForSlots")
 
 
@@ -25,7 +25,7 @@ def show(*_, **__):
 
 
 def save_open_figures():
-    """As after closing a window, a figure that was shown is gone."""
+    """Saves the open figures and closes them, as if the user had closed their windows."""
     for manager in Gcf.get_all_fig_managers():
         save_as("plot", manager.canvas.figure.savefig)
     Gcf.destroy_all()

@@ -1,10 +1,10 @@
-"""Imported by every Python in a slot at its start: has `plt.show()` and PIL's `Image.show()` save pictures, and steps aside."""
+"""Every Python in a slot imports this at its start. Makes `plt.show()` and PIL's `Image.show()` save pictures, then removes itself."""
 
 import sys
 
 
 class FindForSlots:
-    """Finds the back end of Matplotlib beside this file, and has PIL.ImageShow save what it shows. A meta path finder."""
+    """A meta path finder for the Matplotlib back end beside this file. Also makes PIL.ImageShow save what it shows."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -28,13 +28,13 @@ class FindForSlots:
 
     @staticmethod
     def save_as(stem, save):
-        """Has `save` write to the first of stem.png, stem-2.png, … that the workspace does not have."""
+        """Calls `save` with the first of stem.png, stem-2.png, … that does not exist in the workspace."""
         import os
 
         number, path = 1, f"/workspace/{stem}.png"
         while True:
             try:
-                # Another process of the program may look for a name at the same time.
+                # Atomic, because another process of the program may search for a name at the same time.
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
                 break
             except FileExistsError:
@@ -57,7 +57,7 @@ def add_viewer(image_show):
 
 
 def step_aside():
-    """Takes this directory from the module path, and imports the `sitecustomize` that would have been found without it."""
+    """Removes this directory from the module path, and imports the `sitecustomize` that would have been found without it."""
     here = __file__.rpartition("/")[0]
     sys.path[:] = [path for path in sys.path if path != here]
     own = sys.modules.pop("sitecustomize")

@@ -1,4 +1,4 @@
-//! One look at the memory of a slot: first an upper bound that is cheap, and the exact number only if that exceeds the limit.
+//! Measures the memory of a slot: first a cheap upper bound, and the exact number only if that exceeds the limit.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,38 +15,38 @@ use rustix::time::{ClockId, clock_gettime};
 use super::processes::{Mappings, Process, processes};
 use crate::sandbox::Network;
 
-/// A look that is not done after so much work is of a program that has made it so: by processes or mappings without number.
+/// Most CPU time for a look. Only a program with a huge number of processes or mappings makes it take longer.
 const MOST_WORK: Duration = Duration::from_secs(1);
-/// The same by the clock, which also runs while others have the processors.
+/// Longest look by the clock, which also runs while other processes have the CPUs.
 const LONGEST_LOOK: Duration = Duration::from_secs(20);
-/// What the kernel keeps for a mapping.
+/// Bytes that the kernel needs for a mapping.
 const MAPPING: u64 = 256;
-/// Sockets that are not counted: as many as one process can have.
+/// This many sockets are not counted: as many as one process can have.
 const FREE_SOCKETS: u64 = 256;
 
 /// How a program has exceeded its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exceeded {
+    /// Its own limit.
     Limit,
-    /// With others, what all may hold together.
+    /// The limit of all programs together.
     Total,
-    /// A look could not be finished.
+    /// The look could not be finished.
     Unknown,
 }
 
 pub enum Verdict {
-    /// And how much it holds: at most so, or exactly.
+    /// `held` is exact, or an upper bound. In bytes.
     Within {
         held: u64,
         exact: bool,
     },
     Exceeded(Exceeded),
-    /// This process has no descriptors or memory left to look with.
+    /// This process has no descriptors or memory left for a look.
     NoLook,
 }
 
-/// The largest extent that was ever seen of each piece of shared memory, by its inode, while any of it is mapped: what was let go of
-/// in a mapping stays with the piece.
+/// Inode of each piece of shared memory that is mapped → the largest extent ever seen. Unmapping a part does not free it.
 pub type SharedMemory = BTreeMap<u64, u64>;
 
 pub struct Look {
@@ -55,15 +55,15 @@ pub struct Look {
     pub first: Pid,
     pub network: Network,
     pub limit: u64,
-    /// What others leave of what all may hold together.
+    /// How much the other programs leave of the total, in bytes.
     pub room: u64,
 }
 
 /// Why a look was not finished.
 enum Unfinished {
-    /// There is too much to look at, or it cannot be looked at.
+    /// There is too much to look at, or it cannot be read.
     TooMuch,
-    /// This process lacks what it takes.
+    /// This process has no descriptors or memory left.
     Short,
 }
 
@@ -86,8 +86,8 @@ impl Look {
         }
     }
 
-    /// What the slot holds, at most or exactly. What is shared after a fork is counted for each of its owners, and exactly only when
-    /// it matters.
+    /// The slot's memory in bytes, and whether that is exact. The upper bound counts memory that is shared after a fork for each process.
+    /// The exact number is slow, and only determined when it matters.
     fn measure(&self, shared: &mut SharedMemory) -> Result<(u64, bool), Unfinished> {
         let bound = Bound::start();
         let processes = processes(self.first)?;
@@ -110,7 +110,7 @@ impl Look {
         Ok((total, exact))
     }
 
-    /// Shared memory, and what the kernel keeps for mappings.
+    /// Bytes of shared memory, and of the kernel's memory for mappings.
     fn mappings(&self, bound: &Bound, processes: &[Process], shared: &mut SharedMemory) -> Result<u64, Unfinished> {
         let (mut seen, mut total) = (SharedMemory::new(), 0);
         for process in processes {
@@ -136,15 +136,15 @@ impl Look {
         })
     }
 
-    /// What is written to the slot's places.
+    /// Bytes of the files in the slot's writable places.
     fn stored(&self) -> u64 {
         fstatvfs(self.workspace.as_fd()).map_or(0, |status| (status.f_blocks - status.f_bfree) * status.f_frsize)
     }
 
-    /// What sockets can hold, where there are many: the kernel does not tell what they do hold.
+    /// Most bytes that the slot's sockets can buffer, if it has many. The kernel does not report how many they do buffer.
     fn sockets(&self) -> u64 {
         if self.network != Network::None {
-            // The number would be the host's.
+            // The count would include the host's sockets.
             return 0;
         }
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -171,7 +171,7 @@ impl Bound {
     }
 }
 
-/// What this thread has worked, however busy the machine is.
+/// CPU time of this thread.
 fn work() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -1,23 +1,23 @@
-//! What /proc tells of the processes of a slot. A process that has ended meanwhile has nothing.
+//! What /proc reports about the processes of a slot. A process that has ended meanwhile has no memory.
 
 use std::fs;
 use std::io;
 
 use rustix::process::Pid;
 
-/// Its directory in the slot's own /proc.
+/// A process's directory in the slot's own /proc.
 pub struct Process(String);
 
-/// Of one process.
+/// Memory mappings of one process.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Mappings {
     pub number: u64,
-    /// Memory that was made to be shared: inode and extent.
+    /// Shared memory without a file: inode and extent in bytes.
     pub shared: Vec<(u64, u64)>,
 }
 
-/// All processes of the slot whose first one is `first`. Its own /proc lists them in the order of their ids, so that one that is made
-/// during the look to take over from another is met as well.
+/// All processes of the slot with the first process `first`. /proc lists them in the order of their ids, so a process that is forked
+/// during the look is found as well.
 pub fn processes(first: Pid) -> io::Result<Vec<Process>> {
     let directory = format!("/proc/{}/root/proc", first.as_raw_nonzero());
     let entries = match fs::read_dir(&directory) {
@@ -29,7 +29,7 @@ pub fn processes(first: Pid) -> io::Result<Vec<Process>> {
     Ok(names.filter(is_process).map(|name| Process(format!("{directory}/{name}"))).collect())
 }
 
-/// Processes and threads.
+/// The number of processes and threads.
 pub fn count(first: Pid) -> io::Result<u64> {
     let threads =
         |process: &Process| fs::read_dir(format!("{}/task", process.0)).map_or(0, |tasks| tasks.count() as u64);
@@ -37,12 +37,12 @@ pub fn count(first: Pid) -> io::Result<u64> {
 }
 
 impl Process {
-    /// Bytes of its own memory, that which it shares after a fork counted whole.
+    /// Bytes of private memory. Pages shared after a fork count in full.
     pub fn resident(&self) -> u64 {
         self.status(&["RssAnon:", "VmSwap:", "VmPTE:", "HugetlbPages:"]).unwrap_or(0)
     }
 
-    /// The same, with its part only of what several share. Where the kernel does not tell, it counts as [`Self::resident`].
+    /// The same, but pages that several processes share count in proportion. If the kernel does not report it, [`Self::resident`].
     pub fn proportional(&self) -> u64 {
         let rollup = self.read("smaps_rollup").ok().and_then(|rollup| fields(&rollup, &["Pss_Anon:", "SwapPss:"]));
         let others = || self.status(&["VmPTE:", "HugetlbPages:"]).unwrap_or(0);
@@ -66,7 +66,7 @@ impl Process {
         of(self).or_else(|| of(&self.other_thread()?))
     }
 
-    /// One that has memory, where the first thread has ended and the process goes on without it.
+    /// A thread that still has memory, if the first thread has ended and the process continues without it.
     fn other_thread(&self) -> Option<Process> {
         let threads = fs::read_dir(format!("{}/task", self.0)).ok()?;
         let mut threads = threads.filter_map(|thread| Some(Process(thread.ok()?.path().to_str()?.to_owned())));
@@ -82,7 +82,7 @@ fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
-/// The sum of fields in kilobytes, in bytes; none if the first is not there. Older kernels do not have all.
+/// The sum of fields that are in kilobytes, in bytes. `None` if the first is missing. Older kernels lack some of the others.
 fn fields(text: &str, names: &[&str]) -> Option<u64> {
     let field = |name: &&str| {
         let value = text.lines().find_map(|line| line.strip_prefix(*name))?;
@@ -101,9 +101,9 @@ fn mappings(text: &str) -> Mappings {
     mappings
 }
 
-/// Of a mapping of shared memory without a file, its inode and how far into it the mapping reaches.
+/// Inode and extent of a mapping of shared memory without a file. The extent is how far into the memory the mapping reaches, in bytes.
 fn shared(line: &str) -> Option<(u64, u64)> {
-    // "from-to rights offset device inode path". A program may have given the memory a name of its own in place of the path.
+    // "from-to rights offset device inode path". The program may have replaced the path by a name (PR_SET_VMA).
     let (range, rest) = line.split_once(' ')?;
     let (rights, rest) = rest.split_once(' ')?;
     let mut fields = rest.split_ascii_whitespace();

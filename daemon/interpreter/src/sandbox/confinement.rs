@@ -1,25 +1,39 @@
-//! What the zygote's native part confines children by, in the form in which it reads it (`zygote/src/enter.rs`).
+//! How the zygote confines each child, as far as it is the same for all. The child applies it in `zygote/src/enter.rs`.
 
 use super::network::Network;
 use super::policy::Policy;
 use super::{resource_limits, seccomp};
+use crate::protocol::Confinement;
 
-/// The message: kinds of namespaces to join, resource limits, seccomp program.
-pub fn confinement(policy: &Policy) -> Vec<u8> {
-    let limits = resource_limits::list(&policy.limits);
+pub fn confinement(policy: &Policy) -> Confinement {
     let network = if policy.network == Network::None { libc::CLONE_NEWNET } else { 0 };
-    let kinds = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | network;
-    let mut message = Vec::new();
-    message.extend(kinds.to_ne_bytes());
-    message.extend((limits.len() as u32).to_ne_bytes());
-    for (resource, value) in limits {
-        message.extend(u64::from(resource).to_ne_bytes());
-        message.extend(value.to_ne_bytes());
-    }
+    let mut filter = Vec::new();
     for instruction in seccomp::program() {
-        message.extend(instruction.code.to_ne_bytes());
-        message.extend([instruction.jt, instruction.jf]);
-        message.extend(instruction.k.to_ne_bytes());
+        filter.extend(instruction.code.to_ne_bytes());
+        filter.extend([instruction.jt, instruction.jf]);
+        filter.extend(instruction.k.to_ne_bytes());
     }
-    message
+    Confinement {
+        namespaces: libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | network,
+        limits: resource_limits::list(&policy.limits),
+        filter,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::confinement;
+    use crate::limits::Limits;
+    use crate::protocol::Confinement;
+    use crate::sandbox::{Network, Policy, Root};
+
+    #[test]
+    fn the_zygote_reads_what_is_written() {
+        let policy = |network| Policy::new(Root::default(), Limits::default(), network);
+        let written = confinement(&policy(Network::None));
+        let message = written.write();
+        assert_eq!(Confinement::read(&message).unwrap(), written);
+        assert_eq!(Confinement::read(&message[..message.len() - 1]), None, "cut off");
+        assert_eq!(written.namespaces ^ confinement(&policy(Network::Host)).namespaces, libc::CLONE_NEWNET);
+    }
 }

@@ -1,7 +1,7 @@
-//! Who the program is: user 1000 inside, one unprivileged user outside.
+//! The user of programs: user 1000 inside the sandbox, one unprivileged user outside.
 //!
-//! An ordinary user is mapped to itself. Root is mapped to `nobody`: the kernel exempts root's own processes from
-//! RLIMIT_NPROC and lets them write /proc/sys wherever it is writable, whatever their capabilities.
+//! An ordinary user is mapped to itself. Root is mapped to `nobody`, because the kernel exempts root's processes from RLIMIT_NPROC, and
+//! lets them write to /proc/sys regardless of their capabilities.
 
 use std::fs;
 use std::io;
@@ -15,16 +15,16 @@ pub const INSIDE: u32 = 1000;
 /// `nobody` and `nogroup`, on every Linux distribution.
 const NOBODY: u32 = 65534;
 
-/// The user outside that a slot's user 1000 stands for.
+/// The user outside to which a slot's user 1000 is mapped.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Identity {
     uid: u32,
     gid: u32,
-    /// This process is root and has to become someone else first.
+    /// This process is root, and has to become that user first.
     switch: bool,
 }
 
-/// False for the root of a user namespace that has no such user: it is an ordinary user outside, and the kernel treats it as one.
+/// False if this user namespace has no such user. Its root is then an ordinary user outside, and the kernel treats it as one.
 fn nobody_exists() -> bool {
     let maps = |file: &str| {
         fs::read_to_string(file).unwrap_or_default().lines().any(|line| {
@@ -46,26 +46,26 @@ impl Identity {
         }
     }
 
-    /// Writes the id maps of process `pid`, which is the first in its user namespace.
+    /// Writes the id maps of process `pid`, the first one in its user namespace.
     pub fn map(&self, pid: Pid) -> io::Result<()> {
-        // Without privileges the kernel demands a denial before a group map.
+        // An unprivileged process must deny setgroups before it may write a group map.
         write_maps(pid, self.uid, self.gid, !self.switch)
     }
 
-    /// Becomes the mapped user for good, keeping the capabilities in the sandbox's own namespaces.
+    /// Becomes the mapped user for good. Keeps the capabilities in the sandbox's own namespaces.
     pub fn assume(&self) -> io::Result<()> {
         if self.switch {
             let (uid, gid) = (Uid::from_raw(INSIDE), Gid::from_raw(INSIDE));
             set_thread_groups(&[])?;
             set_thread_res_gid(gid, gid, gid)?;
             set_thread_res_uid(uid, uid, uid)?;
-            // Slots are found through this process's children, which a change of user hides from other processes.
+            // A change of user makes a process undumpable, which would hide its children in /proc, and with them the slots.
             set_dumpable_behavior(DumpableBehavior::Dumpable)?;
         }
         Ok(())
     }
 
-    /// Lets this thread make files as the program's user, until the guard is dropped.
+    /// Lets this thread create files as the program's user until the guard is dropped.
     pub fn act(&self) -> ActAs {
         if self.switch {
             set_file_ids(self.uid, self.gid);
@@ -74,7 +74,7 @@ impl Identity {
     }
 }
 
-/// While it lives, files that this thread makes belong to the program's user.
+/// While it exists, files that this thread creates belong to the program's user.
 pub struct ActAs {
     switched: bool,
 }
@@ -88,14 +88,14 @@ impl Drop for ActAs {
 }
 
 fn set_file_ids(uid: u32, gid: u32) {
-    // The C library has no wrapper that would do it for all threads: these are this thread's own.
-    // SAFETY: takes a number; it cannot fail for root.
+    // Unlike setuid, these calls affect only the calling thread.
+    // SAFETY: setfsgid takes a number. It cannot fail for root.
     unsafe { libc::setfsgid(gid) };
-    // SAFETY: as above.
+    // SAFETY: setfsuid takes a number. It cannot fail for root.
     unsafe { libc::setfsuid(uid) };
 }
 
-/// Writes the id maps of a slot's first process: the same user as in the outer sandbox.
+/// Writes the id maps of a slot's first process, which has the same user as the outer sandbox.
 pub fn map_inside(pid: Pid) -> io::Result<()> {
     write_maps(pid, INSIDE, INSIDE, true)
 }

@@ -1,5 +1,5 @@
-//! Landlock: a second wall behind the mount namespace. Everything in the root may be read and executed, only the slot's own
-//! directories may be written, and signals and abstract sockets stay within.
+//! Landlock: a second barrier behind the mount namespace. Everything in the root may be read and executed, only the slot's own directories
+//! may be written, and signals and abstract sockets cannot leave the slot.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,10 +11,10 @@ use landlock::{
 
 use super::root::{DEVICES, TERMINALS, WRITABLE};
 
-/// The newest rights asked for; an older kernel (from Linux 5.13) enforces those it knows.
+/// The newest rights that are requested. An older kernel (from Linux 5.13) enforces those that it knows.
 const NEWEST: ABI = ABI::V6;
 
-/// A ruleset for one slot, whose own places it names; a child restricts itself by it.
+/// A ruleset that names this slot's writable places. The slot's child restricts itself by it.
 pub fn rules() -> io::Result<OwnedFd> {
     let rules = ruleset()?;
     Option::<OwnedFd>::from(rules).ok_or_else(|| io::Error::other("this kernel does not enforce Landlock"))

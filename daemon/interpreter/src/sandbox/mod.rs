@@ -28,7 +28,7 @@ pub use descriptors::{keep_only, pass_on, watch};
 pub use identity::Identity;
 pub use landlock::rules;
 pub use namespaces::{
-    Child, auto_reap, block_child_signal, block_termination_signals, clone_into_namespaces, pause, reset_signals,
+    Cloned, auto_reap, block_child_signal, block_termination_signals, clone_into_namespaces, pause, reset_signals,
     start_with_termination_signals_blocked,
 };
 pub use network::Network;
@@ -67,11 +67,11 @@ pub fn build_slot(policy: &Policy) -> Result<(), StepError> {
 }
 
 /// Writes the id maps of a process made by [`clone_into_namespaces`]. Called by its parent.
-pub fn map_identity(policy: &Policy, child: &Child) -> Result<(), StepError> {
+pub fn map_identity(policy: &Policy, child: &Cloned) -> Result<(), StepError> {
     step("map the user", || policy.identity.map(child.pid))
 }
 
 /// The same for a slot, whose parent is the unprivileged user already.
-pub fn map_slot_identity(child: &Child) -> Result<(), StepError> {
+pub fn map_slot_identity(child: &Cloned) -> Result<(), StepError> {
     step("map the slot's user", || identity::map_inside(child.pid))
 }

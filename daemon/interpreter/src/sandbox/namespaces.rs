@@ -10,7 +10,7 @@ use rustix::process::Pid;
 use super::network::Network;
 
 /// The first process in new namespaces.
-pub struct Child {
+pub struct Cloned {
     /// In the parent's pid namespace.
     pub pid: Pid,
     /// Killing the process kills everything in its pid namespace.
@@ -22,7 +22,7 @@ pub struct Child {
 ///
 /// One clone makes all of them, because mounting /proc needs a pid namespace that belongs to the user namespace. Only a process with a
 /// single thread may call it: the child has a copy of its memory, with every lock that another thread holds.
-pub fn clone_into_namespaces(network: Network, outer: bool) -> io::Result<Option<Child>> {
+pub fn clone_into_namespaces(network: Network, outer: bool) -> io::Result<Option<Cloned>> {
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_NEWUSER
         | libc::CLONE_NEWPID
@@ -45,7 +45,7 @@ pub fn clone_into_namespaces(network: Network, outer: bool) -> io::Result<Option
             let pid = Pid::from_raw(pid as i32).ok_or_else(|| io::Error::other("clone3 returned no process id"))?;
             // SAFETY: the kernel has just opened this descriptor, and nothing else owns it.
             let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Some(Child { pid, pidfd }))
+            Ok(Some(Cloned { pid, pidfd }))
         }
         _ => Err(io::Error::last_os_error()),
     }

@@ -1,5 +1,5 @@
-//! The slot's network: an empty namespace whose loopback is up, so that a program can talk to itself and to nobody else. Or, when
-//! the user has said so by name, the host's.
+//! The slot's network: an empty namespace whose loopback interface is up, so that a program can only connect to itself. Or the host's
+//! network, if the user has configured that.
 
 use std::fs;
 use std::io;
@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-/// What of a network programs reach.
+/// Which network programs have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
-    /// Only themselves.
+    /// Their own loopback only.
     #[default]
     None,
-    /// All that the host reaches, this machine's own services included.
+    /// The host's, including the services of this machine.
     Host,
 }
 
-/// Must be called while /proc can be written to.
+/// Must be called while /proc is still writable.
 pub fn prepare(network: Network) -> io::Result<()> {
     match network {
         Network::None => bring_up_loopback(),
@@ -28,7 +28,7 @@ pub fn prepare(network: Network) -> io::Result<()> {
     }
 }
 
-/// Smallest, first and largest buffer of a TCP socket, in bytes: all networks together share one bound of the system.
+/// Smallest, initial and largest buffer of a TCP socket, in bytes. Small, because all network namespaces share one limit of the system.
 const TCP_BUFFER: &str = "4096 8192 16384";
 
 fn bring_up_loopback() -> io::Result<()> {
@@ -36,7 +36,7 @@ fn bring_up_loopback() -> io::Result<()> {
         fs::write(format!("/proc/sys/net/ipv4/{setting}"), TCP_BUFFER)?;
     }
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    // SAFETY: all-zero is a valid ifreq.
+    // SAFETY: a zeroed ifreq is valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
         *to = *from as libc::c_char;

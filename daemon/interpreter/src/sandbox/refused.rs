@@ -1,23 +1,25 @@
-//! A step that the kernel refused, in words that its reader can act on.
+//! A step of the sandbox that the kernel refused, with a remedy for the user.
 
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::LANDLOCK_STEP;
+
 #[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 #[error("cannot isolate Python: to {step} failed: {reason}. {remedy}")]
 pub struct StepError {
-    /// What was tried, as in "to {step}".
+    /// As in "to {step} failed".
     pub step: String,
-    /// The kernel's reason.
+    /// The kernel's error.
     pub reason: String,
-    /// The reason's number.
+    /// Its errno.
     pub number: Option<i32>,
     /// What the user can do.
     pub remedy: String,
 }
 
-/// Runs one step and names it in its error.
+/// Runs one step, and names it in the error.
 pub fn step<T>(name: &str, act: impl FnOnce() -> io::Result<T>) -> Result<T, StepError> {
     act().map_err(|error| refused(name, &error))
 }
@@ -31,7 +33,7 @@ pub fn refused(step: &str, error: &io::Error) -> StepError {
     }
 }
 
-/// The remedy for a failed step, from what is known of systems on which it fails.
+/// The remedy for a failed step, as far as the systems on which it fails are known.
 fn remedy(step: &str, error: &io::Error) -> String {
     let namespaces = "Unprivileged user namespaces are needed";
     match (step, error.raw_os_error()) {
@@ -42,7 +44,7 @@ fn remedy(step: &str, error: &io::Error) -> String {
             "{namespaces}: allow them with `sudo sysctl kernel.unprivileged_userns_clone=1` (Debian) or, in a container, a \
              seccomp profile that permits them"
         ),
-        ("restrict with Landlock", _) => {
+        (LANDLOCK_STEP, _) => {
             "A kernel with Landlock is needed: Linux 5.13 or later with `landlock` in the `lsm=` list".to_owned()
         }
         (
@@ -50,7 +52,7 @@ fn remedy(step: &str, error: &io::Error) -> String {
             Some(libc::EPERM | libc::EACCES),
         ) => {
             let program = std::env::current_exe().unwrap_or_default();
-            // Where the profile of the package does not look.
+            // The package's AppArmor profile does not cover this path.
             let added = if program.starts_with("/nix/store") {
                 format!(" with {} added to its paths", program.display())
             } else {

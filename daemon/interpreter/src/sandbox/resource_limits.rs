@@ -1,4 +1,4 @@
-//! Resource limits (setrlimit), inherited by every process of the program and never raised again.
+//! Resource limits (setrlimit). Every process of the program inherits them, and none can raise them.
 
 use std::fs;
 use std::io;
@@ -7,29 +7,29 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::limits::Limits;
 
-/// (resource, value), each no more than what this process itself is limited to.
+/// (RLIMIT_* number, value). No value exceeds this process's own hard limit.
 pub fn list(limits: &Limits) -> Vec<(u32, u64)> {
     let list = [
         (libc::RLIMIT_CPU, limits.cpu_time.as_secs()),
         (libc::RLIMIT_NPROC, limits.processes),
         (libc::RLIMIT_FSIZE, limits.file_size),
         (libc::RLIMIT_NOFILE, limits.open_files),
-        // No core file, and at 1 the kernel also leaves out a crash handler that is piped to, which at 0 it would start.
+        // No core file. With 1, unlike with 0, the kernel also does not start a crash handler that core dumps are piped to.
         (libc::RLIMIT_CORE, 1),
-        // Counted for the user, not for the slot: what programs take here, the user's own processes miss.
+        // Counted for the user and not for the slot, so programs take from the user's own processes.
         (libc::RLIMIT_SIGPENDING, 256),
-        // Memory of the kernel: locked pages and POSIX message queues.
+        // Kernel memory: locked pages and POSIX message queues.
         (libc::RLIMIT_MEMLOCK, 64 * 1024),
         (libc::RLIMIT_MSGQUEUE, 0),
-        // No raising of its own priority above what it was given.
+        // No higher priority than it was given.
         (libc::RLIMIT_NICE, 0),
         (libc::RLIMIT_RTPRIO, 0),
     ];
     list.into_iter().map(|(resource, value)| (resource, value.min(own_maximum(resource)))).collect()
 }
 
-/// Lets a process that waits for its program have `more` bytes of address space than it has now. Only where no control group bounds
-/// its memory: engines of JavaScript and WebAssembly reserve terabytes.
+/// Limits the address space of a process to `more` bytes above its current size. To be used only without a control group, because
+/// JavaScript and WebAssembly engines reserve terabytes.
 pub fn limit_address_space(process: Pid, more: u64) -> io::Result<()> {
     let status = fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero()))?;
     let size =
@@ -39,10 +39,10 @@ pub fn limit_address_space(process: Pid, more: u64) -> io::Result<()> {
     Ok(prlimit(Some(process), Resource::As, Rlimit { current: limit, maximum: limit }).map(drop)?)
 }
 
-/// What the user already limits more tightly stays so.
+/// This process's own hard limit.
 fn own_maximum(resource: libc::__rlimit_resource_t) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the structure outlives the call; where it fails, there is no limit.
+    // SAFETY: the structure outlives the call. If the call fails, the limit stays infinite.
     unsafe { libc::getrlimit(resource, &raw mut limit) };
     limit.rlim_max
 }

@@ -1,5 +1,5 @@
-//! A root of its own: a small read-only tmpfs with Python's prefixes bound into it and a few devices, made once; and for each slot
-//! memory-backed places to write and its own /proc. What is not listed here does not exist for the program.
+//! The root file system. Built once: a small read-only tmpfs with bind mounts of Python's prefixes and a few devices. Built for each slot:
+//! memory-backed writable places and its own /proc. What is not listed here does not exist for a program.
 
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -19,28 +19,28 @@ use serde::{Deserialize, Serialize};
 use crate::limits::Limits;
 use crate::runner;
 
-/// Where a program may write; together bounded by [`Limits::workspace`].
+/// Where a program may write. [`Limits::workspace`] bounds all of them together.
 pub const WRITABLE: [&str; 3] = ["/workspace", "/tmp", "/dev/shm"];
-/// The user's home, which nobody else may write to.
+/// The home directory of the program's user.
 pub const HOME: &str = "/tmp/home";
-/// Where a slot has its pseudo-terminals.
+/// The slot's pseudo-terminals.
 pub const TERMINALS: &str = "/dev/pts";
 pub const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
-/// Names of the kernel's keyrings, which belong to the user and not to a namespace.
+/// These list the kernel's keyrings, which belong to the user and not to a namespace.
 const MASKED: [&str; 2] = ["/proc/keys", "/proc/key-users"];
-/// Exists on every Linux system; it is only where the new root is put together.
+/// Where the new root is assembled. It exists on every Linux system.
 const STAGING: &str = "/tmp";
-/// Where a slot's own places are put together: its /proc is mounted over it afterwards, so that nothing has to be unmounted, for
-/// which the kernel would wait until all processors have looked up.
+/// Where a slot's writable places are assembled. Its /proc is mounted over it afterwards, so that nothing has to be unmounted: an unmount
+/// waits for an RCU grace period.
 const SLOT_STAGING: &str = "/proc";
-/// Room for the root's own directories, links and small files.
+/// The root itself only has directories, links and small files.
 const ROOT_OPTIONS: &CStr = c"mode=0755,size=4m,nr_inodes=4096";
 
-/// What the root holds besides what every slot has; prepared once.
+/// The variable part of the root, prepared once.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Root {
-    /// Shown read-only.
+    /// Mounted read-only.
     pub binds: Vec<Bind>,
     /// Symbolic links: (link, what it points to).
     pub links: Vec<(PathBuf, PathBuf)>,
@@ -48,23 +48,23 @@ pub struct Root {
     pub files: Vec<(PathBuf, String)>,
 }
 
-/// A file or directory of the host, shown read-only at `target`.
+/// A file or directory of the host, mounted read-only at `target`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bind {
     pub source: PathBuf,
     pub target: PathBuf,
 }
 
-/// Detached copies of what will be mounted, with their final restrictions.
+/// Detached copies of the mounts to be attached, with their final attributes.
 pub struct Sources {
     binds: Vec<OwnedFd>,
     devices: Vec<OwnedFd>,
 }
 
 impl Root {
-    /// Opens everything by its name outside, while this process may still look there.
+    /// Opens all sources by their paths outside, while this process can still reach them.
     pub fn open_sources(&self) -> io::Result<Sources> {
-        // Nothing that happens here is to reach the host's mounts.
+        // Keeps mounts made here from propagating to the host.
         mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
         let read_only = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
         let device = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
@@ -74,27 +74,27 @@ impl Root {
         })
     }
 
-    /// Builds the outer sandbox's root and makes it this process's only one.
+    /// Builds the outer sandbox's root, and makes it this process's root.
     pub fn build(&self, sources: Sources, limits: &Limits) -> io::Result<()> {
         umask(Mode::from_raw_mode(0o022));
         let own = MountFlags::NOSUID | MountFlags::NODEV;
         mount("tmpfs", STAGING, "tmpfs", own, ROOT_OPTIONS)?;
         chdir(STAGING)?;
         fs::create_dir("proc")?;
-        // First, because a Python may live below one of these places.
+        // First, because a Python may be installed below one of these places.
         mount_writable(Path::new(""), limits)?;
         self.attach(sources)?;
-        // Writable, because slots are mapped and their networks set through it; nothing may be mounted over parts of it, or the
-        // kernel would allow slots no /proc of their own.
+        // Writable, because the slots' id maps and network settings are written through it. Nothing may be mounted over parts of it, or the
+        // kernel would refuse to mount a /proc in slots.
         mount("proc", "proc", "proc", own | MountFlags::NOEXEC, None)?;
-        // Both roots at one place, then the old one is let go: it needs no directory in the new one.
+        // Stacks both roots at one place, then detaches the old one: so the new root needs no directory for it.
         pivot_root(".", ".")?;
         unmount(".", UnmountFlags::DETACH)?;
         chdir("/")?;
         set_attributes(CWD, c"/", 0, libc::MOUNT_ATTR_RDONLY)
     }
 
-    /// Gives a slot its own places, over those of the outer sandbox; ends in `/workspace`.
+    /// Mounts a slot's own places over those of the outer sandbox, and changes to `/workspace`.
     pub fn build_slot(&self, limits: &Limits) -> io::Result<()> {
         umask(Mode::from_raw_mode(0o022));
         let is_covered = |bind: &&Bind| WRITABLE.iter().any(|path| bind.target.starts_with(path));
@@ -111,7 +111,7 @@ impl Root {
         Ok(chdir(WRITABLE[0])?)
     }
 
-    /// Fills the new root, which is the working directory.
+    /// Fills the new root, which must be the working directory.
     fn attach(&self, sources: Sources) -> io::Result<()> {
         for (bind, source) in self.binds.iter().zip(sources.binds) {
             attach(&bind.target, &source)?;
@@ -140,14 +140,14 @@ impl Root {
     }
 }
 
-/// One tmpfs for all that a program can write, so that one size bounds it, shown in three places below `root`.
+/// Mounts one tmpfs in three places below `root`, so that one size bounds all that a program can write.
 fn mount_writable(root: &Path, limits: &Limits) -> io::Result<()> {
     let options = format!("mode=0755,size={},nr_inodes={}", limits.workspace, limits.workspace_files);
     let own = MountFlags::NOSUID | MountFlags::NODEV;
     let options = CString::new(options).map_err(io::Error::other)?;
     let staging = root.join(relative(Path::new(SLOT_STAGING)));
     mount("tmpfs", &staging, "tmpfs", own, options.as_c_str())?;
-    // As on every system: /tmp and /dev/shm belong to all, the workspace to the program.
+    // As usual, everyone may write to /tmp and /dev/shm, and only the program's user to the workspace.
     for ((part, mode), path) in [("workspace", 0o755), ("tmp", 0o1777), ("shm", 0o1777)].into_iter().zip(WRITABLE) {
         let (part, place) = (staging.join(part), root.join(relative(Path::new(path))));
         fs::create_dir(&part)?;
@@ -160,13 +160,13 @@ fn mount_writable(root: &Path, limits: &Limits) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(root.join(relative(Path::new(HOME))))
 }
 
-/// Pseudo-terminals of its own. The machine has a number of them for everybody, of which a slot gets a few.
+/// Mounts the slot's own pseudo-terminals. Few, because there is a limit for the whole machine.
 fn mount_terminals() -> io::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
     Ok(mount("devpts", TERMINALS, "devpts", flags, c"newinstance,ptmxmode=0666,mode=0600,max=32")?)
 }
 
-/// The pid namespace's own /proc, read-only: nobody in it can write a setting of the kernel.
+/// Mounts the pid namespace's own /proc, read-only so that no kernel setting can be changed.
 fn mount_proc() -> io::Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY;
     mount("proc", "/proc", "proc", flags, None)?;
@@ -176,7 +176,7 @@ fn mount_proc() -> io::Result<()> {
     Ok(())
 }
 
-/// A detached copy of what is at `path`, submounts included, with `attributes` on all of it.
+/// A detached copy of the mount at `path` with all submounts, each with `attributes`.
 fn open_restricted(path: &Path, attributes: u64) -> io::Result<OwnedFd> {
     let named = |error: rustix::io::Errno| {
         io::Error::new(io::Error::from(error).kind(), format!("{}: {error}", path.display()))
@@ -193,7 +193,7 @@ fn attach(target: &Path, source: &OwnedFd) -> io::Result<()> {
         fs::create_dir_all(place)?;
     } else {
         create_parent(target)?;
-        // Below another bind it is there already, and read-only.
+        // Below another bind mount it exists already, and is read-only.
         if !place.exists() {
             fs::File::create(place)?;
         }
@@ -208,15 +208,15 @@ fn create_parent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The place of an absolute path below the root that is being built.
+/// An absolute path, relative to the root that is being built.
 fn relative(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-/// mount_setattr(2): adds `attributes`. Unlike a remount, it needs not repeat those that the host's mount has and locks.
+/// mount_setattr(2): adds `attributes`. Unlike a remount, it does not have to repeat those that the host's mount has and locks.
 fn set_attributes(directory: BorrowedFd<'_>, path: &CStr, flags: libc::c_int, attributes: u64) -> io::Result<()> {
     let change = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    // SAFETY: the path is a C string and the structure has the size that is passed with it; both outlive the call.
+    // SAFETY: the path is a C string, the size is that of the structure, and both outlive the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,

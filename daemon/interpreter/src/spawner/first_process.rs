@@ -9,6 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use crate::channel::{Need, SlotMessage, send, send_bytes};
+use crate::protocol::{LANDLOCK_STEP, SlotRequest, WORKSPACE};
 use crate::sandbox::{self, Policy, StepError, step};
 
 /// Never returns. `descriptors` are those of [`SpawnerMessage::Spawn`](crate::channel::SpawnerMessage::Spawn).
@@ -43,16 +44,26 @@ pub fn await_go(pipe: impl AsFd) -> bool {
 
 fn build(policy: &Policy, zygote: &OwnedFd, need: Need, descriptors: &[OwnedFd]) -> Result<(), StepError> {
     sandbox::build_slot(policy)?;
-    let rules = step("restrict with Landlock", sandbox::rules)?;
+    let rules = step(LANDLOCK_STEP, sandbox::rules)?;
     step("open the workspace", || {
-        let workspace = rustix::fs::openat(CWD, "/workspace", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let workspace = rustix::fs::openat(CWD, WORKSPACE, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         descriptors.first().map_or(Ok(()), |control| send(control, &SlotMessage::Built, &[workspace.as_fd()]))
     })?;
     step("ask the zygote for a child", || {
         let own = pidfd_open(getpid(), PidfdFlags::empty())?;
         let [control, stdout, stderr, group @ ..] = descriptors else { return Ok(()) };
-        let mut handed = vec![own.as_fd(), control.as_fd(), stdout.as_fd(), stderr.as_fd(), rules.as_fd()];
-        handed.extend(group.iter().map(AsFd::as_fd));
-        send_bytes(zygote, if need == Need::Now { b"now" } else { b"later" }, &handed)
+        let request = SlotRequest {
+            slot: own.as_fd(),
+            control: control.as_fd(),
+            stdout: stdout.as_fd(),
+            stderr: stderr.as_fd(),
+            rules: rules.as_fd(),
+            group: group.first().map(AsFd::as_fd),
+        };
+        let text = match need {
+            Need::Now => SlotRequest::<()>::NOW,
+            Need::Later => SlotRequest::<()>::LATER,
+        };
+        send_bytes(zygote, text, &request.into_list())
     })
 }

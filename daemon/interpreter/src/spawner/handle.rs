@@ -18,7 +18,7 @@ use crate::control_group::ControlGroups;
 use crate::launch::Launch;
 use crate::sandbox::{Policy, watch};
 
-/// How long the end of the spawner is awaited before it is checked whether anyone still uses it.
+/// How often it is checked whether the handle is still in use.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 pub struct SpawnerHandle {

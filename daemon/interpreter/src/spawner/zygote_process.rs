@@ -11,11 +11,10 @@ use rustix::process::Pid;
 
 use crate::channel::{Failure, send_bytes};
 use crate::launch::Launch;
+use crate::protocol::ZYGOTE_SOCKET;
 use crate::runner;
 use crate::sandbox::{self, Policy, step};
 
-/// The descriptor at which the zygote's native part expects its socket.
-const SOCKET: i32 = 3;
 /// Above the process ids in slots, which count from one; below the smallest usual `pid_max`.
 const FAR_PROCESS_ID: &str = "30000";
 /// How much of the zygote's output a failure quotes, in bytes.
@@ -33,7 +32,7 @@ pub struct ZygoteProcess {
 
 impl ZygoteProcess {
     pub fn start(policy: &Policy, launch: &Launch) -> Result<Self, Failure> {
-        let confinement = sandbox::confinement(policy);
+        let confinement = sandbox::confinement(policy).write();
         let python = launch.executable.display().to_string();
         let failed = |error: io::Error| Failure::Python { python: python.clone(), reason: error.to_string() };
         // Libraries detect a fork by a changed process id (OpenSSL reseeds itself then), so no child may have the zygote's id.
@@ -48,7 +47,7 @@ impl ZygoteProcess {
             command.arg(runner::ZYGOTE_SCRIPT).arg(runner::ZYGOTE_LIBRARY).args(&launch.preload);
             command.env_clear().envs(&launch.environment).current_dir("/");
             command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-            sandbox::pass_on(&mut command, theirs, SOCKET);
+            sandbox::pass_on(&mut command, theirs, ZYGOTE_SOCKET);
             sandbox::keep_system_administration(&mut command);
             sandbox::start_with_termination_signals_blocked(&mut command);
             let child = command.spawn()?;

@@ -1,5 +1,5 @@
-//! The few functions of the C library that this needs, with results that cannot be overlooked. Descriptors are plain numbers: who
-//! owns one changes with every fork.
+//! The functions of the C library that are needed here, with errors as `Result`. Descriptors are plain numbers, because every fork changes
+//! who owns them.
 
 use core::ffi::{CStr, c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use core::ptr;
@@ -8,7 +8,7 @@ use core::ptr;
 #[path = "kernel/tests.rs"]
 mod tests;
 
-/// An error number of the kernel.
+/// An errno.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Errno(pub c_int);
 
@@ -99,6 +99,7 @@ struct Usage {
 #[repr(C)]
 struct SignalSet([u64; 16]);
 
+// SAFETY: the signatures are those of the C library. `kernel/tests.rs` compares constants and structures.
 unsafe extern "C" {
     fn __errno_location() -> *mut c_int;
     fn chdir(path: *const c_char) -> c_int;
@@ -132,9 +133,9 @@ unsafe extern "C" {
 }
 
 fn error() -> Errno {
-    // SAFETY: takes nothing.
+    // SAFETY: the function has no arguments.
     let place = unsafe { __errno_location() };
-    // SAFETY: the C library's own, of this thread.
+    // SAFETY: the C library returns a valid pointer for this thread.
     Errno(unsafe { *place })
 }
 
@@ -142,19 +143,19 @@ fn check(result: c_int) -> Result<c_int, Errno> {
     if result < 0 { Err(error()) } else { Ok(result) }
 }
 
-/// How many bytes were.
+/// The number of bytes, or the error.
 fn transferred(length: isize) -> Result<usize, Errno> {
     usize::try_from(length).map_err(|_| error())
 }
 
 pub fn exit(status: c_int) -> ! {
-    // SAFETY: ends the process.
+    // SAFETY: the function only takes a number.
     unsafe { _exit(status) }
 }
 
-/// Writes what C code has printed and not yet written.
+/// Flushes the streams of C code.
 pub fn flush_c_streams() {
-    // SAFETY: without a stream it flushes all there are.
+    // SAFETY: null means all streams.
     unsafe { fflush(ptr::null_mut()) };
 }
 
@@ -170,50 +171,50 @@ pub fn change_directory(path: &CStr) -> Result<(), Errno> {
 }
 
 pub fn close_descriptor(descriptor: Descriptor) {
-    // SAFETY: takes a number; that nobody uses it any more is the callers' contract, as for every number here.
+    // SAFETY: the function takes a number. The callers make sure that nothing uses the descriptor any more.
     unsafe { close(descriptor) };
 }
 
-/// Closes `first` and everything above.
+/// Closes the descriptor `first` and all above it.
 pub fn close_from(first: Descriptor) -> Result<(), Errno> {
     call(SYS_CLOSE_RANGE, [first as usize, c_uint::MAX as usize, 0])
 }
 
 pub fn duplicate_to(from: Descriptor, to: Descriptor) -> Result<(), Errno> {
-    // SAFETY: takes numbers.
+    // SAFETY: the function only takes numbers.
     check(unsafe { dup2(from, to) }).map(drop)
 }
 
-/// Replaces this process; returns only when that fails. The lists end with a null pointer.
+/// Replaces this process by another program. Returns only if that fails. Both lists must end with a null pointer.
 pub fn execute(path: *const c_char, arguments: &[*const c_char], environment: &[*const c_char]) -> Errno {
-    // SAFETY: the callers build both lists from C strings that live on, each with a null at its end.
+    // SAFETY: the callers build both lists from C strings that outlive the call, each with a null at its end.
     unsafe { execve(path, arguments.as_ptr(), environment.as_ptr()) };
     error()
 }
 
-/// 0 in the child.
+/// Returns 0 in the child.
 pub fn fork_process() -> Result<c_int, Errno> {
-    // SAFETY: there is one thread, and whoever registered for forks is called by the C library.
+    // SAFETY: this process has one thread. The C library calls the registered fork handlers.
     check(unsafe { fork() })
 }
 
 pub fn own_process_id() -> c_int {
-    // SAFETY: takes nothing.
+    // SAFETY: the function has no arguments.
     unsafe { getpid() }
 }
 
-/// Gathers in large pages what private memory there is between two addresses, where it is dense and the kernel can (from Linux 6.1).
+/// Moves private memory between two addresses into large pages where it is dense. Needs Linux 6.1.
 pub fn gather_memory(from: usize, to: usize) {
     const LARGE: usize = 2 << 20;
-    // One at a time: the first place that holds nothing would end the rest.
+    // One page at a time: the call would stop at the first place without memory.
     for place in (from.next_multiple_of(LARGE)..to).step_by(LARGE).filter(|place| to - place >= LARGE) {
-        // SAFETY: what is there stays as it is; where there is no memory, it is an error.
+        // SAFETY: the call does not change the content; without memory there it fails.
         unsafe { madvise(place as *mut c_void, LARGE, MADV_COLLAPSE) };
     }
 }
 
 pub fn signal_process(process: c_int, signal: c_int) {
-    // SAFETY: takes numbers.
+    // SAFETY: the function only takes numbers.
     unsafe { kill(process, signal) };
 }
 
@@ -227,7 +228,7 @@ pub fn open_read_only(path: &CStr) -> Result<Descriptor, Errno> {
     check(unsafe { open(path.as_ptr(), O_RDONLY | O_CLOEXEC) })
 }
 
-/// Waits for either; says which can be read, an end included.
+/// Waits until one of two descriptors can be read, or is at its end. Returns which.
 pub fn wait_for(first: Descriptor, second: Descriptor) -> Result<(bool, bool), Errno> {
     let mut list = [first, second].map(|descriptor| Poll { descriptor, events: POLLIN, returned: 0 });
     // SAFETY: the list has two entries and outlives the call.
@@ -235,7 +236,7 @@ pub fn wait_for(first: Descriptor, second: Descriptor) -> Result<(bool, bool), E
     Ok((list[0].returned != 0, list[1].returned != 0))
 }
 
-/// Calls again what a signal has interrupted.
+/// Repeats a call that a signal has interrupted.
 fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
@@ -247,7 +248,7 @@ fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Err
 
 pub fn control(operation: c_int, argument: c_ulong) -> Result<(), Errno> {
     let unused: c_ulong = 0;
-    // SAFETY: the operations used here take numbers.
+    // SAFETY: the operations that are used here take numbers.
     check(unsafe { prctl(operation, argument, unused, unused, unused) }).map(drop)
 }
 
@@ -276,7 +277,7 @@ pub fn restrict_with_landlock(rules: Descriptor) -> Result<(), Errno> {
 }
 
 fn call(number: c_long, arguments: [usize; 3]) -> Result<(), Errno> {
-    // SAFETY: the callers pass numbers, and addresses of what outlives the call in the form that the kernel reads.
+    // SAFETY: the callers pass numbers, and addresses of structures of the kernel that outlive the call.
     match unsafe { syscall(number, arguments[0], arguments[1], arguments[2]) } {
         0 => Ok(()),
         _ => Err(error()),
@@ -284,11 +285,11 @@ fn call(number: c_long, arguments: [usize; 3]) -> Result<(), Errno> {
 }
 
 pub fn join_namespaces(of: Descriptor, kinds: c_int) -> Result<(), Errno> {
-    // SAFETY: takes numbers.
+    // SAFETY: the function only takes numbers.
     check(unsafe { setns(of, kinds) }).map(drop)
 }
 
-/// The same soft and hard limit.
+/// Sets the soft and the hard limit of a resource.
 pub fn limit(resource: u32, value: u64) -> Result<(), Errno> {
     let limit = Limit { current: value, maximum: value };
     // SAFETY: the structure outlives the call.
@@ -296,12 +297,12 @@ pub fn limit(resource: u32, value: u64) -> Result<(), Errno> {
 }
 
 pub fn start_session() -> Result<(), Errno> {
-    // SAFETY: takes nothing.
+    // SAFETY: the function has no arguments.
     check(unsafe { setsid() }).map(drop)
 }
 
-/// Has the ends of children come as something to read, and not as a signal.
-pub fn child_ends() -> Result<Descriptor, Errno> {
+/// Blocks SIGCHLD and returns a signalfd for it.
+pub fn block_child_signal() -> Result<Descriptor, Errno> {
     let set = SignalSet::of(&[SIGCHLD]);
     // SAFETY: the set outlives the call.
     check(unsafe { sigprocmask(SIG_BLOCK, &raw const set, ptr::null_mut()) })?;
@@ -309,19 +310,19 @@ pub fn child_ends() -> Result<Descriptor, Errno> {
     check(unsafe { signalfd(-1, &raw const set, SFD_CLOEXEC) })
 }
 
-/// Undoes in a child the blocking of [`child_ends`], and of the requests to end with which the spawner has started the zygote. Those
-/// that have come until now were for the process group that it was born in.
+/// For a child: unblocks SIGCHLD, see [`block_child_signal`], and the termination signals that the spawner has blocked. Discards pending
+/// signals, because they were sent to the zygote's process group.
 pub fn unblock_signals() {
     let now = [0; 2];
     let set = SignalSet::of(&[SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGCHLD]);
-    // SAFETY: the set and the time outlive the call; what came is not asked for.
+    // SAFETY: the set and the time outlive the call; null means no information.
     while unsafe { sigtimedwait(&raw const set, ptr::null_mut(), &raw const now) } > 0 {}
     // SAFETY: the set outlives the call.
     unsafe { sigprocmask(SIG_UNBLOCK, &raw const set, ptr::null_mut()) };
 }
 
 impl SignalSet {
-    /// Of the first 64 signals.
+    /// Signals from 1 to 64.
     fn of(signals: &[c_int]) -> Self {
         let mut set = SignalSet([0; 16]);
         set.0[0] = signals.iter().map(|signal| 1 << (signal - 1)).sum();
@@ -329,33 +330,34 @@ impl SignalSet {
     }
 }
 
-/// How a process ended: (process id, wait status, processor time in milliseconds). None if none has.
+/// Reaps one ended child: (process id, wait status, CPU time in milliseconds). `None` if no child has ended.
 pub fn reap() -> Option<(c_int, c_int, u64)> {
     let (mut status, mut usage) = (0, Usage { user: [0; 2], system: [0; 2], rest: [0; 14] });
-    // SAFETY: both outlive the call, and the structure is as large as the kernel's.
+    // SAFETY: both outlive the call, and the structure has the kernel's layout.
     let process = unsafe { wait4(-1, &raw mut status, WNOHANG, &raw mut usage) };
     let milliseconds = |time: [c_long; 2]| (time[0] * 1000 + time[1] / 1000) as u64;
     (process > 0).then(|| (process, status, milliseconds(usage.user) + milliseconds(usage.system)))
 }
 
-/// What is there to read; its length, 0 at the end.
+/// Reads once. Returns the length, which is 0 at the end.
 pub fn read_into(descriptor: Descriptor, buffer: &mut [u8]) -> Result<usize, Errno> {
-    // SAFETY: the buffer is as long as said.
+    // SAFETY: the buffer has this length.
     uninterrupted(|| transferred(unsafe { read(descriptor, buffer.as_mut_ptr().cast(), buffer.len()) }))
 }
 
+/// Writes once: what is written here is short enough for that.
 pub fn write_all(descriptor: Descriptor, bytes: &[u8]) -> Result<(), Errno> {
-    // SAFETY: the bytes are as long as said. What is written here fits into one write.
+    // SAFETY: the bytes have this length.
     uninterrupted(|| transferred(unsafe { write(descriptor, bytes.as_ptr().cast(), bytes.len()) })).map(drop)
 }
 
 /// Sends one message.
 pub fn send_message(socket: Descriptor, bytes: &[u8]) -> Result<(), Errno> {
-    // SAFETY: the bytes are as long as said.
+    // SAFETY: the bytes have this length.
     uninterrupted(|| transferred(unsafe { send(socket, bytes.as_ptr().cast(), bytes.len(), MSG_NOSIGNAL) })).map(drop)
 }
 
-/// Receives one message and at most `N` descriptors: the lengths of both. A length of 0 is the end.
+/// Receives one message and at most `N` descriptors. Returns the number of bytes and of descriptors. No bytes mean the end.
 pub fn receive_message<const N: usize>(
     socket: Descriptor,
     buffer: &mut [u8],
@@ -376,11 +378,11 @@ pub fn receive_message<const N: usize>(
         control_length: size_of::<ControlHeader>() + N * size_of::<Descriptor>(),
         flags: 0,
     };
-    // SAFETY: everything that the message points to outlives the call and is as long as said.
+    // SAFETY: everything that the message points to outlives the call and has the given length.
     let length = uninterrupted(|| transferred(unsafe { recvmsg(socket, &raw mut message, MSG_CMSG_CLOEXEC) }))?;
     let mut count = 0;
     if message.control_length >= size_of::<ControlHeader>() {
-        // SAFETY: the kernel has written a header at the beginning of the aligned buffer.
+        // SAFETY: the kernel has written a header to the start of the aligned buffer.
         let header = unsafe { &*control.0.as_ptr().cast::<ControlHeader>() };
         if header.level == SOL_SOCKET && header.kind == SCM_RIGHTS {
             count = (header.length - size_of::<ControlHeader>()) / size_of::<Descriptor>();

@@ -1,24 +1,23 @@
 //! One program as `python3 script.py` runs it: the same frames, the same way of printing exceptions, the same end.
 //!
-//! The order of the end is that of `Py_FinalizeEx`, up to where all that is left is to free memory: the process ends there.
+//! The end follows the order of `Py_FinalizeEx`, up to the point where only memory is left to be freed. There the process exits.
 
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_int};
 
 use crate::kernel;
+use crate::protocol::{REHEARSAL, WORKSPACE};
 use crate::python::{self, Exception, Raised, Reference};
-use crate::teardown::{self, Collector, Imported};
+use crate::teardown::{self, GarbageCollector, Imported};
 
-/// What Python itself answers when its output cannot be flushed at the end.
+/// Python's own exit code when its output cannot be flushed at the end.
 const NOT_FLUSHED: c_int = 120;
 
-const REHEARSAL: &CStr = c"/python-interpreter/rehearsal.py";
-
-/// The functions of `runner/zygote.py`, which do what is easier said in Python.
+/// The functions of `runner/zygote.py`: what is simpler to write in Python.
 pub struct Runner {
     prepare: Reference,
     begin: Reference,
-    collector: Collector,
+    collector: GarbageCollector,
     imported: Imported,
 }
 
@@ -29,17 +28,17 @@ impl Runner {
         Some(Runner {
             prepare: find(c"prepare")?,
             begin: find(c"begin")?,
-            collector: Collector::of(&module)?,
+            collector: GarbageCollector::of(&module)?,
             imported: Imported::new(find(c"IMPORTED")?),
         })
     }
 
-    /// Keeps what there is now from the collector of every child.
+    /// Excludes all existing objects from garbage collection, here and in every child.
     pub fn freeze(&self) {
         self.collector.freeze();
     }
 
-    /// Makes the child ready for its program; with a rehearsal of one if there is time. Its failure is on stderr.
+    /// Prepares the child for its program, with a rehearsal if there is time. A failure is printed to stderr.
     pub fn prepare(&self, rehearse: bool) -> Option<()> {
         let ready = (!rehearse || self.rehearse()) && succeeded(&self.prepare.call());
         if !ready {
@@ -48,14 +47,14 @@ impl Runner {
         ready.then_some(())
     }
 
-    /// What a program's beginning and end change of the zygote's memory is copied for this process now, and not in a program's time.
+    /// Runs a small program. The pages that the start and the end of any program change are copied now, and not in the program's time.
     fn rehearse(&self) -> bool {
         let ran = succeeded(&self.prepare.call()) && {
             let module = self.begin.call_with(&python::bytes(c"rehearsal.py".to_bytes_with_nul()));
             let stream = kernel::open_stream(REHEARSAL);
             succeeded(&module) && !stream.is_null() && python::run_file(stream, REHEARSAL, &module)
         };
-        self.imported.let_go_of_others(&self.collector);
+        self.imported.destroy_other_modules(&self.collector);
         ran && flush_streams()
     }
 }
@@ -64,10 +63,10 @@ fn succeeded(result: &Reference) -> bool {
     !result.is_null()
 }
 
-/// Runs `script NUL variable NUL variable NUL …`; the script lies in the workspace.
+/// Does a [`Job::Run`](crate::protocol::Job::Run).
 pub fn run(runner: &Runner, job: &[u8]) -> ! {
     let module = runner.begin.call_with(&python::bytes(job));
-    let path: Vec<u8> = [b"/workspace/", job].concat();
+    let path: Vec<u8> = [WORKSPACE.to_bytes(), b"/", job].concat();
     let (Ok(path), false) = (CStr::from_bytes_until_nul(&path), module.is_null()) else {
         python::print_exception();
         kernel::exit(1)
@@ -93,14 +92,14 @@ pub fn run(runner: &Runner, job: &[u8]) -> ! {
     let status = end(runner).unwrap_or(status);
     kernel::flush_c_streams();
     if interrupted {
-        // As Python does, so that the exit code tells of the signal.
+        // As Python does, so that the wait status names the signal.
         kernel::reset_signal(kernel::SIGINT);
         kernel::signal_process(kernel::own_process_id(), kernel::SIGINT);
     }
     kernel::exit(status)
 }
 
-/// The exit code that Python gives to a SystemExit; what is no number is printed.
+/// The exit code of a SystemExit. A code that is not a number is printed, as Python does.
 fn exit_code(raised: &Raised) -> c_int {
     let code = raised.value.attribute(c"code");
     if code.is_null() {
@@ -110,7 +109,7 @@ fn exit_code(raised: &Raised) -> c_int {
         code if code.is_none() => 0,
         code if code.is_number() => {
             let number = code.as_number();
-            // Too large for C is -1.
+            // A number that is too large for C is -1, with an exception.
             python::forget_exception();
             number & 0xFF
         }
@@ -121,8 +120,8 @@ fn exit_code(raised: &Raised) -> c_int {
     }
 }
 
-/// Waits for threads, calls what was registered for the end, flushes, and lets the program's modules go. An exit code of its
-/// own where the output cannot be flushed.
+/// Waits for threads, calls `atexit` functions, flushes the output, and destroys the program's modules. Returns an exit code if the output
+/// cannot be flushed.
 fn end(runner: &Runner) -> Option<c_int> {
     for (module, function) in [(c"threading", c"_shutdown"), (c"atexit", c"_run_exitfuncs")] {
         let module = python::imported_module(module);
@@ -133,12 +132,12 @@ fn end(runner: &Runner) -> Option<c_int> {
     let first = flush_streams();
     runner.collector.collect_for_the_last_time();
     teardown::delete_special();
-    runner.imported.let_go_of_others(&runner.collector);
+    runner.imported.destroy_other_modules(&runner.collector);
     let second = flush_streams();
     (!first || !second).then_some(NOT_FLUSHED)
 }
 
-/// Writes what Python holds of the output. False where that fails.
+/// Flushes stdout and stderr. False if that fails.
 fn flush_streams() -> bool {
     let mut written = true;
     for name in [c"stdout", c"stderr"] {

@@ -1,23 +1,21 @@
-//! The zygote: forks a child into each slot that it is handed, and tells each slot's interpreter how its child ended. It has a
-//! single thread, and it never sees what children run.
+//! The zygote: forks a child into each slot on request, and reports to the interpreter how each child ended. It has a single thread, and
+//! never sees what its children run.
 
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ffi::c_int;
 
-use crate::child::{self, Request};
-use crate::enter::{Confinement, Refused};
+use crate::child;
+use crate::enter::Refused;
 use crate::kernel::{self, Descriptor, Errno};
 use crate::program::Runner;
+use crate::protocol::{CONFINEMENT_LIMIT, Confinement, Report, SlotRequest, ZYGOTE_SOCKET as SOCKET};
 use crate::python;
 
-/// The socket that the spawner leaves open: first the confinement, then requests.
-const SOCKET: Descriptor = 3;
-/// Longest message on it.
-const MESSAGE_LIMIT: usize = 64 * 1024;
+type Request = SlotRequest<Descriptor>;
 
-/// A child that has not been seen to end, and where that is to be told.
+/// A child that has not been reaped yet, and the socket for its report.
 struct Living {
     process: c_int,
     control: Descriptor,
@@ -27,12 +25,12 @@ struct Zygote {
     confinement: Confinement,
     runner: Runner,
     own_pid_namespace: Descriptor,
-    /// Tells of children's ends.
+    /// A signalfd for SIGCHLD.
     ends: Descriptor,
     living: Vec<Living>,
 }
 
-/// Never returns: Python would go on to its end.
+/// Never returns: otherwise Python would go on to its own end.
 pub fn run() -> ! {
     match start().and_then(|mut zygote| zygote.serve()) {
         Ok(()) => kernel::exit(0),
@@ -45,12 +43,12 @@ pub fn run() -> ! {
 
 fn start() -> Result<Zygote, Refused> {
     let refused = |step| move |error| Refused { step, error };
-    let mut message = vec![0; MESSAGE_LIMIT];
+    let mut message = vec![0; CONFINEMENT_LIMIT];
     let (length, _) = kernel::receive_message(SOCKET, &mut message, &mut []).map_err(refused("receive"))?;
     let confinement = Confinement::read(&message[..length]).ok_or(Errno(0)).map_err(refused("read the confinement"))?;
     let runner = Runner::find().ok_or(Errno(0)).map_err(refused("find the runner's functions"))?;
     let own_pid_namespace = kernel::open_read_only(c"/proc/self/ns/pid").map_err(refused("open the pid namespace"))?;
-    let ends = kernel::child_ends().map_err(refused("watch children"))?;
+    let ends = kernel::block_child_signal().map_err(refused("watch children"))?;
     python::forget_the_script();
     runner.freeze();
     gather_memory();
@@ -58,8 +56,8 @@ fn start() -> Result<Zygote, Refused> {
     Ok(Zygote { confinement, runner, own_pid_namespace, ends, living: Vec::new() })
 }
 
-/// Has few large pages hold the memory, in place of many small ones: the kernel goes through all of them whenever a child is
-/// forked, and again when it ends. What a child changes is copied in small pages all the same.
+/// Moves the zygote's memory from many small pages into few large ones. The kernel visits every page whenever a child is forked, and
+/// again when it ends. What a child changes is still copied in small pages.
 fn gather_memory() {
     let Ok(list) = kernel::open_read_only(c"/proc/self/maps") else { return };
     let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
@@ -71,7 +69,7 @@ fn gather_memory() {
     lines.filter_map(own_memory).for_each(|(from, to)| kernel::gather_memory(from, to));
 }
 
-/// The bounds of memory without a file that can be written: "from-to rights offset device inode".
+/// The bounds of a private writable mapping without a file. A line is "from-to rights offset device inode".
 fn own_memory(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
     let (from, to) = fields.next()?.split_once('-')?;
@@ -81,13 +79,13 @@ fn own_memory(line: &str) -> Option<(usize, usize)> {
 }
 
 impl Zygote {
-    /// Until the spawner closes the socket.
+    /// Serves until the spawner closes the socket.
     fn serve(&mut self) -> Result<(), Refused> {
         loop {
             let waited = kernel::wait_for(SOCKET, self.ends);
             let (request, ended) = waited.map_err(|error| Refused { step: "wait", error })?;
             if ended {
-                self.tell_of_ends();
+                self.report_ends();
             }
             if request {
                 let mut descriptors = [-1; Request::DESCRIPTORS];
@@ -97,49 +95,52 @@ impl Zygote {
                 if length == 0 {
                     return Ok(());
                 }
-                match Request::new(&descriptors[..count], &need[..length] == b"later") {
-                    Some(request) => self.fork(request)?,
+                match Request::from_list(descriptors[..count].iter().copied()) {
+                    Some(request) => self.fork(&request, &need[..length] == Request::LATER)?,
                     None => descriptors[..count].iter().for_each(|descriptor| kernel::close_descriptor(*descriptor)),
                 }
             }
         }
     }
 
-    /// Forks a child into the slot. What is wrong with the slot is told there, and no error of the zygote's.
-    fn fork(&mut self, request: Request) -> Result<(), Refused> {
-        match self.try_fork(&request) {
+    /// Forks a child into the slot. A failure is reported on the slot's socket: only if the zygote cannot go on is it an error.
+    fn fork(&mut self, request: &Request, rehearse: bool) -> Result<(), Refused> {
+        match self.try_fork(request, rehearse) {
             Ok(process) => self.living.push(Living { process, control: request.control }),
             Err(error) => {
                 child::refuse(request.control, &Refused { step: "fork into the slot", error });
                 kernel::close_descriptor(request.control);
             }
         }
-        request.close_all_but_control();
-        // Without its own namespace the next child would be born into the wrong slot.
+        for descriptor in [request.slot, request.stdout, request.stderr, request.rules].into_iter().chain(request.group)
+        {
+            kernel::close_descriptor(descriptor);
+        }
+        // Otherwise the next child would be born into this slot.
         kernel::join_namespaces(self.own_pid_namespace, kernel::CLONE_NEWPID)
             .map_err(|error| Refused { step: "return to its own pid namespace", error })
     }
 
-    fn try_fork(&self, request: &Request) -> Result<c_int, Errno> {
+    fn try_fork(&self, request: &Request, rehearse: bool) -> Result<c_int, Errno> {
         kernel::join_namespaces(request.slot, kernel::CLONE_NEWPID)?;
         python::before_fork();
         let forked = kernel::fork_process();
         if let Ok(0) = forked {
             python::after_fork_in_child();
-            child::run(&self.confinement, &self.runner, request);
+            child::run(&self.confinement, &self.runner, request, rehearse);
         }
         python::after_fork_in_parent();
         forked
     }
 
-    fn tell_of_ends(&mut self) {
+    fn report_ends(&mut self) {
         let _ = kernel::read_into(self.ends, &mut [0; 128]);
         while let Some((process, status, milliseconds)) = kernel::reap() {
             let Some(place) = self.living.iter().position(|child| child.process == process) else { continue };
             let child = self.living.swap_remove(place);
-            let text = format!("{{\"Exited\":{{\"status\":{status},\"cpu_milliseconds\":{milliseconds}}}}}");
-            // Nobody may listen any more: then nobody needs it.
-            let _ = kernel::send_message(child.control, text.as_bytes());
+            let report = Report::Exited { status, cpu_milliseconds: milliseconds };
+            // It fails only if the interpreter does not wait for the slot any more.
+            let _ = kernel::send_message(child.control, report.write().as_bytes());
             kernel::close_descriptor(child.control);
         }
     }

@@ -1,4 +1,4 @@
-//! What Rust's standard library would bring: memory from the C library, and an end for what must not happen.
+//! What Rust's standard library would otherwise provide: an allocator, which is the C library's, and a panic handler.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::c_void;
@@ -11,26 +11,27 @@ struct CLibrary;
 #[global_allocator]
 static ALLOCATOR: CLibrary = CLibrary;
 
+// SAFETY: the signatures are those of the C library.
 unsafe extern "C" {
     fn free(memory: *mut c_void);
     fn malloc(size: usize) -> *mut c_void;
     fn realloc(memory: *mut c_void, size: usize) -> *mut c_void;
 }
 
-// SAFETY: malloc's memory is aligned for everything that is allocated here: bytes, numbers and pointers.
+// SAFETY: malloc aligns memory for everything that is allocated here: bytes, numbers and pointers.
 unsafe impl GlobalAlloc for CLibrary {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the trait demands of the caller.
+        // SAFETY: malloc takes any size.
         unsafe { malloc(layout.size()) }.cast()
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, _: Layout) {
-        // SAFETY: as the trait demands of the caller.
+        // SAFETY: the trait's caller passes memory of `alloc`.
         unsafe { free(memory.cast()) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, _: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as the trait demands of the caller.
+        // SAFETY: the trait's caller passes memory of `alloc`.
         unsafe { realloc(memory.cast(), size) }.cast()
     }
 }
@@ -41,9 +42,9 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     kernel::exit(101)
 }
 
-// Rust's core library was compiled to unwind and names both; here a panic ends the process before either is called. Hidden, because
-// a library that Python loads later may ask for the real `_Unwind_Resume`: it would find this one, and a C++ exception would end
-// the program. Rust has no attribute for that.
+// Rust's core library is compiled to unwind and refers to both symbols. Here a panic ends the process before either is called. They are
+// hidden, because a library that Python loads later would find this `_Unwind_Resume` in place of the real one, and a C++ exception would
+// end the program. Rust has no attribute for hidden symbols.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 macro_rules! trap {
     () => {
@@ -53,7 +54,7 @@ macro_rules! trap {
 #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
 macro_rules! trap {
     () => {
-        // No instruction of any other processor that Linux runs on.
+        // An invalid instruction on every other architecture of Linux.
         ".long 0"
     };
 }

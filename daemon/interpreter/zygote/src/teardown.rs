@@ -1,23 +1,23 @@
-//! The end of a program's modules, in the order of CPython's own `finalize_modules`: what they hold is destroyed while a `__del__`
-//! can still print. Modules that the zygote had imported stay as they are, but for what the program put into them.
+//! Destroys a program's modules in the order of CPython's `finalize_modules`, so that a `__del__` can still print. Modules that the zygote
+//! had imported stay, without the names that the program added to them.
 
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use crate::python::{self, Address, Reference};
 
-/// The modules that were imported before there was a program, each with the number of its names then. There may be thousands: they
-/// are looked at without taking references, because every count that is written copies a page of the zygote's memory.
+/// The modules that the zygote has imported, each with its number of names. There may be thousands, so no references are taken: changing
+/// a reference count copies a page of the zygote's memory.
 pub struct Imported {
-    /// Keeps them.
+    /// Keeps the modules alive.
     _list: Reference,
-    /// In the order of their addresses.
+    /// Sorted by address.
     modules: Vec<Address>,
     names: Vec<(Address, isize)>,
 }
 
 impl Imported {
-    /// `list` holds them, in the order in which they were imported.
+    /// `list` is a list of the modules, in the order of their import.
     pub fn new(list: Reference) -> Self {
         let found = python::items_of_list(&list);
         let names = found.iter().map(|module| module.names().address());
@@ -31,8 +31,8 @@ impl Imported {
         self.modules.binary_search(&module).is_ok()
     }
 
-    /// Lets the program's modules go.
-    pub fn let_go_of_others(&self, collector: &Collector) {
+    /// Destroys the program's modules.
+    pub fn destroy_other_modules(&self, collector: &GarbageCollector) {
         collector.write_open_files();
         for (name, original) in [(c"stdin", c"__stdin__"), (c"stdout", c"__stdout__"), (c"stderr", c"__stderr__")] {
             python::set_system_object(name, &python::system_object(original));
@@ -59,7 +59,7 @@ impl Imported {
     }
 }
 
-/// What of `sys` is taken from a program at its end, before its modules: whoever imports then is told that it is too late.
+/// Sets the names of `sys` to None that CPython resets before it destroys modules. An import fails from then on.
 pub fn delete_special() {
     const SPECIAL: [&CStr; 11] = [
         c"path",
@@ -77,28 +77,28 @@ pub fn delete_special() {
     for name in SPECIAL {
         python::set_system_object(name, &python::none());
     }
-    // From Python 3.12 on.
+    // Exists since Python 3.12.
     if !python::system_object(c"last_exc").is_null() {
         python::set_system_object(c"last_exc", &python::none());
     }
 }
 
 /// Python's garbage collector.
-pub struct Collector {
+pub struct GarbageCollector {
     collect: Reference,
     freeze: Reference,
     objects: Reference,
     callbacks: Reference,
-    /// The classes of files that hold what is to be written.
+    /// The classes of files with write buffers.
     files: [Reference; 2],
 }
 
-impl Collector {
-    /// `module` has `callbacks`, `collect`, `freeze` and `get_objects` of `gc`, and what `open` returns.
+impl GarbageCollector {
+    /// `module` must have `callbacks`, `collect`, `freeze` and `get_objects` of `gc`, and the classes that `open` returns.
     pub fn of(module: &Reference) -> Option<Self> {
         let find = |name| Some(module.attribute(name)).filter(|found| !found.is_null());
         let files = [find(c"TextIOWrapper")?, find(c"BufferedWriter")?];
-        Some(Collector {
+        Some(GarbageCollector {
             collect: find(c"collect")?,
             freeze: find(c"freeze")?,
             objects: find(c"get_objects")?,
@@ -107,18 +107,18 @@ impl Collector {
         })
     }
 
-    /// Has the collector never look again at what there is now.
+    /// Excludes all existing objects from garbage collection.
     pub fn freeze(&self) {
         if self.freeze.call().is_null() {
             python::forget_exception();
         }
     }
 
-    /// Collects once more while all modules are whole, and has nobody told of what is collected after that: as CPython does, whose
-    /// later collections call no callback, because what it needs may be gone.
+    /// Collects once more while all modules are intact, then removes the callbacks. CPython does the same: later collections call no
+    /// callback, because what it needs may be destroyed.
     pub fn collect_for_the_last_time(&self) {
         python::collect_garbage();
-        // They are not to end now, but with the process.
+        // The callbacks themselves must stay alive until the process ends.
         core::mem::forget(python::items_of_list(&self.callbacks));
         python::clear_list(&self.callbacks);
     }
@@ -129,19 +129,19 @@ impl Collector {
         }
     }
 
-    /// The collector may close a file's descriptor before the object that holds its unwritten text. What is frozen is not looked at:
-    /// these are the program's own.
+    /// Flushes the program's open files: the collector may close a file's descriptor before the object that buffers its text. Frozen
+    /// objects are not listed, so only the program's own files are found.
     fn write_open_files(&self) {
         for object in python::items_of_list(&self.objects.call()) {
             if self.files.iter().any(|class| object.is_instance(class)) && object.attribute(c"flush").call().is_null() {
-                // Closed, or the disk is full: as at its destruction, nobody hears of it.
+                // The file is closed, or the disk is full. Errors of a file's destruction are ignored as well.
                 python::forget_exception();
             }
         }
     }
 }
 
-/// Sets the names of a module to None, from the one at `first` on: those with one underscore first.
+/// Sets a module's names from index `first` on to None: those with a single underscore first.
 fn clear(names: &Reference, first: usize) {
     let none = python::none();
     for private in [true, false] {

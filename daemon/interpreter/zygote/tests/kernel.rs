@@ -1,5 +1,5 @@
-//! The zygote's library is built without the `libc` crate: here its constants and structures are compared with those.
-#![allow(unsafe_code, dead_code, reason = "it is the zygote's own module, of which only the tests are run")]
+//! Compares the zygote's constants and structures with those of the `libc` crate, which the zygote itself cannot use.
+#![allow(unsafe_code, dead_code, reason = "this is the zygote's own module; only its tests are used here")]
 
 #[path = "../src/kernel.rs"]
 mod kernel;

@@ -150,7 +150,7 @@ pub const DECIDED: &[(i64, Action)] = &[
     (libc::SYS_setregid, Action::OwnIds { first: 0, count: 2 }),
     (libc::SYS_setresuid, Action::OwnIds { first: 0, count: 3 }),
     (libc::SYS_setresgid, Action::OwnIds { first: 0, count: 3 }),
-    // The kernel would answer EPERM too, but only for ids that exist.
+    // The kernel would check the ids first, and answer EINVAL for one that does not exist in the slot.
     (libc::SYS_setgroups, Action::Fail(libc::EPERM)),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_chown, Action::OwnIds { first: 1, count: 2 }),

@@ -3,12 +3,12 @@ use super::calls::{
 };
 use super::{ARCHITECTURE, program};
 
-/// What the kernel would do: runs the filter on a call.
+/// Evaluates the filter for a call, as the kernel would.
 fn result(architecture: u32, number: u32, arguments: [u64; 3]) -> u32 {
     let data = |offset: u32| match offset {
         0 => number,
         4 => architecture,
-        // The lower halves of arguments; those beyond the third are zero.
+        // The lower halves of the arguments. Those after the third are zero.
         16..64 => arguments.get((offset as usize - 16) / 8).map_or(0, |argument| *argument as u32),
         _ => panic!("offset {offset}"),
     };
@@ -37,7 +37,7 @@ fn result(architecture: u32, number: u32, arguments: [u64; 3]) -> u32 {
     }
 }
 
-/// None where the kernel goes on with the call, else the error that it fails with; 0 says that it was done.
+/// `None` if the call is allowed, else the errno. 0 means that the call reports success.
 fn error(number: i64, arguments: [u64; 3]) -> Option<i32> {
     match result(ARCHITECTURE, number as u32, arguments) {
         libc::SECCOMP_RET_ALLOW => None,
@@ -95,7 +95,7 @@ fn sockets_are_unix_tcp_udp_and_questions_about_the_network() {
                 _ => Some(libc::EAFNOSUPPORT),
             };
             assert_eq!(error(call, [family, 3, 0]), expected, "{family}");
-            // An upper half that the kernel does not read makes no difference.
+            // The kernel does not read the upper half.
             assert_eq!(error(call, [family | 0x1_0000_0000, 3, 0]), expected, "{family}");
         }
     }

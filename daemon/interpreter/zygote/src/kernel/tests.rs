@@ -1,4 +1,4 @@
-//! Run by `tests/kernel.rs`, which can link what the library itself cannot.
+//! Run from `tests/kernel.rs`: the library itself cannot be linked into a test program.
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn constants_are_those_of_the_c_library() {
     }
 }
 
-/// Sizes and alignments, and the places of named fields.
+/// Compares sizes, alignments, and offsets of the named fields.
 macro_rules! laid_out_as {
     ($own:ty => $theirs:ty { $($field:ident => $other:ident),* $(,)? }) => {
         assert_eq!(
@@ -56,13 +56,13 @@ fn structures_are_those_of_the_c_library() {
     laid_out_as!(Limit => libc::rlimit { current => rlim_cur, maximum => rlim_max });
     laid_out_as!(Usage => libc::rusage { user => ru_utime, system => ru_stime });
     assert_eq!((size_of::<SignalSet>(), align_of::<SignalSet>()), (size_of::<libc::sigset_t>(), 8));
-    // SAFETY: all-zero is a valid, empty set.
+    // SAFETY: a zeroed sigset_t is a valid, empty set.
     let mut theirs: libc::sigset_t = unsafe { core::mem::zeroed() };
     for signal in [libc::SIGHUP, libc::SIGCHLD] {
         // SAFETY: a valid set and a signal.
         unsafe { libc::sigaddset(&raw mut theirs, signal) };
     }
-    // SAFETY: as large as a set, as was just seen.
+    // SAFETY: both have the same size, see above.
     let theirs: SignalSet = unsafe { core::mem::transmute(theirs) };
     assert_eq!(SignalSet::of(&[SIGHUP, SIGCHLD]).0, theirs.0);
 }

@@ -1,37 +1,19 @@
-//! Dictionaries, looked at without taking references where possible: every count that is written copies a page.
+//! Dictionaries. References are avoided where possible: changing a reference count copies a page of the zygote's memory.
 
+use alloc::vec::Vec;
 use core::ptr;
 
-use super::*;
+use super::interface::*;
+use super::reference::{Address, Reference, forget_exception};
 
-/// Where an object is that somebody else keeps, looked at without taking a reference.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Address(pub(super) *mut Object);
-
-impl Address {
-    pub fn is_null(self) -> bool {
-        self.0.is_null()
-    }
-
-    /// How many entries the dictionary there has.
-    pub fn entries(self) -> isize {
-        // SAFETY: a dictionary, kept by the list of its modules.
-        unsafe { PyDict_Size(self.0) }
-    }
-
-    pub fn reference(self) -> Reference {
-        Reference::borrowed(self.0)
-    }
-}
-
-/// The entries of a dictionary in their order, from the one at `first` on, whose values are wanted.
+/// The (key, value) pairs of a dictionary from index `first` on whose value is `wanted`.
 pub fn entries(dictionary: &Reference, first: usize, wanted: impl Fn(Address) -> bool) -> Vec<(Reference, Reference)> {
     let (mut place, mut key, mut value) = (0, ptr::null_mut(), ptr::null_mut());
     let mut entries = Vec::new();
     let mut number = 0;
-    // SAFETY: a dictionary, which is not changed meanwhile, and places for what is borrowed from it.
+    // SAFETY: a dictionary, which is not changed meanwhile; key and value are borrowed.
     while unsafe { PyDict_Next(dictionary.0, &raw mut place, &raw mut key, &raw mut value) } != 0 {
-        if number >= first && wanted(Address(value)) {
+        if number >= first && wanted(Address::of(value)) {
             entries.push((Reference::borrowed(key), Reference::borrowed(value)));
         }
         number += 1;

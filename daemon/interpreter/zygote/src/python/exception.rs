@@ -1,8 +1,10 @@
-//! Exceptions of a program: their kind, and how Python prints those that nobody catches.
+//! Exceptions of a program: their kind, and how Python prints uncaught ones.
 
 use core::ptr;
 
-use super::*;
+use super::interface::*;
+use super::reference::Reference;
+use super::system::{set_system_object, system_object};
 
 pub enum Exception {
     SystemExit,
@@ -27,7 +29,7 @@ pub fn exception() -> Exception {
     }
 }
 
-/// An exception that was raised. What it holds is let go in this order.
+/// A raised exception. Its references are released in this order.
 pub struct Raised {
     class: Reference,
     pub value: Reference,
@@ -41,12 +43,12 @@ impl Raised {
     }
 }
 
-/// Takes the current exception.
+/// Takes the current exception, so that there is none any more.
 pub fn take_exception() -> Raised {
     let (mut class, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-    // SAFETY: three places for three references, which are owned from here on.
+    // SAFETY: the three references are owned from here on.
     unsafe { PyErr_Fetch(&raw mut class, &raw mut value, &raw mut traceback) };
-    // SAFETY: as above.
+    // SAFETY: three owned references.
     unsafe { PyErr_NormalizeException(&raw mut class, &raw mut value, &raw mut traceback) };
     if !traceback.is_null() {
         // SAFETY: an exception and its traceback, both alive.
@@ -55,8 +57,8 @@ pub fn take_exception() -> Raised {
     Raised { class: Reference(class), value: Reference(value), traceback: Reference(traceback) }
 }
 
-/// Prints the current exception as an uncaught one, by `sys.excepthook`. If a hook of the program's own leaves by SystemExit, that is
-/// the current exception then, and the answer is true: CPython would end the process there.
+/// Prints the current exception as an uncaught one, with `sys.excepthook`. Returns true if the program's own hook raised SystemExit, which
+/// is the current exception then: CPython would end the process there.
 pub fn print_exception() -> bool {
     let hook = system_object(c"excepthook");
     if hook.is_null() || hook.is(&system_object(c"__excepthook__")) {
@@ -70,7 +72,7 @@ pub fn print_exception() -> bool {
     {
         set_system_object(name, object);
     }
-    // SAFETY: all are alive; a null pointer ends the list of arguments.
+    // SAFETY: all are alive; a null pointer ends the arguments.
     let result = Reference(unsafe {
         PyObject_CallFunctionObjArgs(
             hook.0,
@@ -87,16 +89,16 @@ pub fn print_exception() -> bool {
         return true;
     }
     let of_hook = take_exception();
-    // SAFETY: a C string without a place for anything.
+    // SAFETY: a C string without a format specifier.
     unsafe { PySys_WriteStderr(c"Error in sys.excepthook:\n".as_ptr()) };
     of_hook.display();
-    // SAFETY: as above.
+    // SAFETY: a C string without a format specifier.
     unsafe { PySys_WriteStderr(c"\nOriginal exception was:\n".as_ptr()) };
     raised.display();
     false
 }
 
-/// Reports the current exception as one that nobody can catch.
+/// Reports the current exception with `sys.unraisablehook`.
 pub fn report_unraisable(object: &Reference) {
     // SAFETY: there is an exception; the object is alive.
     unsafe { PyErr_WriteUnraisable(object.0) }
