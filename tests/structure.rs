@@ -146,8 +146,12 @@ fn a_folder_uses_its_children_or_they_use_it() {
     assert_eq!(in_folder(uses, "use super::Policy;", &order), ["folder::child imports folder, which stands below it"]);
     let below = ["folder", "folder::other", "folder::child", "crate"];
     assert_eq!(in_folder(uses, "use super::Policy;", &below), ["folder imports folder::child, which stands below it"]);
-    let shows_and_uses = "mod child; mod other; pub use child::act; fn go() { act() }";
-    assert_eq!(in_folder(shows_and_uses, "", &below), ["folder imports folder::child, which stands below it"]);
+    for uses in ["act();", "println!(\"{}\", act());", "act(); println!();"] {
+        let folder = format!("mod child; mod other; pub use child::act; fn go() {{ {uses} }}");
+        assert_eq!(in_folder(&folder, "", &below), ["folder imports folder::child, which stands below it"], "{uses}");
+    }
+    let variable = "mod child; mod other; fn go(child: u8) { act(child); println!(\"{}\", child) }";
+    assert!(in_folder(variable, "use super::Policy;", &below).is_empty(), "a local variable is no module");
     // A re-export is no import of the folder's file, and leads to the file that defines the item.
     let shows = "mod child; mod other; pub use child::act; pub use other::Item;";
     assert!(in_folder(shows, "use super::Policy;", &below).is_empty());

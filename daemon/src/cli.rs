@@ -15,7 +15,7 @@ mod config;
 mod control;
 
 mod interpreter;
-mod limits;
+mod services;
 mod spawner;
 
 mod completions;
@@ -24,16 +24,13 @@ mod man;
 mod running;
 mod terminal;
 
-use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::{layered, read};
 use crate::waiting::Waiting;
-
-const NAME: &str = "python-interpreter-mcpd";
+use services::{NAME, Service, cannot_start, configured};
 
 /// Gives AI clients isolated Python over MCP
 #[derive(Debug, Parser)]
@@ -45,8 +42,6 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve MCP clients on the user's socket. Started automatically by clients; rarely run by hand
-    Serve(serve::Arguments),
     /// Run Python code as a client would, and print its output
     Exec(exec::Arguments),
     /// Show the daemon's clients, interpreter and latest executions
@@ -63,10 +58,10 @@ enum Command {
     Client(client::Arguments),
     /// Show and check the settings
     Config(config::Arguments),
-    /// Serve the embedded interpreter's API
-    Interpreter(interpreter::Arguments),
     /// Print a shell completion script
     Completions(completions::Arguments),
+    #[command(flatten)]
+    Service(Box<Service>),
     /// Create slots for the embedded interpreter
     #[command(hide = true)]
     Spawner(spawner::Arguments),
@@ -79,9 +74,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
     // Help and wrong flags end here, before a wrong file could hide them.
     let matches = command().try_get_matches().unwrap_or_else(refuse);
     let matches = match is_configured(&matches) {
-        true => match configured() {
+        true => match configured(command()) {
             Ok(command) => command.try_get_matches().unwrap_or_else(refuse),
             Err(error) => {
+                let error = error.into();
                 complain(&error);
                 Waiting::inherited().turn_away(&cannot_start(&format!("{error:#}")));
                 return Ok(ExitCode::FAILURE);
@@ -90,7 +86,10 @@ pub fn run() -> anyhow::Result<ExitCode> {
         false => matches,
     };
     match Arguments::from_arg_matches(&matches)?.command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Service(service) => match *service {
+            Service::Serve(arguments) => serve::run(arguments),
+            Service::Interpreter(arguments) => interpreter::run(arguments),
+        },
         Command::Exec(arguments) => exec::run(arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
@@ -99,7 +98,6 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Stop(arguments) => control::stop(&arguments),
         Command::Client(arguments) => client::run(arguments),
         Command::Config(arguments) => config::run(&arguments),
-        Command::Interpreter(arguments) => interpreter::run(arguments),
         Command::Completions(arguments) => completions::run(arguments, &command()),
         Command::Man(arguments) => man::run(arguments, command()),
         Command::Spawner(arguments) => spawner::run(arguments),
@@ -119,11 +117,6 @@ fn refuse(error: clap::Error) -> ArgMatches {
     std::process::exit(error.exit_code())
 }
 
-/// The error that waiting clients get.
-fn cannot_start(reason: &str) -> String {
-    format!("The {NAME} process cannot start: {reason}. Nothing was run.")
-}
-
 /// Prints the error without the stack trace that `main` would add where RUST_BACKTRACE is set. A closed stderr is ignored.
 pub fn complain(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "{NAME}: {error:#}");
@@ -134,48 +127,6 @@ fn command() -> clap::Command {
     Arguments::command()
 }
 
-fn configured() -> anyhow::Result<clap::Command> {
-    Ok(match read()? {
-        Some(file) => layered(command(), &file)?,
-        None => command(),
-    })
-}
-
 fn is_configured(matches: &ArgMatches) -> bool {
     matches!(matches.subcommand_name(), Some("serve" | "interpreter"))
-}
-
-/// The settings of `serve` with the same flags and environment, and the configuration file as it is now.
-fn serve_again() -> anyhow::Result<serve::Arguments> {
-    serve_with(std::env::args_os())
-}
-
-/// The settings of `serve` without flags.
-fn serve_without_flags() -> anyhow::Result<serve::Arguments> {
-    serve_with([NAME.into(), "serve".into()])
-}
-
-fn serve_with(line: impl IntoIterator<Item = OsString>) -> anyhow::Result<serve::Arguments> {
-    let matches = configured()?.try_get_matches_from(line)?;
-    match Arguments::from_arg_matches(&matches)?.command {
-        Command::Serve(arguments) => Ok(arguments),
-        _ => anyhow::bail!("this process does not serve"),
-    }
-}
-
-/// The settings of `interpreter` with the same flags and environment, and the configuration file as it is now.
-fn interpreter_again() -> anyhow::Result<interpreter::Arguments> {
-    interpreter_with(std::env::args_os())
-}
-
-/// The settings of `interpreter` without flags.
-fn interpreter_without_flags() -> anyhow::Result<interpreter::Arguments> {
-    interpreter_with(["python-interpreter-mcpd".into(), "interpreter".into()])
-}
-
-fn interpreter_with(line: impl IntoIterator<Item = OsString>) -> anyhow::Result<interpreter::Arguments> {
-    match Arguments::from_arg_matches(&configured()?.try_get_matches_from(line)?)?.command {
-        Command::Interpreter(arguments) => Ok(arguments),
-        _ => anyhow::bail!("this process is no interpreter"),
-    }
 }

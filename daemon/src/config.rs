@@ -8,7 +8,7 @@ mod layer;
 use crate::{http, interpreter, logging, sessions, tasks};
 
 pub use example::{example, toml};
-pub use file::{File, path, read, read_at};
+pub use file::{ConfigError, File, path, read, read_at};
 pub use layer::{TomlType, layered, settings, source};
 
 #[derive(Debug, Clone, clap::Args)]

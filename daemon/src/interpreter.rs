@@ -28,5 +28,5 @@ pub use execution::{Execution, ExecutionOutcome};
 #[cfg(test)]
 pub use files::Reading;
 pub use files::{FileError, FileSource, Part};
-pub use settings::{MAX_TIMEOUT_SECONDS, Settings, default_concurrency};
+pub use settings::Settings;
 pub use url::ServiceUrl;

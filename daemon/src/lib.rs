@@ -5,6 +5,7 @@ mod config;
 
 mod first_byte;
 pub mod http;
+mod idle_exit;
 mod listener;
 mod newcomers;
 mod sessions;

@@ -12,6 +12,7 @@ use tracing::{Instrument as _, Span, field};
 
 use crate::first_byte::{Protocol, has_spoken, protocol};
 use crate::http::{self, Gate, Tcp, Visitor};
+use crate::idle_exit::IdleExit;
 use crate::listener::Listener;
 use crate::newcomers::Newcomers;
 use crate::server::Server;
@@ -53,15 +54,8 @@ pub struct Settings {
     )]
     pub drain: u64,
 
-    /// How long a daemon that a client started stays without clients
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        env = "PYTHON_INTERPRETER_MCP_IDLE_EXIT",
-        default_value = "600",
-        value_parser = clap::value_parser!(u64).range(..=MAX_SECONDS)
-    )]
-    pub idle_exit: u64,
+    #[command(flatten)]
+    pub idle: IdleExit,
 }
 
 /// How serving ended.
@@ -111,7 +105,7 @@ pub async fn run(
     let mut is_leaving = false;
     let mut idle_since = tokio::time::Instant::now();
     loop {
-        let idle_exit = if is_leaving { 0 } else { settings.borrow().idle_exit };
+        let idle_exit = if is_leaving { 0 } else { settings.borrow().idle.idle_exit };
         let idle_exit = Duration::from_secs(idle_exit);
         let idle = leaves_when_idle && sessions.tasks.is_empty();
         tokio::select! {

@@ -54,7 +54,8 @@ fn resolve(modules: &BTreeMap<&Segments, Module>, from: &Segments, path: &[Strin
     let mut place: Segments = match rest.peek()?.as_str() {
         "crate" => Vec::new(),
         "self" | "super" => from.clone(),
-        first if modules[from].children.contains(first) => from.clone(),
+        // A single name may be a local variable.
+        first if path.len() > 1 && modules[from].children.contains(first) => from.clone(),
         // The file itself uses what it re-exports.
         first if depth == 0 && modules[from].re_exports.contains_key(first) => from.clone(),
         _ => return None,
@@ -119,34 +120,35 @@ impl Visit<'_> for Module {
     fn visit_attribute(&mut self, _: &Attribute) {}
 
     fn visit_macro(&mut self, macro_call: &syn::Macro) {
-        self.paths_in_tokens(macro_call.tokens.clone());
+        paths_in_tokens(macro_call.tokens.clone(), &mut self.paths);
         visit::visit_macro(self, macro_call);
     }
 }
 
-impl Module {
-    /// The arguments of a macro are not parsed: every `a::b` in them counts as a path.
-    fn paths_in_tokens(&mut self, tokens: TokenStream) {
-        let mut path: Segments = Vec::new();
-        let mut colons = 0;
-        for token in tokens {
-            match token {
-                TokenTree::Ident(ident) => {
-                    if colons != 2 {
-                        self.paths.push(std::mem::take(&mut path));
-                    }
-                    path.push(ident.to_string());
-                    colons = 0;
+/// The arguments of a macro are not parsed: every `a::b` in them counts as a path.
+fn paths_in_tokens(tokens: TokenStream, paths: &mut Vec<Segments>) {
+    let mut found: Vec<Segments> = vec![Vec::new()];
+    let mut colons = 0;
+    for token in tokens {
+        match token {
+            TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
+            TokenTree::Ident(ident) => {
+                match found.last_mut() {
+                    Some(path) if colons == 2 => path.push(ident.to_string()),
+                    _ => found.push(vec![ident.to_string()]),
                 }
-                TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
-                TokenTree::Group(group) => self.paths_in_tokens(group.stream()),
-                _ => self.paths.push(std::mem::take(&mut path)),
+                colons = 0;
+            }
+            other => {
+                if let TokenTree::Group(group) = other {
+                    paths_in_tokens(group.stream(), paths);
+                }
+                found.push(Vec::new());
+                colons = 0;
             }
         }
-        self.paths.push(path);
-        // A single name, such as a local variable, leads nowhere.
-        self.paths.retain(|path| path.len() > 1);
     }
+    paths.extend(found.into_iter().filter(|path| !path.is_empty()));
 }
 
 /// The paths of a `use`, each with the name that it gives; without a name for `*`.

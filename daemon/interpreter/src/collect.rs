@@ -77,7 +77,7 @@ pub fn collect(workspace: &OwnedFd, known: &Known, store: &FileStore, limits: &L
         limits,
         collected,
         entries: 0,
-        bytes: limits.workspace,
+        bytes: limits.workspace.0,
         untold: 0,
         deadline: Instant::now() + DEADLINE,
     };
@@ -153,17 +153,17 @@ impl Collector<'_> {
 
     fn file(&mut self, directory: &OwnedFd, name: &std::ffi::CStr, path: String) {
         let known = self.known.get(&path);
-        if known.is_none() && self.collected.files.len() >= self.limits.returned_files {
+        if known.is_none() && self.collected.files.len() as u64 >= self.limits.returned_files {
             return self.omit(&path, &format!("more than {} files", self.limits.returned_files));
         }
         let stored = open(directory, name, OFlags::NONBLOCK).and_then(|file| {
             let status = fstat(&file)?;
             let (size, stamp) = (status.st_size as u64, Stamp::of(&status));
-            if size == self.limits.file_size {
+            if size == self.limits.file_size.0 {
                 self.collected.cut_off = true;
                 return Err(std::io::Error::other("it is as large as a file may be, and probably cut off"));
             }
-            if size > self.bytes.min(self.limits.file_size) {
+            if size > self.bytes.min(self.limits.file_size.0) {
                 return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is too large"));
             }
             match known {

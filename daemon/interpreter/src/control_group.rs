@@ -94,8 +94,9 @@ impl ControlGroups {
 
     fn try_make(self: &Arc<Self>, directory: &Path, limits: &Limits) -> io::Result<ControlGroup> {
         let slots = directory.join(SLOTS);
-        if self.total.swap(limits.total_memory, Ordering::Relaxed) != limits.total_memory {
-            fs::write(slots.join("memory.max"), limits.total_memory.to_string())?;
+        let total = limits.total_memory();
+        if self.total.swap(total, Ordering::Relaxed) != total {
+            fs::write(slots.join("memory.max"), total.to_string())?;
         }
         let directory = slots.join(format!("{PREFIX}{}", self.next.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir(&directory)?;

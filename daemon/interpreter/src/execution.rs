@@ -47,7 +47,7 @@ pub async fn execute(
     let limits = &slot.spawner.policy.limits;
     let known = put_files(prepared, files, slot).await?;
     let run = Run::start(slot, child, &prepared.job(&slot.spawner.launch))?;
-    let streams = [(), ()].map(|()| Stream::new(limits.output, limits.output_file, store.clone()));
+    let streams = [(), ()].map(|()| Stream::new(limits.output.0 as usize, limits.output_file.0, store.clone()));
     let running = run.until_end(share, streams, limit, events);
     let finished = timeout(limit + TEARDOWN_DEADLINE, running).await.map_err(|_| ExecutionError::Stuck)??;
     let collected = collect_files(slot, known, store).await?;

@@ -48,21 +48,21 @@ impl Executor {
         let files = Arc::new(FileStore::open(settings.state_directory.join("files"))?);
         precedence::of_interpreter();
         let groups = Arc::new(ControlGroups::of_this_process());
-        let total = TotalMemory::new(settings.limits.total_memory);
+        let total = TotalMemory::new(settings.limits.total_memory());
         Ok(Self::with(settings, files, Some(groups), total))
     }
 
     /// An executor that leaves the control group of this process as it is.
     pub fn without_groups(settings: Settings) -> std::io::Result<Self> {
         let files = Arc::new(FileStore::open(settings.state_directory.join("files"))?);
-        let total = TotalMemory::new(settings.limits.total_memory);
+        let total = TotalMemory::new(settings.limits.total_memory());
         Ok(Self::with(settings, files, None, total))
     }
 
     /// A new executor with other settings, which shares this one's files, control groups and total memory.
     pub fn renewed(&self, settings: Settings) -> Self {
         // Programs that still run count towards the new limit.
-        self.total.change(settings.limits.total_memory);
+        self.total.change(settings.limits.total_memory());
         Self::with(settings, self.files.clone(), self.pool.groups(), self.total.clone())
     }
 
@@ -95,7 +95,7 @@ impl Executor {
         self.open_files(&prepared).await?;
         let asked = Instant::now();
         let _turn = self.turn(limit).await?;
-        let memory = self.settings.limits.memory;
+        let memory = self.settings.limits.memory.0;
         let share =
             self.total.admit(memory, limit.saturating_sub(asked.elapsed())).await.ok_or(ExecuteError::NoMemory)?;
         let files = self.open_files(&prepared).await?;

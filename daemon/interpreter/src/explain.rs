@@ -62,7 +62,7 @@ pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> 
     notes.push(format!(
         "Killed: the program used more memory than its limit of {} for all its processes together \
          (PYTHON_INTERPRETER_MCP_MEMORY)",
-        size(limits.memory)
+        size(limits.memory.0)
     ));
     Ok((KILLED, Outcome::Limited))
 }
@@ -71,7 +71,7 @@ fn total(limits: &Limits, notes: &mut Vec<String>) -> (i32, Outcome) {
     notes.push(format!(
         "Killed: all programs together used more memory than their limit of {}, and this one the most \
          (PYTHON_INTERPRETER_MCP_TOTAL_MEMORY)",
-        size(limits.total_memory)
+        size(limits.total_memory())
     ));
     (KILLED, Outcome::Limited)
 }
@@ -130,16 +130,16 @@ pub fn limit_that_was_met(exit_code: i32, stderr: &str, evidence: Evidence, limi
     let no_memory = is("MemoryError") || number(12) || (exit_code == ABORTED && exception.contains("std::bad_alloc"));
     let (limit, variable) = if number(28) || evidence.full {
         let places = "/workspace, /tmp and /dev/shm together hold";
-        let (bytes, files) = (size(limits.workspace), limits.workspace_files);
+        let (bytes, files) = (size(limits.workspace.0), limits.workspace_files);
         (format!("{places} {bytes} and {files} files"), "WORKSPACE")
     } else if number(27) || exit_code == FILE_TOO_LARGE || evidence.cut_off {
-        (format!("a file may have {}", size(limits.file_size)), "FILE_SIZE")
+        (format!("a file may have {}", size(limits.file_size.0)), "FILE_SIZE")
     } else if number(24) {
         (format!("a process may have {} open files", limits.open_files), "OPEN_FILES")
     } else if evidence.crowded || exception == "RuntimeError: can't start new thread" {
         (format!("a program may have {} processes and threads", limits.processes), "PROCESSES")
     } else if no_memory && !evidence.bounded {
-        let space = size(limits.address_space);
+        let space = size(limits.address_space());
         (format!("a process may use {space} of address space beyond what it starts with"), "ADDRESS_SPACE")
     } else {
         return None;
@@ -156,12 +156,12 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Evidence, limit_that_was_met, size};
-    use crate::limits::Limits;
+    use crate::limits::tests::defaults;
 
     const NONE: Evidence = Evidence { crowded: false, cut_off: false, full: false, bounded: false };
 
     fn line(exit_code: i32, stderr: &str, evidence: Evidence) -> String {
-        limit_that_was_met(exit_code, stderr, evidence, &Limits::default()).unwrap_or_default()
+        limit_that_was_met(exit_code, stderr, evidence, &defaults()).unwrap_or_default()
     }
 
     #[test]

@@ -142,5 +142,5 @@ async fn memory_exceeded(slot: &Slot, share: &Share) -> memory::Exceeded {
         share.holds(held, true);
         sleep(GROUP_INTERVAL).await;
     }
-    memory::exceeds(slot, share, slot.spawner.policy.limits.memory).await
+    memory::exceeds(slot, share, slot.spawner.policy.limits.memory.0).await
 }

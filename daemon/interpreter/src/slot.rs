@@ -94,7 +94,7 @@ impl Slot {
         };
         let (process, workspace, first, child) = timeout(DEADLINE, ready).await.map_err(|_| SlotError::Slow)??;
         if group.is_none() {
-            limit_address_space(child, limits.address_space)?;
+            limit_address_space(child, limits.address_space())?;
         }
         precedence::of_program(child, group.as_ref().is_some_and(ControlGroup::shares_processors));
         let slot = Slot { process, workspace: Arc::new(workspace), first, group, spawner };

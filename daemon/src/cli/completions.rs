@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::Command;
 
+use crate::cli::services::NAME;
+
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The shell
@@ -26,7 +28,7 @@ pub fn run(arguments: Arguments, command: &Command) -> anyhow::Result<ExitCode> 
         Shell::Fish => clap_complete::Shell::Fish,
     };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut visible(command), crate::cli::NAME, &mut script);
+    clap_complete::generate(shell, &mut visible(command), NAME, &mut script);
     io::stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -34,5 +36,5 @@ pub fn run(arguments: Arguments, command: &Command) -> anyhow::Result<ExitCode> 
 /// The command without its hidden parts, which the generator would offer as well.
 fn visible(command: &Command) -> Command {
     let shown = command.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
-    Command::new(crate::cli::NAME).version(env!("CARGO_PKG_VERSION")).subcommands(shown)
+    Command::new(NAME).version(env!("CARGO_PKG_VERSION")).subcommands(shown)
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Subcommand};
 
+use crate::cli::services::commands;
 use crate::config::{self, File, TomlType};
 
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             String::new()
         }
         Command::Path => config::path().map(|path| format!("{}\n", path.display())).unwrap_or_default(),
-        Command::Example => config::example(&super::command()),
+        Command::Example => config::example(&commands()),
     };
     // The reader may have closed the pipe.
     let _ = io::stdout().write_all(text.as_bytes());
@@ -48,8 +49,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 /// The commands with the file's settings as defaults, and the resulting settings of `serve` and `interpreter`.
 fn check(file: Option<&File>) -> anyhow::Result<(clap::Command, ArgMatches, ArgMatches)> {
     let command = match file {
-        Some(file) => config::layered(super::command(), file)?,
-        None => super::command(),
+        Some(file) => config::layered(commands(), file)?,
+        None => commands(),
     };
     let matches = |name: &str| {
         let matches = command.clone().try_get_matches_from([command.get_name(), name])?;

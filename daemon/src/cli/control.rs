@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
 use super::running::{ask, ask_interpreter, is_only_listened_for};
+use super::services::{commands, configured};
 use crate::status::Status;
 
 /// Longer than the default time to drain.
@@ -24,7 +25,7 @@ pub struct Stop {}
 
 pub fn reload(Reload {}: &Reload) -> anyhow::Result<ExitCode> {
     // Checked here as well, so that the user reads what is wrong, and not only the log.
-    super::configured()?;
+    configured(commands())?;
     let Some(health) = ask::<Value>("/healthz")? else {
         bail!("no daemon runs; the next one reads the settings at its start")
     };

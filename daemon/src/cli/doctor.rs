@@ -1,6 +1,7 @@
 //! `doctor`: checks everything that a call needs, and says how to fix what is wrong, one line each.
 
 mod clients;
+mod finding;
 mod places;
 mod python;
 mod services;
@@ -9,9 +10,8 @@ mod sessions;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use serde::Serialize;
-
 use super::terminal::{Paint, printable};
+use finding::{Finding, Level};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -24,45 +24,13 @@ pub struct Arguments {
     quiet: bool,
 }
 
-/// The result of one check.
-#[derive(Debug, Serialize)]
-pub struct Finding {
-    name: &'static str,
-    state: State,
-    /// What was found, and how to fix it.
-    text: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    Ok,
-    /// It works, but could be better or may surprise.
-    Note,
-    Failed,
-}
-
-impl Finding {
-    fn ok(name: &'static str, text: impl Into<String>) -> Self {
-        Self { name, state: State::Ok, text: text.into() }
-    }
-
-    fn note(name: &'static str, text: impl Into<String>) -> Self {
-        Self { name, state: State::Note, text: text.into() }
-    }
-
-    fn failed(name: &'static str, text: impl Into<String>) -> Self {
-        Self { name, state: State::Failed, text: text.into() }
-    }
-}
-
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let paint = Paint::of_stdout();
     let mut out = io::stdout();
     let mut findings = Vec::new();
     // Printed at once: starting Python takes a moment.
     let mut found = |finding: Finding| {
-        if !arguments.json && (!arguments.quiet || finding.state == State::Failed) {
+        if !arguments.json && (!arguments.quiet || finding.level == Level::Failed) {
             let _ = out.write_all(line(&finding, paint).as_bytes());
         }
         findings.push(finding);
@@ -79,7 +47,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.json {
         let _ = out.write_all((serde_json::to_string_pretty(&findings)? + "\n").as_bytes());
     }
-    let failed = findings.iter().filter(|finding| finding.state == State::Failed).count();
+    let failed = findings.iter().filter(|finding| finding.level == Level::Failed).count();
     if !arguments.json && !arguments.quiet {
         let verdict = match failed {
             0 => "Nothing is wrong.".to_owned(),
@@ -93,10 +61,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// One line, even if an error had several.
 fn line(finding: &Finding, paint: Paint) -> String {
-    let mark = match finding.state {
-        State::Ok => paint.green("ok    "),
-        State::Note => paint.yellow("note  "),
-        State::Failed => paint.red("FAILED"),
+    let mark = match finding.level {
+        Level::Ok => paint.green("ok    "),
+        Level::Note => paint.yellow("note  "),
+        Level::Failed => paint.red("FAILED"),
     };
     let text = finding.text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     format!("{mark} {}  {}\n", paint.bold(&format!("{:<13}", finding.name)), printable(&text))

@@ -7,88 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use python_interpreter::Network;
 use python_interpreter::executor::Executor;
 use python_interpreter::http::{self, DRAIN_DEADLINE, Leave, Listener};
-use python_interpreter::mounts::Mount;
+use python_interpreter::limits::Limits;
 use python_interpreter::settings::Settings;
 use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cli::limits::LimitArguments;
+use crate::cli::services::{InterpreterArguments, cannot_start, interpreter_again};
 use crate::cli::start_up::{Sighup, start_up};
-use crate::interpreter::default_concurrency;
 use crate::listener::{Bound, remove};
-use crate::logging::{self, Filter};
+use crate::logging::Filter;
 use crate::systemd;
 
-#[derive(Debug, clap::Args)]
-pub struct Arguments {
-    /// Listen on this loopback address instead of the user's socket, as a drop-in service: 127.0.0.1:50081
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<SocketAddr>,
-
-    /// The Python to run [default: python3 from PATH]
-    #[arg(long, env = "PYTHON_INTERPRETER_MCP_PYTHON", value_name = "PROGRAM")]
-    python: Option<PathBuf>,
-
-    /// Modules to import ahead of every program, such as numpy,pandas,matplotlib.pyplot
-    #[arg(long, env = "PYTHON_INTERPRETER_MCP_PRELOAD", value_name = "MODULES", value_delimiter = ',', value_parser = module,
-          default_value = "collections,datetime,json,math,random,re")]
-    preload: Vec<String>,
-
-    /// A directory that programs may read, such as ~/data:/data
-    #[arg(long, env = "PYTHON_INTERPRETER_MCP_MOUNT", value_name = "SOURCE:TARGET", value_delimiter = ',')]
-    mount: Vec<Mount>,
-
-    /// What programs can reach over the network
-    #[arg(long, env = "PYTHON_INTERPRETER_MCP_NETWORK", value_enum, default_value_t = NetworkChoice::None)]
-    network: NetworkChoice,
-
-    #[command(flatten)]
-    limits: LimitArguments,
-
-    #[command(flatten)]
-    logging: logging::Settings,
-
-    /// Programs that may run at the same time [default: two for each processor, at least eight]
-    #[arg(long, env = "PYTHON_INTERPRETER_MCP_CONCURRENCY", value_name = "NUMBER",
-          value_parser = clap::value_parser!(u16).range(1..=1024))]
-    concurrency: Option<u16>,
-
-    /// How many programs one warm Python serves before a new one takes over; for tests
-    #[arg(long, value_name = "NUMBER", default_value_t = 2000, hide = true)]
-    most_slots: u64,
-
-    /// Detach from the terminal and exit when idle; the daemon starts it with this
-    #[arg(long)]
-    background: bool,
-
-    /// With --background or a socket of systemd's, how long to wait for the next connection, in seconds
-    #[arg(long, env = "PYTHON_INTERPRETER_MCP_IDLE_EXIT", value_name = "SECONDS", default_value_t = 600)]
-    idle_exit: u64,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum NetworkChoice {
-    /// Only a loopback interface of their own
-    None,
-    /// Everything that you can reach, including services on this machine
-    Host,
-}
-
-impl From<NetworkChoice> for Network {
-    fn from(choice: NetworkChoice) -> Self {
-        match choice {
-            NetworkChoice::None => Network::None,
-            NetworkChoice::Host => Network::Host,
-        }
-    }
-}
-
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: InterpreterArguments) -> anyhow::Result<ExitCode> {
     // Before the first thread: it changes the environment.
     let bound = match arguments.listen {
         Some(_) => None,
@@ -99,16 +33,17 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let served = start_up(&arguments.logging, arguments.background)
         .and_then(|(event_loop, filter)| event_loop.block_on(serve(arguments, bound, &filter)));
     served.inspect_err(|error| {
-        let reason = super::cannot_start(&format!("{error:#}"));
+        let reason = cannot_start(&format!("{error:#}"));
         waiting.into_iter().for_each(|waiting| waiting.turn_away(&reason));
     })
 }
 
-async fn serve(arguments: Arguments, bound: Option<Bound>, filter: &Filter) -> anyhow::Result<ExitCode> {
+async fn serve(arguments: InterpreterArguments, bound: Option<Bound>, filter: &Filter) -> anyhow::Result<ExitCode> {
     let executor = executor(&arguments)?;
     // A service manager keeps the socket, so exiting when idle loses no connection.
     let leaves = arguments.background || bound.as_ref().is_some_and(Bound::is_kept);
-    let mut leave = Leave { when_idle: leaves.then(|| Duration::from_secs(arguments.idle_exit)), remove_path: None };
+    let mut leave =
+        Leave { when_idle: leaves.then(|| Duration::from_secs(arguments.idle.idle_exit)), remove_path: None };
     let listener = match (bound, arguments.listen) {
         (Some(bound), _) => {
             let (socket, path) = bound.into_parts();
@@ -145,7 +80,7 @@ async fn serve(arguments: Arguments, bound: Option<Bound>, filter: &Filter) -> a
     Ok(ExitCode::SUCCESS)
 }
 
-fn executor(arguments: &Arguments) -> anyhow::Result<Executor> {
+fn executor(arguments: &InterpreterArguments) -> anyhow::Result<Executor> {
     // Without a writable home programs still run. Their files are then lost at the end of the session.
     match endpoint::state_directory().map(|directory| Executor::new(settings(arguments, directory))) {
         Some(Ok(executor)) => Ok(executor),
@@ -159,16 +94,16 @@ fn executor(arguments: &Arguments) -> anyhow::Result<Executor> {
     }
 }
 
-pub fn settings(arguments: &Arguments, state_directory: PathBuf) -> Settings {
+pub fn settings(arguments: &InterpreterArguments, state_directory: PathBuf) -> Settings {
     Settings {
         python: arguments.python.clone(),
         preload: arguments.preload.iter().filter(|name| !name.is_empty()).cloned().collect(),
-        limits: arguments.limits.limits(),
+        limits: Limits { timeout: arguments.executions.timeout, ..arguments.limits.clone() },
         mounts: arguments.mount.clone(),
         network: arguments.network.into(),
         spawner: vec!["/proc/self/exe".into(), "spawner".into(), "--log".into(), arguments.logging.log.clone().into()],
         most_slots: arguments.most_slots,
-        concurrency: arguments.concurrency.map_or_else(default_concurrency, usize::from),
+        concurrency: arguments.executions.concurrency(),
         state_directory,
     }
 }
@@ -176,7 +111,7 @@ pub fn settings(arguments: &Arguments, state_directory: PathBuf) -> Settings {
 /// Applies the configuration to later programs. If it is wrong, the reason is logged and the old settings stay.
 fn reload(current: &watch::Sender<Arc<Executor>>, filter: &Filter) {
     systemd::reloading();
-    match super::interpreter_again() {
+    match interpreter_again() {
         Ok(arguments) => {
             let state_directory = current.borrow().state_directory().to_owned();
             let executor = Arc::new(current.borrow().renewed(settings(&arguments, state_directory)));
@@ -198,15 +133,4 @@ async fn listen(address: SocketAddr) -> anyhow::Result<Listener> {
     let listener = TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
     Ok(Listener::Tcp(listener))
-}
-
-/// A module's name; empty for none.
-fn module(text: &str) -> Result<String, String> {
-    let is_name = |part: &str| !part.is_empty() && part.chars().all(|letter| letter == '_' || letter.is_alphanumeric());
-    let name = text.trim();
-    if name.is_empty() || name.split('.').all(is_name) {
-        Ok(name.to_owned())
-    } else {
-        Err("it is no module's name".to_owned())
-    }
 }

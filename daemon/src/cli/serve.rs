@@ -10,10 +10,9 @@ use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::cli::services::{ServeArguments, cannot_start};
 use crate::cli::start_up::{Sighup, start_up};
-use crate::config::Settings;
 use crate::http::Tcp;
-use crate::interpreter::{Interpreters, ServiceUrl};
 use crate::listener::{Bound, Listener};
 use crate::logging::Filter;
 use crate::server::Server;
@@ -23,38 +22,21 @@ use crate::systemd;
 /// How often at most the status line is sent to systemd.
 const STATUS_PAUSE: Duration = Duration::from_millis(200);
 
-#[derive(Debug, clap::Args)]
-#[group(skip)]
-pub struct Arguments {
-    #[command(flatten)]
-    settings: Settings,
-
-    /// Detach from the terminal and exit when idle; clients start it with this
-    #[arg(long)]
-    background: bool,
-}
-
-impl Arguments {
-    /// The configured service.
-    pub fn interpreter_url(&self) -> Option<&ServiceUrl> {
-        self.settings.interpreter.interpreter_url.as_ref()
-    }
-}
-
-pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
     // Before the first thread: it changes the environment.
     let bound = Bound::inherit_or_bind(Socket::Mcp, arguments.background)?;
     let waiting = bound.waiting();
     let served = start_up(&arguments.settings.logging, arguments.background)
         .and_then(|(event_loop, filter)| event_loop.block_on(serve(arguments, bound, &filter)));
-    served.inspect_err(|error| waiting.turn_away(&super::cannot_start(&format!("{error:#}"))))
+    served.inspect_err(|error| waiting.turn_away(&cannot_start(&format!("{error:#}"))))
 }
 
-async fn serve(arguments: Arguments, bound: Bound, filter: &Filter) -> anyhow::Result<ExitCode> {
-    let Arguments { settings, background } = arguments;
+async fn serve(arguments: ServeArguments, bound: Bound, filter: &Filter) -> anyhow::Result<ExitCode> {
+    let ServeArguments { settings, background } = arguments;
     let concurrency = settings.interpreter.concurrency();
     let state = endpoint::state_directory();
-    let server = Server::new(interpreters(&settings)?, concurrency, &settings.tasks, state, started_by(background));
+    let server =
+        Server::new(reload::interpreters(&settings)?, concurrency, &settings.tasks, state, started_by(background));
     let listener = Listener::new(bound)?;
     let tcp = Tcp::bind(&settings.http).await?;
     let hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
@@ -71,7 +53,7 @@ async fn serve(arguments: Arguments, bound: Bound, filter: &Filter) -> anyhow::R
         never = reload::when_asked(hangup, settings, &server, &change, filter) => match never {},
     };
     if end == End::Idle {
-        tracing::info!(seconds = current.borrow().idle_exit, "leaving: no client was here for a while");
+        tracing::info!(seconds = current.borrow().idle.idle_exit, "leaving: no client was here for a while");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -82,11 +64,6 @@ fn started_by(background: bool) -> &'static str {
         (false, Some(_)) => "systemd",
         (false, None) => "hand",
     }
-}
-
-fn interpreters(settings: &Settings) -> anyhow::Result<Interpreters> {
-    let found = super::serve_without_flags()?;
-    Ok(Interpreters::new(&settings.interpreter, &settings.interpreter.flags_beyond(&found.settings.interpreter))?)
 }
 
 /// Completes at a signal that ends the daemon.

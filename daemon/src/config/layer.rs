@@ -2,9 +2,11 @@
 //! environment variable.
 
 use std::any::TypeId;
+use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
+use python_interpreter::limits::Size;
 use toml_edit::Value;
 
 use super::file::{ConfigError, File, FileEntry};
@@ -30,10 +32,14 @@ impl TomlType {
         if setting.get_value_delimiter().is_some() {
             return Self::List;
         }
-        match setting.get_value_names().and_then(<[_]>::first).map(clap::builder::Str::as_str) {
-            Some("SECONDS" | "NUMBER") => Self::Number,
-            Some("SIZE") => Self::Size,
-            _ => Self::Text,
+        let parsed = setting.get_value_parser().type_id();
+        let is_number = [TypeId::of::<u16>(), TypeId::of::<u32>(), TypeId::of::<u64>(), TypeId::of::<Duration>()]
+            .into_iter()
+            .any(|number| parsed == number);
+        match () {
+            () if is_number => Self::Number,
+            () if parsed == TypeId::of::<Size>() => Self::Size,
+            () => Self::Text,
         }
     }
 

@@ -74,7 +74,7 @@ impl Interpreters {
             None => Foreign::detected(DETECTED_PORT, settings)?,
         };
         Ok(Self {
-            timeout: Duration::from_secs(settings.timeout),
+            timeout: settings.limits.timeout,
             service: Box::new(service),
             embedded: Box::new(Embedded::new(flags)?),
             is_configured: settings.interpreter_url.is_some(),

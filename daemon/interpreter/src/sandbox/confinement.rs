@@ -23,13 +23,13 @@ pub fn confinement(policy: &Policy) -> Confinement {
 #[cfg(test)]
 mod tests {
     use super::confinement;
-    use crate::limits::Limits;
+    use crate::limits::tests::defaults;
     use crate::protocol::Confinement;
     use crate::sandbox::{Network, Policy, Root};
 
     #[test]
     fn the_zygote_reads_what_is_written() {
-        let policy = |network| Policy::new(Root::default(), Limits::default(), network);
+        let policy = |network| Policy::new(Root::default(), defaults(), network);
         let written = confinement(&policy(Network::None));
         let message = written.write();
         assert_eq!(Confinement::read(&message).unwrap(), written);

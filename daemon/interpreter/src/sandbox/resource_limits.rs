@@ -12,7 +12,7 @@ pub fn list(limits: &Limits) -> Vec<(u32, u64)> {
     let list = [
         (libc::RLIMIT_CPU, limits.cpu_time.as_secs()),
         (libc::RLIMIT_NPROC, limits.processes),
-        (libc::RLIMIT_FSIZE, limits.file_size),
+        (libc::RLIMIT_FSIZE, limits.file_size.0),
         (libc::RLIMIT_NOFILE, limits.open_files),
         // No core file. With 1, unlike with 0, the kernel also does not start a crash handler that core dumps are piped to.
         (libc::RLIMIT_CORE, 1),

@@ -142,7 +142,7 @@ impl Root {
 
 /// Mounts one tmpfs in three places below `root`, so that one size bounds all that a program can write.
 fn mount_writable(root: &Path, limits: &Limits) -> io::Result<()> {
-    let options = format!("mode=0755,size={},nr_inodes={}", limits.workspace, limits.workspace_files);
+    let options = format!("mode=0755,size={},nr_inodes={}", limits.workspace.0, limits.workspace_files);
     let own = MountFlags::NOSUID | MountFlags::NODEV;
     let options = CString::new(options).map_err(io::Error::other)?;
     let staging = root.join(relative(Path::new(SLOT_STAGING)));

@@ -1,6 +1,7 @@
 //! A client's configuration as text: finds, adds and removes our entry. Everything else stays byte for byte.
 
 mod json;
+mod notation;
 mod toml;
 mod yaml;
 
@@ -9,16 +10,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::supported_clients::{Client, Format, NAME};
-
-#[derive(Debug, thiserror::Error)]
-pub enum DocumentError {
-    #[error("line {line}: {reason}")]
-    Malformed { line: usize, reason: String },
-    #[error("{0} is not a table of settings")]
-    NotATable(String),
-    #[error("it is written in a way that cannot be changed without touching more: {0}")]
-    Unfit(&'static str),
-}
+pub use notation::DocumentError;
+use notation::newline;
 
 /// What the configuration has under our name.
 #[derive(Debug, PartialEq, Eq)]
@@ -150,16 +143,4 @@ fn graft(original: &str, edited: &str) -> String {
         grafted.push_str(newline);
     }
     grafted + &rest
-}
-
-/// The text's line end.
-fn newline(text: &str) -> &'static str {
-    let line = text.split_inclusive('\n').next().unwrap_or_default();
-    if line.ends_with("\r\n") { "\r\n" } else { "\n" }
-}
-
-/// An entry on one line, valid as JSON and as YAML.
-fn inline(entry: &[(&str, Value)]) -> String {
-    let fields: Vec<String> = entry.iter().map(|(key, value)| format!("{key:?}: {value}")).collect();
-    format!("{{{}}}", fields.join(", "))
 }

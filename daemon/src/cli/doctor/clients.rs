@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::cli::client::{EntryState, Found, found, shim};
 
 const NAME: &str = "client";

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use python_interpreter_mcp::endpoint::{self, Socket};
 
-use super::Finding;
+use super::finding::Finding;
 use crate::cli::running::is_only_listened_for;
+use crate::cli::services::{commands, configured};
 use crate::config;
 
 /// The size that the files of one program may have.
@@ -15,7 +16,7 @@ const LITTLE_BYTES: u64 = 64 * 1024 * 1024;
 
 pub fn configuration() -> Finding {
     const NAME: &str = "configuration";
-    match crate::cli::configured() {
+    match configured(commands()) {
         Err(error) => Finding::failed(NAME, format!("{error:#}")),
         Ok(_) => Finding::ok(
             NAME,

@@ -8,8 +8,9 @@ use python_interpreter::WorkshopError;
 use python_interpreter::executor::Executor;
 use tokio::runtime::Builder;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::cli::interpreter;
+use crate::cli::services::interpreter_without_flags;
 
 const PYTHON: &str = "python";
 const SANDBOX: &str = "sandbox";
@@ -23,7 +24,7 @@ pub fn look(found: &mut impl FnMut(Finding)) {
 
 fn open() -> anyhow::Result<Vec<Finding>> {
     // Wrong settings are another check's finding.
-    let Ok(arguments) = crate::cli::interpreter_without_flags() else { return Ok(Vec::new()) };
+    let Ok(arguments) = interpreter_without_flags() else { return Ok(Vec::new()) };
     // A directory of its own: nothing of the user's is touched, and a full disk shows as that.
     let directory = tempfile::tempdir().or_else(|_| tempfile::tempdir_in("/dev/shm"))?;
     let settings = interpreter::settings(&arguments, PathBuf::from(directory.path()));

@@ -3,9 +3,9 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::cli::running::ask;
-use crate::cli::serve_without_flags;
+use crate::cli::services::serve_without_flags;
 use crate::interpreter::{Listening, ServiceUrl, listening};
 use crate::status::Status;
 
@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 pub fn detected() -> Finding {
     const NAME: &str = "service";
     // Wrong settings are another check's finding.
-    let configured = serve_without_flags().ok().and_then(|arguments| arguments.interpreter_url().cloned());
+    let configured = serve_without_flags().ok().and_then(|arguments| arguments.settings.interpreter.interpreter_url);
     if let Some(url) = configured {
         return match reach(&url) {
             Ok(()) => Finding::ok(NAME, format!("{url} is configured, and listens")),

@@ -3,7 +3,7 @@
 use python_interpreter_mcp::endpoint;
 use serde_json::Value;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::cli::running::{ask, ask_interpreter};
 use crate::status::Status;
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use python_interpreter::executor::longest_answer;
+use python_interpreter::limits::MAX_TIMEOUT_SECONDS;
 use python_interpreter::wire::ExecuteResponse;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 
-use crate::interpreter::MAX_TIMEOUT_SECONDS;
 use crate::tools::execute_python_code::NAME;
 use crate::tools::{INTERPRETER_KEY, OUTPUT_CHARACTERS_KEY, OUTPUT_STREAM_KEY};
 

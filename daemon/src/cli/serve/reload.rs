@@ -3,11 +3,19 @@
 use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
+use crate::cli::services::{serve_again, serve_without_flags};
 use crate::config::Settings;
+use crate::interpreter::Interpreters;
 use crate::logging::Filter;
 use crate::server::Server;
 use crate::sessions;
 use crate::systemd;
+
+/// The interpreters that these settings name.
+pub fn interpreters(settings: &Settings) -> anyhow::Result<Interpreters> {
+    let found = serve_without_flags()?;
+    Ok(Interpreters::new(&settings.interpreter, &settings.interpreter.flags_beyond(&found.settings.interpreter))?)
+}
 
 /// Reads the configuration again at each SIGHUP. If it is wrong, the reason is logged and the old settings stay.
 pub async fn when_asked(
@@ -34,8 +42,8 @@ async fn reload(
     sessions: &watch::Sender<sessions::Settings>,
     filter: &Filter,
 ) -> anyhow::Result<Settings> {
-    let settings = crate::cli::serve_again()?.settings;
-    let interpreters = super::interpreters(&settings)?;
+    let settings = serve_again()?.settings;
+    let interpreters = interpreters(&settings)?;
     interpreters.reload().await;
     server.change(interpreters, settings.interpreter.concurrency(), &settings.tasks);
     sessions.send_replace(settings.sessions.clone());

@@ -7,8 +7,9 @@ use jsonc_parser::tokens::Token;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::{Map, Value};
 
-use super::{Client, DocumentError, NAME, inline};
+use super::notation::{DocumentError, inline};
 use crate::cli::client::supported_clients::ServerEntry;
+use crate::cli::client::supported_clients::{Client, NAME};
 
 /// What clients read, and no more: a text that they refuse is not for us to mend.
 const OPTIONS: ParseOptions = ParseOptions {

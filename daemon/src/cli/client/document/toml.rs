@@ -3,7 +3,8 @@
 use serde_json::Value;
 use toml_edit::{DocumentMut, Item, Table, TableLike, TomlError};
 
-use super::{Client, DocumentError, NAME};
+use super::notation::DocumentError;
+use crate::cli::client::supported_clients::{Client, NAME};
 
 pub fn tree(text: &str) -> Result<Value, DocumentError> {
     toml_edit::de::from_document(parse(text)?)

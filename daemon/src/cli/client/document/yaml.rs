@@ -5,7 +5,8 @@ use std::ops::Range;
 use saphyr::{LoadableYamlNode as _, MarkedYaml, Scalar, YamlData};
 use serde_json::{Map, Value};
 
-use super::{Client, DocumentError, NAME, inline, newline};
+use super::notation::{DocumentError, inline, newline};
+use crate::cli::client::supported_clients::{Client, NAME};
 
 type Node<'text> = MarkedYaml<'text>;
 
