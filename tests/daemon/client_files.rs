@@ -6,7 +6,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::support::world::{World, shim};
+use crate::support::launcher::built_shim;
+use crate::support::world::World;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_python-interpreter-mcpd");
 
@@ -49,7 +50,7 @@ fn put(world: &World, file: &str, text: &str) -> PathBuf {
 fn sample(client: &str, extension: &str) -> (String, String) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/daemon/client_files");
     let read = |name: String| fs::read_to_string(folder.join(name)).unwrap();
-    let added = read(format!("{client}.added.{extension}")).replace("@SHIM@", shim().to_str().unwrap());
+    let added = read(format!("{client}.added.{extension}")).replace("@SHIM@", built_shim().to_str().unwrap());
     (read(format!("{client}.{extension}")), added)
 }
 
@@ -124,7 +125,7 @@ fn a_change_made_since_is_not_undone_with_the_entry() {
 #[test]
 fn an_entry_that_starts_the_shim_elsewhere_gets_the_place_changed_and_nothing_else() {
     const OLD: &str = "/old/python-interpreter-mcp";
-    let shim = shim();
+    let shim = built_shim();
     let shim = shim.to_str().unwrap();
     let cases = [
         (
@@ -188,7 +189,7 @@ fn an_entry_of_another_program_is_left_alone_until_its_client_is_named_and_then_
         }
         succeeds(&world, &["add", name, "--yes"]);
         let changed = fs::read_to_string(&path).unwrap();
-        assert!(changed.contains(shim().to_str().unwrap()) && !changed.contains("some-server"), "{changed}");
+        assert!(changed.contains(built_shim().to_str().unwrap()) && !changed.contains("some-server"), "{changed}");
     }
 }
 
@@ -203,7 +204,7 @@ fn an_entry_that_starts_nothing_is_replaced() {
         let path = put(&world, file, text);
         succeeds(&world, &["add", name, "--yes"]);
         let changed = fs::read_to_string(&path).unwrap();
-        assert!(changed.contains(shim().to_str().unwrap()) && !changed.contains("http://x"), "{changed}");
+        assert!(changed.contains(built_shim().to_str().unwrap()) && !changed.contains("http://x"), "{changed}");
     }
 }
 
@@ -299,7 +300,7 @@ fn only_a_client_that_is_named_gets_a_configuration_that_it_has_not() {
     for (name, file, _) in CLIENTS {
         succeeds(&world, &["add", name, "--yes"]);
         let path = world.path().join(file);
-        assert!(fs::read_to_string(&path).unwrap().contains(shim().to_str().unwrap()), "{name}");
+        assert!(fs::read_to_string(&path).unwrap().contains(built_shim().to_str().unwrap()), "{name}");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "{name}");
         if name == "zed" {
             assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777, 0o700);

@@ -15,7 +15,6 @@ fn doctor_after(home: &Home, change: &str) -> Output {
     command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", &format!("{change}\nexec \"$0\" \"$@\"")]);
     command.args([launcher::daemon(), "doctor"]).env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
     command.env("HOME", home.path().join("home")).env("XDG_RUNTIME_DIR", home.path());
-    launcher::prepare(&mut command);
     fs::create_dir_all(home.path().join("home")).unwrap();
     command.output().unwrap()
 }

@@ -6,9 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use crate::support::launcher::shim;
 use crate::support::processes::signal;
 use crate::support::raw_client::RawClient;
-use crate::support::world::{Running, World, shim};
+use crate::support::world::{Running, World};
 use crate::support::{PATIENCE, launcher, until};
 use rustix::process::Signal;
 

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::support::fake_interpreter::FakeInterpreter;
+use crate::support::launcher::shim;
 use crate::support::processes::signal;
 use crate::support::raw_client::RawClient;
 use crate::support::until;
-use crate::support::world::{World, shim};
+use crate::support::world::World;
 use rustix::process::Signal;
 
 const CLIENTS: usize = 20;

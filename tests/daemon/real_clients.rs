@@ -10,9 +10,10 @@ use std::{
 };
 
 use crate::support::client_software::{Language, Sdk};
+use crate::support::launcher::shim;
 use crate::support::processes::named;
 use crate::support::raw_client::RawClient;
-use crate::support::world::{Running, World, shim};
+use crate::support::world::{Running, World};
 use crate::support::{PATIENCE, client_software, until};
 use python_interpreter::wire::is_file_id;
 use serde_json::{Map, Value, json};
@@ -99,8 +100,7 @@ fn claude_code_reports_that_it_is_connected() {
         command.current_dir(world.path());
         Some(said(command.args(arguments), &world))
     };
-    let shim = shim();
-    if claude(&["mcp", "add", "--scope", "user", "python-interpreter", "--", shim.to_str().unwrap()]).is_none() {
+    if claude(&["mcp", "add", "--scope", "user", "python-interpreter", "--", shim()]).is_none() {
         return;
     }
     let list = claude(&["mcp", "list"]).unwrap();

@@ -7,8 +7,9 @@ use std::{
     time::Instant,
 };
 
+use crate::support::launcher::shim;
 use crate::support::raw_client::RawClient;
-use crate::support::world::{Running, World, shim};
+use crate::support::world::{Running, World};
 use crate::support::{PATIENCE, until};
 use serde_json::{Value, json};
 

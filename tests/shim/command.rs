@@ -42,7 +42,7 @@ fn tells_a_person_at_a_terminal_how_a_client_is_configured() {
         os.set_inheritable(main, True)\n\
         os.dup2(terminal, 0)\n\
         os.execv(sys.argv[1], sys.argv[1:])";
-    let mut command = Command::new("python3");
+    let mut command = Command::new("/usr/bin/python3");
     command.args(["-c", in_a_terminal, SHIM]).env("XDG_RUNTIME_DIR", home.path());
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(0));

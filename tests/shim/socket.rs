@@ -77,7 +77,7 @@ fn refuses_another_users_socket_stale_or_served() {
     let path = home.path().join("theirs.sock");
     let serve = "import os, socket, sys\nos.setgid(4242); os.setuid(4242)\ns = socket.socket(socket.AF_UNIX)\n\
                  s.bind(sys.argv[1]); s.listen(); sys.stdin.read()";
-    let mut command = Command::new("python3");
+    let mut command = Command::new("/usr/bin/python3");
     command.args(["-c", serve]).arg(&path).stdin(std::process::Stdio::piped());
     let _theirs = Running::start(&mut command);
     crate::support::until("their listener", || UnixStream::connect(&path).is_ok());

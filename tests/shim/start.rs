@@ -86,7 +86,7 @@ fn the_daemon_keeps_no_descriptor_of_the_client_and_leaves_no_zombie() {
     // Two descriptors that a careless client leaks, beyond those that a shell could close by their one digit.
     let leak = "import os, sys\nr, w = os.pipe()\nfor n in (7, 23): os.dup2(w, n, inheritable=True)\n\
                 os.execv(sys.argv[1], sys.argv[1:])";
-    let mut command = Command::new("python3");
+    let mut command = Command::new("/usr/bin/python3");
     command.args(["-c", leak, SHIM]).env("HOME", home.path()).env("XDG_RUNTIME_DIR", home.path());
     command.env_remove("XDG_STATE_HOME").env("PYTHON_INTERPRETER_MCPD", daemon.program());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use super::installed::{install, run};
+use super::launcher;
 use super::passed_over;
-use super::world::{self, World};
+use super::world::World;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/daemon/real_clients");
 const SUITE_SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/daemon/conformance");
@@ -37,7 +38,7 @@ impl Sdk {
             Language::TypeScript => typescript().map(|place| (node(&place), place.join("typescript_client.mjs"))),
         })?;
         let mut command = world.command(interpreter);
-        command.arg(script).arg(world::shim()).arg(programs.to_string()).args([self.library, self.mode]);
+        command.arg(script).arg(launcher::shim()).arg(programs.to_string()).args([self.library, self.mode]);
         Some(command)
     }
 }

@@ -43,7 +43,6 @@ impl Home {
         let mut command = Command::new(launcher::daemon());
         command.env_clear().env("HOME", self.path()).env("XDG_RUNTIME_DIR", self.path()).env("PATH", "/usr/bin:/bin");
         command.stdin(Stdio::null());
-        launcher::prepare(&mut command);
         command
     }
 

@@ -14,10 +14,15 @@ const LOOPBACK_UP: &str = r#"ip link set lo up 2>/dev/null || /usr/bin/python3 -
 import fcntl, socket, struct
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh14x", b"lo", 1))' && exec "$0" "$@""#;
 
+/// Whether this is a process of its own.
+pub fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some()
+}
+
 /// True in the process of its own. Elsewhere starts that process, in which this program runs `test` alone, waits for its end, and fails as
 /// the test does; the test is over then.
 pub fn is_own<Test>(_test: Test) -> bool {
-    if env::var_os(INSIDE).is_some() {
+    if is_inside() {
         return true;
     }
     let (_program, test) = type_name::<Test>().split_once("::").unwrap();

@@ -183,9 +183,7 @@ impl ScriptedDaemon {
     pub fn new(home: &Home) -> Self {
         let folder = home.path().join("daemon");
         fs::create_dir(&folder).unwrap();
-        let found = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
-        let python = String::from_utf8(found.stdout).unwrap();
-        let script = SCRIPT.replace("PYTHON", python.trim()).replace("FOLDER", folder.to_str().unwrap());
+        let script = SCRIPT.replace("FOLDER", folder.to_str().unwrap());
         let program = folder.join("python-interpreter-mcpd");
         write_program(&program, script.as_bytes());
         Self { folder }
@@ -211,7 +209,7 @@ impl Drop for ScriptedDaemon {
     }
 }
 
-const SCRIPT: &str = r#"#!PYTHON -IS
+const SCRIPT: &str = r#"#!/usr/bin/python3 -IS
 import json, os, signal, socket, stat, sys, threading
 signal.alarm(120)
 listener = socket.socket(fileno=3)

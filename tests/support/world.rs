@@ -2,39 +2,19 @@
 //! it, which end with it. Leaves out what is said.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::launcher;
 use super::processes::{self, Process};
 use super::{PATIENCE, happens_within};
 
-const DAEMON: &str = env!("CARGO_BIN_EXE_python-interpreter-mcpd");
 const SHIM: &str = "python-interpreter-mcp";
-const SHIM_SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shim/src");
-
-/// The shim, which finds the daemon next to itself. It belongs to another crate than this test, so cargo builds it only
-/// together with that crate's tests.
-pub fn shim() -> PathBuf {
-    let shim = Path::new(DAEMON).with_file_name(SHIM);
-    let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
-    let built = changed(&shim);
-    let is_current = built.is_some() && newest(Path::new(SHIM_SOURCES), &changed) <= built;
-    assert!(is_current, "{} is missing or old: run `cargo test` in the workspace, which builds it", shim.display());
-    shim
-}
-
-fn newest(folder: &Path, changed: &impl Fn(&Path) -> Option<SystemTime>) -> Option<SystemTime> {
-    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    paths.filter_map(|path| if path.is_dir() { newest(&path, changed) } else { changed(&path) }).max()
-}
 
 /// A home and a runtime directory that no other test shares. Dropping it ends every process that belongs to it.
 pub struct World(tempfile::TempDir);
@@ -49,11 +29,12 @@ impl World {
         self.0.path()
     }
 
-    /// A command with the few variables that clients pass on, and those that keep it in this world.
+    /// A command with the few variables that clients pass on, and those that keep it in this world. The machine's own Python is found
+    /// before any other.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        launcher::prepare(&mut command);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env_clear().env("PATH", format!("/usr/bin:/bin:{path}"));
         command
             .env("HOME", self.path())
             .env("XDG_RUNTIME_DIR", self.path())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::client_software;
@@ -30,6 +31,11 @@ struct Check {
 
 /// The checks of each scenario that was run.
 struct Report(BTreeMap<String, Vec<Check>>);
+
+/// `None` where the suite is missing, and that is said.
+pub fn installed() -> Option<Command> {
+    client_software::conformance_suite(&World::new())
+}
 
 /// Runs all that the suite has for servers of `revision`, what it requires and what it only reports, and panics if it finds what is not
 /// known, or no longer finds what is. Without the suite the test is passed over.

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use super::{Era, Model, Step};
 use crate::support::fake_interpreter::{Answer, FakeInterpreter};
+use crate::support::launcher::shim;
 use crate::support::processes::signal;
-use crate::support::world::{World, shim};
+use crate::support::world::World;
 use crate::support::{PATIENCE, until};
 use proptest_state_machine::StateMachineTest;
 use rustix::process::Signal;
