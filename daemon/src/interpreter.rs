@@ -1,4 +1,4 @@
-//! Where programs run: one [`Interpreter`](interface::Interpreter) for each kind there is, and [`Interpreters`], which sends each call to one of them.
+//! Where programs run: one [`Interpreter`] for each kind there is, and [`Interpreters`], which sends each call to one of them.
 
 mod settings;
 mod url;
@@ -20,6 +20,14 @@ mod foreign;
 mod choice;
 mod detect;
 
+use std::ffi::OsString;
+
+use client::AddressError;
+use detect::DETECTED_PORT;
+use embedded::{Embedded, EmbeddedError};
+use foreign::Foreign;
+use interface::Interpreter;
+
 pub use capabilities::{Capabilities, Slots};
 pub use choice::{Chosen, Interpreters};
 pub use context::{CallContext, Trace};
@@ -30,3 +38,21 @@ pub use files::Reading;
 pub use files::{FileError, FileSource, Part};
 pub use settings::Settings;
 pub use url::ServiceUrl;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    #[error(transparent)]
+    Service(#[from] AddressError),
+}
+
+/// The interpreters that these settings name. This is the only place that knows which kinds there are. `flags` are those that the embedded
+/// interpreter is started with, because it cannot find the settings itself.
+pub fn interpreters(settings: &Settings, flags: &[OsString]) -> Result<Interpreters, SetUpError> {
+    let service: Box<dyn Interpreter> = match &settings.interpreter_url {
+        Some(url) => Box::new(Foreign::configured(url.clone(), settings)?),
+        None => Box::new(Foreign::detected(DETECTED_PORT, settings)?),
+    };
+    Ok(Interpreters::new(settings, service, Box::new(Embedded::new(flags)?)))
+}

@@ -1,7 +1,6 @@
 //! Which interpreter a call goes to: the configured service; else the one that listens on port 50081 of this machine, if it belongs to
 //! this user or to root; else the embedded interpreter.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -9,14 +8,12 @@ use python_interpreter::wire::{ExecuteRequest, is_file_id};
 use tokio::sync::Mutex;
 
 use super::capabilities::Capabilities;
-use super::client::{AddressError, Answer};
+use super::client::Answer;
 use super::context::CallContext;
-use super::detect::{DETECTED_PORT, Listening, listening};
-use super::embedded::{Embedded, EmbeddedError};
+use super::detect::{Listening, listening};
 use super::execution::{Execution, ExecutionOutcome};
 use super::failure::{Failure, Limit};
 use super::files::{FileError, FileSource, Reading};
-use super::foreign::Foreign;
 use super::interface::Interpreter;
 use super::settings::Settings;
 
@@ -27,7 +24,6 @@ const DETECTION_HOLDS: Duration = Duration::from_secs(5);
 pub struct Interpreters {
     /// The longest time of one execution.
     pub timeout: Duration,
-    /// Boxed: which kind it is, only [`Self::new`] knows.
     service: Box<dyn Interpreter>,
     embedded: Box<dyn Interpreter>,
     is_configured: bool,
@@ -48,14 +44,6 @@ pub enum Reason {
     NothingElse,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum SetUpError {
-    #[error(transparent)]
-    Embedded(#[from] EmbeddedError),
-    #[error(transparent)]
-    Service(#[from] AddressError),
-}
-
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -67,19 +55,15 @@ impl fmt::Display for Reason {
 }
 
 impl Interpreters {
-    /// `flags` are those that the embedded interpreter is started with, because it cannot find the settings itself.
-    pub fn new(settings: &Settings, flags: &[OsString]) -> Result<Self, SetUpError> {
-        let service = match &settings.interpreter_url {
-            Some(url) => Foreign::configured(url.clone(), settings)?,
-            None => Foreign::detected(DETECTED_PORT, settings)?,
-        };
-        Ok(Self {
+    /// `service` is the configured service, or else the one that may listen on this machine.
+    pub fn new(settings: &Settings, service: Box<dyn Interpreter>, embedded: Box<dyn Interpreter>) -> Self {
+        Self {
             timeout: settings.limits.timeout,
-            service: Box::new(service),
-            embedded: Box::new(Embedded::new(flags)?),
+            service,
+            embedded,
             is_configured: settings.interpreter_url.is_some(),
             last: Mutex::new(None),
-        })
+        }
     }
 
     /// The interpreter that the next call goes to.

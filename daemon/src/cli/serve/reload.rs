@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use crate::cli::services::{serve_again, serve_without_flags};
 use crate::config::Settings;
-use crate::interpreter::Interpreters;
+use crate::interpreter::{self, Interpreters};
 use crate::logging::Filter;
 use crate::server::Server;
 use crate::sessions;
@@ -14,7 +14,10 @@ use crate::systemd;
 /// The interpreters that these settings name.
 pub fn interpreters(settings: &Settings) -> anyhow::Result<Interpreters> {
     let found = serve_without_flags()?;
-    Ok(Interpreters::new(&settings.interpreter, &settings.interpreter.flags_beyond(&found.settings.interpreter))?)
+    Ok(interpreter::interpreters(
+        &settings.interpreter,
+        &settings.interpreter.flags_beyond(&found.settings.interpreter),
+    )?)
 }
 
 /// Reads the configuration again at each SIGHUP. If it is wrong, the reason is logged and the old settings stay.
