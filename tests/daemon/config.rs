@@ -103,7 +103,7 @@ fn mistakes_are_told_with_file_line_and_what_was_meant() {
         ("timeout = 0", 1, "timeout = 0 is refused: 0 is not in 1..=86400"),
         ("drain = 1\npython = 3", 2, "python = 3 is refused: a text in quotes is expected"),
         ("network = \"some\"", 1, "network = \"some\" is refused: it must be none or host"),
-        ("memory = \"1T\"", 1, "memory = \"1T\" is refused: it is no size, as 512M or 1G"),
+        ("memory = \"1T\"", 1, "memory = \"1T\" is refused: it is not a size such as 512M or 1G"),
         ("preload = \"numpy\"", 1, "preload = \"numpy\" is refused: a list, as [\"a\", \"b\"] is expected"),
         ("timeout = 1\n[[mounts]]\nsource = \"/a\"", 2, "a list holds texts, or mounts as"),
         ("mounts = [{ source = \"/a\" }]", 1, "a list holds texts, or mounts as"),

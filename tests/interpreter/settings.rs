@@ -287,7 +287,7 @@ fn address_space_that_is_preloaded_is_not_the_programs() {
 #[test]
 fn wrong_settings_are_named() {
     for (flag, value, words) in [
-        ("--memory", "lots", "it is no size"),
+        ("--memory", "lots", "it is not a size"),
         ("--memory", "1K", "it must be from"),
         ("--mount", "data:/data", "is not an absolute path"),
         ("--mount", "/data:/usr/data", "is taken"),
