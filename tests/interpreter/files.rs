@@ -23,6 +23,20 @@ fn files_come_out_and_go_in_again_by_the_sha256_of_their_content() {
 }
 
 #[test]
+fn files_come_in_the_order_in_which_they_were_last_written() {
+    let interpreter = Interpreter::start();
+    let program = "import time
+for name in ('z.png', 'b', 'plot-10.png', 'plot-2.png', 'a'):
+    open(name, 'w').write(name); time.sleep(0.05)
+open('b', 'a').write('again')";
+    let answer = interpreter.post(&json!({ "source_code": program }));
+    let text = String::from_utf8(answer.body).unwrap();
+    let place = |name: &str| text.find(&format!("/workspace/{name}\"")).unwrap();
+    let places = ["z.png", "plot-10.png", "plot-2.png", "a", "b"].map(place);
+    assert!(places.is_sorted(), "{text}");
+}
+
+#[test]
 fn a_file_can_be_put_under_its_own_id_only() {
     let interpreter = Interpreter::start();
     let id = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

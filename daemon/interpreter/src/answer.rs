@@ -1,11 +1,12 @@
 //! The answer to a request: the exit code, the files and the output. Output that is too long is shortened, and stored as a file. A line
 //! is added to `stderr` for everything that a program does not expect, such as a limit that stopped it.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
 use tokio::time::timeout;
+
+use indexmap::IndexMap;
 
 use crate::collect::Collected;
 use crate::explain::{self, Evidence};
@@ -70,7 +71,7 @@ pub async fn answer(
 /// Takes the part of a stream that was kept. If that is not all, the complete stream is stored as a file.
 async fn whole(
     (name, printed): (&'static str, Printed),
-    files: &mut BTreeMap<String, String>,
+    files: &mut IndexMap<String, String>,
     notes: &mut Vec<String>,
     store: &Arc<FileStore>,
 ) -> Text {
@@ -95,7 +96,7 @@ impl Text {
     async fn shorten(
         &mut self,
         room: usize,
-        files: &mut BTreeMap<String, String>,
+        files: &mut IndexMap<String, String>,
         notes: &mut Vec<String>,
         store: &Arc<FileStore>,
     ) {
@@ -121,7 +122,7 @@ fn note_whole(
     name: &str,
     stored: io::Result<String>,
     (length, total): (u64, u64),
-    files: &mut BTreeMap<String, String>,
+    files: &mut IndexMap<String, String>,
     notes: &mut Vec<String>,
 ) {
     let path = free_path(files, name);
@@ -134,7 +135,7 @@ fn note_whole(
 }
 
 /// A path for a stream's file that none of the program's own files has.
-fn free_path(files: &BTreeMap<String, String>, name: &str) -> String {
+fn free_path(files: &IndexMap<String, String>, name: &str) -> String {
     std::iter::once(format!("{WORKSPACE}{name}.txt"))
         .chain((2..).map(|number| format!("{WORKSPACE}{name}-{number}.txt")))
         .find(|path| !files.contains_key(path))

@@ -2,11 +2,13 @@
 //!
 //! Links are never followed, only regular files are taken, and depth, number and size are bounded. What is left out is named.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, SeekFrom, fchmod, fstat, openat, statat};
 
 use crate::files::{FileStore, sha256};
@@ -28,8 +30,8 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 /// The files that one execution returns.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// Absolute path → file id.
-    pub files: BTreeMap<String, String>,
+    /// Absolute path → file id, in the order in which the files last changed.
+    pub files: IndexMap<String, String>,
     /// The files that were omitted, and why: a line each.
     pub omitted: Vec<String>,
     /// A file has the largest size allowed, so its writer was probably stopped there.
@@ -75,6 +77,7 @@ pub fn collect(workspace: &OwnedFd, known: &Known, store: &FileStore, limits: &L
         known,
         store,
         limits,
+        files: Vec::new(),
         collected,
         entries: 0,
         bytes: limits.workspace.0,
@@ -85,7 +88,29 @@ pub fn collect(workspace: &OwnedFd, known: &Known, store: &FileStore, limits: &L
     if collector.untold > 0 {
         collector.collected.omitted.push(format!("and {} more", collector.untold));
     }
+    let mut files = collector.files;
+    // The kernel's clock of files is coarse: files of the same moment are ordered by the numbers in their names.
+    files.sort_by(|one, other| one.changed.cmp(&other.changed).then_with(|| by_number(&one.path, &other.path)));
+    collector.collected.files = files.into_iter().map(|file| (file.path, file.id)).collect();
     collector.collected
+}
+
+/// Compares paths by the numbers at their ends: plot.png, plot-2.png, plot-10.png.
+pub fn by_number(one: &str, other: &str) -> Ordering {
+    let key = |path: &str| {
+        let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
+        let name = stem.trim_end_matches(|character: char| character.is_ascii_digit());
+        // A path without a number comes first. A number with more digits is larger.
+        let number = stem[name.len()..].trim_start_matches('0');
+        (name.trim_end_matches(['-', '_', ' ']).to_owned(), number.len(), number.to_owned(), path.to_owned())
+    };
+    key(one).cmp(&key(other))
+}
+
+struct CollectedFile {
+    changed: (i64, i64),
+    path: String,
+    id: String,
 }
 
 struct Collector<'a> {
@@ -94,6 +119,8 @@ struct Collector<'a> {
     known: &'a Known,
     store: &'a FileStore,
     limits: &'a Limits,
+    files: Vec<CollectedFile>,
+    /// Everything else.
     collected: Collected,
     entries: usize,
     /// How many more bytes may be stored. Bounded, because sparse files can claim more than the workspace can hold.
@@ -153,7 +180,7 @@ impl Collector<'_> {
 
     fn file(&mut self, directory: &OwnedFd, name: &std::ffi::CStr, path: String) {
         let known = self.known.get(&path);
-        if known.is_none() && self.collected.files.len() as u64 >= self.limits.returned_files {
+        if known.is_none() && self.files.len() as u64 >= self.limits.returned_files {
             return self.omit(&path, &format!("more than {} files", self.limits.returned_files));
         }
         let stored = open(directory, name, OFlags::NONBLOCK).and_then(|file| {
@@ -175,11 +202,12 @@ impl Collector<'_> {
             rustix::fs::seek(&file, SeekFrom::Start(0))?;
             self.bytes -= size;
             // Without the message, which contains a path of the host.
-            self.store.put(File::from(file), size, None).map(Some).map_err(|error| error.kind().into())
+            let stored = self.store.put(File::from(file), size, None).map_err(|error| error.kind())?;
+            Ok(Some((stamp.changed(), stored)))
         });
         match stored {
             Ok(None) => {}
-            Ok(Some(id)) => drop(self.collected.files.insert(path, id)),
+            Ok(Some((changed, id))) => self.files.push(CollectedFile { changed, path, id }),
             Err(error) => self.omit(&path, &error.to_string()),
         }
     }
@@ -205,5 +233,19 @@ fn open(directory: &OwnedFd, name: &std::ffi::CStr, flags: OFlags) -> std::io::R
             Ok(openat(directory, name, flags, Mode::empty())?)
         }
         other => Ok(other?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_compared_by_their_numbers() {
+        let ordered = ["a.png", "plot.png", "plot1.png", "plot-2.png", "plot_007.png", "plot-10.png", "z.png"];
+        let mut mixed = ordered.to_vec();
+        mixed.reverse();
+        mixed.sort_by(|one, other| by_number(one, other));
+        assert_eq!(mixed, ordered);
     }
 }

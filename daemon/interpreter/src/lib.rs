@@ -53,3 +53,5 @@ pub mod tcp_owner;
 
 mod collect;
 pub mod files;
+
+pub use collect::by_number;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 /// A program's working directory, with a slash at the end.
@@ -35,9 +36,10 @@ pub struct ExecuteRequest {
 pub struct ExecuteResponse {
     /// Python's own: 0, 1 after an exception, or the argument of `sys.exit`; 128 + n after signal n; 124 after a timeout.
     pub exit_code: i32,
-    /// Files that the program created or changed: absolute path below `/workspace` → file id.
+    /// Files that the program created or changed: absolute path below `/workspace` → file id. The embedded interpreter's are
+    /// in the order in which they were last changed.
     #[serde(default)]
-    pub files: BTreeMap<String, String>,
+    pub files: IndexMap<String, String>,
     pub stderr: String,
     pub stdout: String,
 }

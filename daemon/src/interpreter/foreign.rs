@@ -1,7 +1,7 @@
 //! A service of somebody else's with the same API, which knows nothing beyond the API's fields.
 
 use python_interpreter::wire::{ExecuteRequest, ExecuteResponse};
-use python_interpreter::{rooms, shortened};
+use python_interpreter::{by_number, rooms, shortened};
 
 use super::client::{AddressError, Answer, ApiClient};
 use super::context::CallContext;
@@ -52,6 +52,8 @@ impl Interpreter for Foreign {
             let answer = self.client.execute(request, limit.time, limit, context).await;
             request.output_characters = most;
             let mut answer = answer?;
+            // A service lists files in no particular order.
+            answer.response.files.sort_by(|one, _, other, _| by_number(one, other));
             if let Some(most) = most {
                 shorten(&mut answer.response, most);
             }

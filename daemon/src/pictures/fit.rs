@@ -47,18 +47,6 @@ pub fn may_be_picture(path: &str) -> bool {
     matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg" | "webp" | "gif"))
 }
 
-/// Compares paths by the numbers in them: plot.png, plot-2.png, plot-10.png.
-pub fn in_order(first: &str, second: &str) -> std::cmp::Ordering {
-    let key = |path: &str| {
-        let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
-        let name = stem.trim_end_matches(|character: char| character.is_ascii_digit());
-        // A path without a number comes first. A number with more digits is larger.
-        let number = stem[name.len()..].trim_start_matches('0');
-        (name.trim_end_matches(['-', '_', ' ']).to_owned(), number.len(), number.to_owned(), path.to_owned())
-    };
-    key(first).cmp(&key(second))
-}
-
 /// The picture in `content`, scaled down if its sides are too long or its base64 is longer than `room`. Blocks for as long as that takes.
 pub fn fit(content: &[u8], room: usize) -> Result<Picture, NotShown> {
     let format = image::guess_format(content).map_err(|_| NotShown::NoPicture)?;
@@ -183,16 +171,6 @@ mod tests {
         assert_eq!(fit(&wide, 1 << 20), Err(NotShown::TooManyPixels { width: 20_000, height: 1 }));
         let whole = noise(30, 20);
         assert_eq!(fit(&whole[..60], 1 << 20), Err(NotShown::Damaged), "the rest is missing");
-    }
-
-    #[test]
-    fn pictures_are_ordered_by_their_numbers() {
-        let ordered = ["a2.png", "a10.png", "plot.png", "plot-2.png", "plot-09.png", "plot-10.png", "plot-100.png"];
-        let mut mixed = ordered;
-        mixed.sort();
-        assert_ne!(mixed, ordered);
-        mixed.sort_by(|first, second| in_order(first, second));
-        assert_eq!(mixed, ordered);
     }
 
     #[test]

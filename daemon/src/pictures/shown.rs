@@ -81,7 +81,6 @@ impl Shown {
         }
         let mut candidates: Vec<_> =
             execution.response.files.iter().filter(|(path, _)| fit::may_be_picture(path)).collect();
-        candidates.sort_by(|(first, _), (second, _)| fit::in_order(first, second));
         let too_many = candidates.split_off(candidates.len().min(MAX_PICTURES));
         let mut omitted = Vec::new();
         let mut room = PICTURE_BYTES;

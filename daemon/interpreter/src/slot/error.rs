@@ -35,8 +35,17 @@ pub enum SlotError {
 impl SlotError {
     /// Turns an error by which the kernel reports a used-up resource into [`SlotError::Short`].
     pub fn or_short(self) -> Self {
-        const SHORT: [Errno; 7] =
-            [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::NOBUFS, Errno::NOSPC, Errno::USERS];
+        // TOOMANYREFS: the user has too many descriptors in messages that nobody has received yet.
+        const SHORT: [Errno; 8] = [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::AGAIN,
+            Errno::NOBUFS,
+            Errno::NOSPC,
+            Errno::USERS,
+            Errno::TOOMANYREFS,
+        ];
         let number = match &self {
             SlotError::Io(error) => error.raw_os_error(),
             SlotError::Failed(Failure::Isolation(error)) => error.number,
@@ -65,5 +74,19 @@ impl SlotError {
     /// Whether the other end of a socket has been closed.
     pub fn is_hang_up(error: &io::Error) -> bool {
         matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_used_up_resource_is_no_fault_of_the_slot() {
+        let error = |errno: Errno| SlotError::Io(errno.into()).or_short();
+        for errno in [Errno::MFILE, Errno::TOOMANYREFS, Errno::NOMEM] {
+            assert!(matches!(error(errno), SlotError::Short(_)), "{errno}");
+        }
+        assert!(matches!(error(Errno::PIPE), SlotError::Io(_)));
     }
 }

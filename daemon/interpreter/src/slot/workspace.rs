@@ -18,6 +18,11 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// When the file last changed: seconds and nanoseconds.
+    pub fn changed(self) -> (i64, i64) {
+        self.changed
+    }
+
     pub fn of(status: &Stat) -> Self {
         Stamp { inode: status.st_ino, changed: (status.st_ctime, status.st_ctime_nsec as i64), size: status.st_size }
     }
