@@ -61,6 +61,27 @@ fn without_python_it_says_what_to_install() {
 }
 
 #[test]
+fn an_environment_without_bytecode_is_named_with_the_command_that_compiles_it() {
+    let home = Home::new();
+    let environment = home.path().join("environment");
+    let run = |program: &str, arguments: &[&str]| {
+        assert!(Command::new(program).args(arguments).status().unwrap().success(), "{program} {arguments:?}");
+    };
+    run("/usr/bin/python3", &["-m", "venv", "--without-pip", environment.to_str().unwrap()]);
+    let python = environment.join("bin/python").to_str().unwrap().to_owned();
+    let site = fs::read_dir(environment.join("lib")).unwrap().next().unwrap().unwrap().path().join("site-packages");
+    fs::create_dir(site.join("package")).unwrap();
+    fs::write(site.join("package/__init__.py"), "value = 1\n").unwrap();
+    let doctor = || doctor_after(&home, &format!("export PYTHON_INTERPRETER_MCP_PYTHON={python}"));
+    let output = text(&doctor());
+    let command = format!("{python} -m compileall -q {}", site.display());
+    assert!(output.contains("1 of 1 packages have no bytecode") && output.contains(&command), "{output}");
+    run(&python, &["-m", "compileall", "-q", site.to_str().unwrap()]);
+    let output = text(&doctor());
+    assert!(output.contains(&python) && !output.contains("bytecode"), "{output}");
+}
+
+#[test]
 fn on_a_full_disk_it_says_to_free_some_space() {
     let home = Home::new();
     let fill = |size: &str| format!("mount -t tmpfs -o size={size} tmpfs \"$HOME\"");

@@ -1,7 +1,8 @@
 //! The embedded interpreter's Python, and whether the kernel isolates it. Found by building a slot and attacking it, as the interpreter does
 //! before it runs anything.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use python_interpreter::WorkshopError;
@@ -37,10 +38,34 @@ fn open() -> anyhow::Result<Vec<Finding>> {
         Ok(workshop) => {
             let kept: Vec<&str> = workshop.protections.keys().map(String::as_str).collect();
             let python = format!("{} is {}", workshop.spawner.launch.executable.display(), workshop.python_version);
-            vec![
-                Finding::ok(PYTHON, python),
-                Finding::ok(SANDBOX, format!("a slot was built and attacked; these held: {}", kept.join(", "))),
-            ]
+            let mut findings = vec![Finding::ok(PYTHON, python)];
+            findings.extend(bytecode(&workshop.spawner.launch.executable, &workshop.python_version));
+            findings
+                .push(Finding::ok(SANDBOX, format!("a slot was built and attacked; these held: {}", kept.join(", "))));
+            findings
         }
+    })
+}
+
+/// A note if the packages beside `executable` have no bytecode. Programs cannot write it, so each of them compiles what it imports. uv leaves
+/// environments so, unless it is called with `--compile-bytecode`.
+fn bytecode(executable: &Path, version: &str) -> Option<Finding> {
+    let release = version.rsplitn(2, '.').last()?;
+    let site = executable.parent()?.parent()?.join(format!("lib/python{release}/site-packages"));
+    let is_package = |path: &PathBuf| path.join("__init__.py").is_file();
+    let is_compiled = |path: &PathBuf| {
+        let names =
+            fs::read_dir(path.join("__pycache__")).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.into_iter().any(|name| name.to_string_lossy().starts_with("__init__."))
+    };
+    let packages: Vec<PathBuf> =
+        fs::read_dir(&site).ok()?.flatten().map(|entry| entry.path()).filter(is_package).collect();
+    let missing = packages.iter().filter(|path| !is_compiled(path)).count();
+    let compile = format!("`{} -m compileall -q {}`", executable.display(), site.display());
+    (missing > 0).then(|| {
+        let number = packages.len();
+        let text =
+            format!("{missing} of {number} packages have no bytecode, and each program compiles them again: {compile}");
+        Finding::note(PYTHON, text)
     })
 }
