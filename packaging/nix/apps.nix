@@ -1,4 +1,4 @@
-# `nix run` tries it: a program's answer, and what to put into a client's configuration. `nix run .#shim` is for that configuration.
+# `nix run` runs a program as a trial, and prints the entry for a client's configuration. That entry starts `nix run .#shim`.
 {
   lib,
   writeShellScriptBin,

@@ -1,4 +1,4 @@
-# What `nix flake check` builds: the package, its format, and a machine on which it works.
+# The checks of `nix flake check`: the package, the format, and a NixOS machine.
 {
   lib,
   runCommand,

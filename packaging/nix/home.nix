@@ -1,4 +1,4 @@
-# home-manager: the sockets in one user's session, the settings in their usual place, and the entry in clients that it configures.
+# home-manager: the sockets in the user's session, the settings file, and the entry in the clients that home-manager configures.
 packageFor:
 {
   config,
@@ -45,7 +45,7 @@ in
 
         "python-interpreter-mcp/config.toml" = lib.mkIf (cfg.configuration != null) {
           source = cfg.configuration;
-          # Both read it again; clients stay connected.
+          # Reloads both services. Clients stay connected.
           onChange = ''
             ${pkgs.systemd}/bin/systemctl --user try-reload-or-restart \
               python-interpreter-mcpd.service python-interpreter.service || true

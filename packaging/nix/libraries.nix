@@ -1,4 +1,4 @@
-# The libraries that programs find: what is most asked for, and nothing that takes long to fetch.
+# The libraries of the default Python: popular ones that are quick to fetch.
 libraries: with libraries; [
   beautifulsoup4
   lxml

@@ -1,4 +1,4 @@
-# A machine of two users: a client of one launches the shim, and what a program sees is not what the user has.
+# A machine with two users: one user's client launches the shim, and a program must not see that user's files.
 { module }:
 {
   name = "python-interpreter-mcp";
@@ -40,7 +40,7 @@
     ]
     lines = "".join(json.dumps(frame) + "\n" for frame in frames)
     machine.succeed(f"cat > /tmp/frames <<'FRAMES'\n{lines}FRAMES")
-    # The shim's input stays open until the answer is there.
+    # The shim's input stays open until the answer has come.
     answers = machine.succeed(
         as_ada + "timeout 120 bash -c 'tail -n +1 -f /tmp/frames | python-interpreter-mcp | sed -u /\\\"id\\\":2/q'")
     answer = json.loads(answers.splitlines()[-1])
@@ -51,7 +51,7 @@
     shown = machine.succeed(as_ada + manager + "show --property=Environment python-interpreter.service")
     assert "PYTHON_INTERPRETER_MCP_CONFIG=/etc/python-interpreter-mcp/config.toml" in shown, shown
 
-    # The socket is its owner's alone.
+    # Only the owner can use the socket.
     machine.fail("sudo -u charles test -w /run/user/1000/python-interpreter-mcp/mcp.sock")
   '';
 }

@@ -1,4 +1,4 @@
-# NixOS: the sockets in every user's session; the first client that connects starts what is behind them.
+# NixOS: the sockets in every user's session. The first client starts the services behind them.
 packageFor:
 {
   config,
@@ -11,9 +11,9 @@ let
   cfg = config.services.python-interpreter-mcp;
   etc = "python-interpreter-mcp/config.toml";
   isConfigured = cfg.configuration != null;
-  # The units are the package's: this adds to them.
+  # Adds to the package's units.
   service = {
-    # A name that stays, so that what runs reads the next configuration there.
+    # A path that does not change, so that running services read the next configuration there.
     environment = lib.optionalAttrs isConfigured { PYTHON_INTERPRETER_MCP_CONFIG = "/etc/${etc}"; };
   };
   socket.wantedBy = [ "sockets.target" ];
@@ -26,7 +26,7 @@ in
     environment.systemPackages = [ cfg.package ];
     systemd.packages = [ cfg.package ];
     environment.etc.${etc} = lib.mkIf isConfigured { source = cfg.configuration; };
-    # Both read it again; clients stay connected.
+    # Reloads both services. Clients stay connected.
     system.userActivationScripts.python-interpreter-mcp = ''
       ${pkgs.systemd}/bin/systemctl --user try-reload-or-restart \
         python-interpreter-mcpd.service python-interpreter.service || true

@@ -16,7 +16,7 @@ let
       default = null;
       inherit description;
     };
-  # The program reads sizes, folders and `~` itself: `configuration` is what it has found right.
+  # The program itself parses sizes, directories and `~`. `configuration` is a file that it has checked.
   size = types.either types.ints.positive types.str;
   cfg = config.services.python-interpreter-mcp;
   given = lib.filterAttrs (_: value: value != null) cfg.settings;

@@ -1,4 +1,4 @@
-# Both programs, with the units, manual pages and completions, and a Python with the usual libraries for programs to run in.
+# Both programs, the units, manual pages and completions, and a Python with the usual libraries.
 {
   lib,
   stdenv,
@@ -7,7 +7,7 @@
   makeBinaryWrapper,
   coreutils,
   python3,
-  # What programs run in where the settings name no other.
+  # The Python for programs, unless the settings name another.
   interpreterPython ? python3.withPackages (import ./libraries.nix),
 }:
 
@@ -38,7 +38,7 @@ rustPlatform.buildRustPackage {
     makeBinaryWrapper
   ];
 
-  # What the other tests want, namespaces and a user's session, no build has.
+  # The other tests need namespaces and a user session, which a Nix build does not have.
   cargoTestFlags = [
     "--workspace"
     "--lib"
@@ -46,7 +46,7 @@ rustPlatform.buildRustPackage {
   ];
 
   postInstall = ''
-    # stdenv moves them to share/systemd/user, and leaves a link.
+    # stdenv moves them to share/systemd/user and leaves a link.
     units=$out/lib/systemd/user
     install -Dm644 -t $units packaging/systemd/*.{service,socket}
     for service in $units/*.service; do
@@ -73,7 +73,7 @@ rustPlatform.buildRustPackage {
   meta = {
     inherit (manifest.workspace.package) description;
     license = lib.licenses.mit;
-    # What a client launches.
+    # The program that clients launch.
     mainProgram = "python-interpreter-mcp";
     platforms = lib.platforms.linux;
   };

@@ -1,4 +1,4 @@
-# What building, testing and formatting need.
+# Everything for building, testing and formatting.
 {
   mkShell,
   cargo,
