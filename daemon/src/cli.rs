@@ -44,7 +44,7 @@ struct Arguments {
 enum Command {
     /// Run Python code as a client would, and print its output
     Exec(exec::Arguments),
-    /// Show the daemon's clients, interpreter and latest executions
+    /// Show the daemon's clients, interpreter and latest calls
     Status(status::Arguments),
     /// Check the installation, and say how to fix what is wrong
     Doctor(doctor::Arguments),

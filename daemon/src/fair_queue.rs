@@ -40,7 +40,7 @@ pub struct Turn(Option<Arc<FairQueue>>);
 pub enum Busy {
     #[error("{MAX_WAITING} calls are waiting, and this client has its share of them")]
     Full,
-    #[error("no other call ended within this call's time limit")]
+    #[error("its turn did not come within its time limit")]
     Late,
 }
 

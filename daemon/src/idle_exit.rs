@@ -1,4 +1,4 @@
-//! When a process that clients started exits: a setting of the daemon and of the interpreter.
+//! When idle processes exit: a setting of the daemon and of the interpreter.
 
 /// A year: a longer time is a mistake.
 const MAX_SECONDS: u64 = 365 * 24 * 60 * 60;
@@ -6,7 +6,7 @@ const MAX_SECONDS: u64 = 365 * 24 * 60 * 60;
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct IdleExit {
-    /// How long a process that was started by a client, or by systemd's socket, stays without work
+    /// How long the daemon stays without clients (only if a client started it), and the interpreter without connections
     #[arg(
         long,
         value_name = "SECONDS",

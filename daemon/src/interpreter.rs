@@ -47,8 +47,8 @@ pub enum SetUpError {
     Service(#[from] AddressError),
 }
 
-/// The interpreters that these settings name. This is the only place that knows which kinds there are. `flags` are those that the embedded
-/// interpreter is started with, because it cannot find the settings itself.
+/// Builds the interpreters that these settings name. `flags` go to the embedded interpreter at its start: they hold what it does not find in
+/// the environment and the configuration file.
 pub fn interpreters(settings: &Settings, flags: &[OsString]) -> Result<Interpreters, SetUpError> {
     let service: Box<dyn Interpreter> = match &settings.interpreter_url {
         Some(url) => Box::new(Foreign::configured(url.clone(), settings)?),

@@ -73,7 +73,7 @@ struct Sessions {
     server: Server,
     socket_gate: Arc<Gate>,
     places: Arc<Places>,
-    /// Each returns whether it was a client's.
+    /// Each task returns whether it served an MCP client.
     tasks: JoinSet<bool>,
     started: u64,
     cancel: CancellationToken,
@@ -82,7 +82,7 @@ struct Sessions {
 
 /// The connections of each kind, with a bound for each.
 struct Places {
-    /// One more reference than connected clients.
+    /// Counts clients: each holds a clone.
     client: Arc<()>,
     http: Arc<Semaphore>,
     refused: Semaphore,
@@ -262,8 +262,8 @@ impl Places {
         }
     }
 
-    /// A place among the clients, if one of as many as `most` is free. Tasks would be another number: one whose session has ended may
-    /// still wait to be joined.
+    /// A place among the clients, if fewer than `most` are taken. The number of tasks does not serve: a task whose session has ended stays in
+    /// the set until it is joined.
     fn admit(&self, most: usize) -> Option<Arc<()>> {
         let place = self.client.clone();
         (Arc::strong_count(&self.client) - 1 <= most).then_some(place)

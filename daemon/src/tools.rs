@@ -17,6 +17,9 @@ pub const TOOLS: &[&dyn Tool] = &[&ExecutePythonCode];
 pub fn find(name: &str) -> Result<&'static dyn Tool, ErrorData> {
     TOOLS.iter().copied().find(|tool| tool.name() == name).ok_or_else(|| {
         let names: Vec<_> = TOOLS.iter().map(|tool| tool.name()).collect();
-        ErrorData::invalid_params(format!("There is no tool of this name; there is {}.", names.join(", ")), None)
+        ErrorData::invalid_params(
+            format!("There is no tool with this name. The tools are: {}.", names.join(", ")),
+            None,
+        )
     })
 }

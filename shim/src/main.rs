@@ -15,7 +15,7 @@ use python_interpreter_mcp::{
     relay::{self, Daemons, Ended, Patience, RelayError},
 };
 
-const USAGE: &str = "usage: python-interpreter-mcp [--help | --version], launched by an MCP client without arguments";
+const USAGE: &str = "Usage: python-interpreter-mcp [--help | --version]. MCP clients start it without arguments.";
 
 #[derive(Debug, thiserror::Error)]
 enum ShimError {
@@ -90,7 +90,7 @@ fn introduction() -> String {
     let program = env::current_exe().unwrap_or_else(|_| PathBuf::from("python-interpreter-mcp"));
     // Debug quotes and escapes a path almost as JSON does.
     format!(
-        "python-interpreter-mcp gives an AI client isolated Python over MCP; a client launches it, a person configures it:\n\
+        "python-interpreter-mcp gives an AI client isolated Python over MCP. Add this to the configuration of a client:\n\
          {{\"mcpServers\":{{\"python-interpreter\":{{\"command\":{program:?}}}}}}}"
     )
 }

@@ -32,7 +32,7 @@ const GONE: &str = "The interpreter daemon went away before it answered. The cod
 const GIVEN_UP: &str = "The interpreter daemon is stopping and has not answered in time. The code may or may not have run, and it was not sent \
     again; the next call goes to another daemon.";
 const CUT: &str =
-    "The interpreter daemon went away while the request was sent to it. The code was not run; send it again.";
+    "The interpreter daemon went away while the request was being sent. The code was not run; send it again.";
 
 /// Which event ended the relay normally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub enum RelayError {
 pub struct Patience {
     /// How long the client's next frame waits for a daemon that accepts nothing more but still answers.
     pub last_answers: Duration,
-    /// How long the relay goes on without any byte moving, once the client has closed its input and every request is answered: such a
+    /// How long the relay waits for any byte to move, once the client has closed its input and nothing is expected from the daemon. Such a
     /// client does not read any more.
     pub standstill: Duration,
 }
@@ -102,7 +102,8 @@ pub fn run(
     patience: Patience,
 ) -> Result<Ended, RelayError> {
     let (input, output) = (input.as_fd(), output.as_fd());
-    // Dropped in reverse order, which matters if both are the same socket: the second one has saved what the first one changed.
+    // Dropped in reverse order. If input and output are one socket, the second guard saved the flags that the first had changed, so it must
+    // restore them first.
     let _input_flags = NonBlocking::set(input).map_err(RelayError::Input)?;
     let _output_flags = NonBlocking::set(output).map_err(RelayError::Output)?;
     let mut relay = Relay {

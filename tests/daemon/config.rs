@@ -203,7 +203,9 @@ fn a_client_goes_on_with_settings_that_were_read_again() {
     assert_eq!(second.requests().len(), 2);
     reload(&(url(&second) + "max_sessions = 1\n"), "the settings were read again", 2);
     let mut refused = daemon.connect();
-    assert_eq!(refused.read_to_end_or_line(), "", "two clients are more than one");
+    refused.send_call(1, "6");
+    let answer = refused.read_answer();
+    assert!(answer["error"]["message"].as_str().is_some_and(|message| message.contains("max_sessions")), "{answer}");
     client.call("5");
 }
 

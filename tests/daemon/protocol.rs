@@ -146,8 +146,8 @@ fn a_known_method_with_bad_parameters_and_an_unknown_method_are_told_apart() {
         (with("/params/name", json!("no_such_tool")), "execute_python_code"),
         (with("/params/arguments", json!([])), "do not fit"),
         (with("/params/arguments", json!({})), "source_code is missing"),
-        (with("/params/arguments/source_code", json!(null)), "source_code is a string, not null"),
-        (with("/params/arguments/source_code", json!(17)), "source_code is a string, not a number"),
+        (with("/params/arguments/source_code", json!(null)), "source_code must be a string, not null"),
+        (with("/params/arguments/source_code", json!(17)), "source_code must be a string, not a number"),
         (with("/params/arguments/source_code", json!("#".repeat(5 << 20))), "limit is 4 MiB"),
     ] {
         let (id, code, message) = refusal(&mut session, line.as_bytes());

@@ -13,7 +13,7 @@ fn prints_help_and_version_on_stdout() {
     for flag in ["--help", "-h"] {
         let output = run(&[flag]);
         assert!(output.status.success() && output.stderr.is_empty());
-        assert!(output.stdout.starts_with(b"usage: python-interpreter-mcp"));
+        assert!(output.stdout.starts_with(b"Usage: python-interpreter-mcp"));
     }
     for flag in ["--version", "-V"] {
         let output = run(&[flag]);

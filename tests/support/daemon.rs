@@ -274,13 +274,6 @@ impl Session {
         self.stream.write(bytes).ok()
     }
 
-    /// One line, or nothing where the connection ended, however it did.
-    pub fn read_to_end_or_line(&mut self) -> String {
-        let mut line = String::new();
-        let _ = self.reader.read_line(&mut line);
-        line
-    }
-
     /// Says that nothing more will come, and goes on reading.
     pub fn finish_writing(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();

@@ -1,5 +1,6 @@
-//! The limits of one execution: each is one field here, with its flag, variable, default and help text. `sandbox/` and `control_group` make
-//! the kernel enforce them.
+//! The limits of one execution: each is one field here, with its flag, variable, default and help text. The kernel enforces those in
+//! `sandbox/` and `control_group`, `memory` and `total` those of memory, `run` the time limit, `output` and `whole` those of output, and
+//! `collect` those of files. `explain` names a limit that was met.
 
 use std::fmt;
 use std::fs;
@@ -26,8 +27,7 @@ pub struct ExecutionLimits {
     #[arg(long, value_name = "SECONDS", env = "PYTHON_INTERPRETER_MCP_TIMEOUT", default_value = "300", value_parser = seconds(1..=MAX_TIMEOUT_SECONDS))]
     pub timeout: Duration,
 
-    /// How many executions run at the same time; further ones wait for their turn [default: twice the number of CPUs, at least 8; 64 with
-    /// a service at a URL]
+    /// How many executions run at the same time; further ones wait for their turn [default: twice the number of CPUs, at least 8; 64 if interpreter_url is set]
     #[arg(long, value_name = "NUMBER", env = "PYTHON_INTERPRETER_MCP_CONCURRENCY", value_parser = value_parser!(u16).range(1..=1024))]
     pub concurrency: Option<u16>,
 }
@@ -124,7 +124,17 @@ fn seconds(range: std::ops::RangeInclusive<u64>) -> impl TypedValueParser<Value 
 fn size(least: u64, most: u64) -> impl Fn(&str) -> Result<Size, String> + Clone + Send + Sync + 'static {
     move |text: &str| match text.parse::<Size>()? {
         size if (least..=most).contains(&size.0) => Ok(size),
-        _ => Err(format!("it must be from {least} to {most} bytes")),
+        _ => Err(format!("it must be from {} to {}", shown(least), shown(most))),
+    }
+}
+
+/// Bytes in the largest unit that divides them.
+fn shown(bytes: u64) -> String {
+    match bytes {
+        0 => "0".to_owned(),
+        _ if bytes.is_multiple_of(GIB) => format!("{}G", bytes / GIB),
+        _ if bytes.is_multiple_of(MIB) => format!("{}M", bytes / MIB),
+        _ => format!("{}K", bytes / 1024),
     }
 }
 
@@ -182,7 +192,7 @@ pub mod tests {
         for wrong in ["", "M", "1T", "-1", "1.5G", "99999999999999999999G"] {
             assert!(wrong.parse::<Size>().is_err(), "{wrong}");
         }
-        assert!(size(2 << 20, 4 << 20)("1M").unwrap_err().contains("from 2097152"));
+        assert!(size(2 << 20, 4 << 20)("1M").unwrap_err().contains("from 2M to 4M"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Slots built ahead of need, so that a call finds a waiting child. As many wait as there lately were calls at the same time. They all
+//! Slots built ahead of need, so that a call finds a waiting child. As many wait as the largest number of simultaneous calls in the last minute. They all
 //! come from the current workshop, which is replaced when it is worn or has ended.
 
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause between two tries.
 pub const PAUSE: Duration = Duration::from_millis(20);
 /// How long the peak of simultaneous calls is remembered.
-const MEMORY: Duration = Duration::from_secs(60);
+const PEAK_REMEMBERED: Duration = Duration::from_secs(60);
 /// No slots wait while less than this fraction (1/16) of the machine's memory is available.
 const SCARCE: u64 = 16;
 
@@ -40,7 +40,7 @@ struct State {
     waiting: VecDeque<(Slot, WaitingChild)>,
     /// Slots that are being built in order to wait.
     building: usize,
-    /// Slots taken and not yet given back.
+    /// Slots that programs use, or that are being removed.
     in_use: usize,
     /// The most slots lately in use, and when they were.
     peak: usize,
@@ -160,7 +160,7 @@ impl Pool {
         let mut state = self.state();
         state.scarce = memory_is_scarce();
         state.drop_unusable();
-        if state.peak_since.is_some_and(|since| since.elapsed() > MEMORY) {
+        if state.peak_since.is_some_and(|since| since.elapsed() > PEAK_REMEMBERED) {
             (state.peak, state.peak_since) = (state.in_use, None);
         }
         let wanted = state.wanted(self.settings.concurrency);
@@ -215,7 +215,8 @@ impl Pool {
         let mut state = self.state();
         let Some(workshop) = state.workshop.clone().filter(|workshop| !workshop.has_ended()) else { return };
         let wanted = state.wanted(self.settings.concurrency);
-        // When all CPUs are busy, skip the rehearsal: it would slow down running programs.
+        // When all CPUs are busy, skip the rehearsal (a trial run in the child, after which the program starts faster): it would slow down running
+        // programs.
         let need = if state.in_use < self.cpus { Need::Later } else { Need::Now };
         while state.waiting.len() + state.building < wanted {
             state.building += 1;
@@ -255,7 +256,7 @@ async fn add_waiting(pool: Arc<Pool>, spawner: Arc<SpawnerHandle>, need: Need) {
     }
 }
 
-/// Opens a new workshop. Until it is ready, slots come from the old one, so that no call waits.
+/// Opens a new workshop. A worn one goes on serving meanwhile, so that no call waits. If the old one has ended, calls wait.
 async fn replace_workshop(pool: Arc<Pool>) {
     let _only_one = pool.opening.lock().await;
     {

@@ -141,7 +141,7 @@ impl Drop for FirstProcess {
 
 /// A pipe's read end, non-blocking, and its write end for the program.
 fn output_pipe(identity: &Identity) -> io::Result<(pipe::Receiver, OwnedFd)> {
-    // The pipe's owner may open /dev/stdout, so that must be the program's user.
+    // Only a pipe's owner can open it as /dev/stdout, so the program's user must own it.
     let _as_program = identity.act();
     let (ours, theirs) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&ours, true)?;

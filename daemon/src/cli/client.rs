@@ -35,7 +35,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Change {
-    /// The clients to change; a named client gets a configuration if it has none
+    /// The clients [default: all installed ones]; `add` creates the configuration of a named client if it has none
     #[arg(value_name = "CLIENT", value_enum)]
     clients: Vec<Client>,
 

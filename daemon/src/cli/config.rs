@@ -19,8 +19,9 @@ pub struct Arguments {
 enum Command {
     /// Print the effective settings and where each comes from: this shell's environment, the file, or the defaults
     Show,
-    /// Check the configuration file, or the file that is named
+    /// Check the configuration file, or FILE
     Check {
+        /// The file to check instead of the configuration file
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },

@@ -11,11 +11,11 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
 use super::running::{ask, ask_interpreter, is_only_listened_for};
-use super::services::{commands, configured};
+use super::services::{commands, configured, serve_without_flags};
 use crate::status::Status;
 
-/// Longer than the default time to drain.
-const DEADLINE: Duration = Duration::from_secs(90);
+/// How long a process may take to end beyond its setting `drain`.
+const MARGIN: Duration = Duration::from_secs(80);
 
 #[derive(Debug, clap::Args)]
 pub struct Reload {}
@@ -41,10 +41,13 @@ pub fn stop(Stop {}: &Stop) -> anyhow::Result<ExitCode> {
         let running = status.running;
         let _ = writeln!(io::stderr(), "waiting for {running} running call(s) to end (at most for the setting drain)");
     }
+    // Wrong settings are no reason not to stop.
+    let drain = serve_without_flags().map_or(0, |arguments| arguments.settings.sessions.drain);
+    let deadline = Duration::from_secs(drain) + MARGIN;
     // The daemon first: its running calls need the interpreter.
     for (name, health) in [("daemon", ask::<Value>("/healthz")), ("interpreter", ask_interpreter("/process"))] {
         let Some(health) = health.with_context(|| format!("the {name} cannot be asked"))? else { continue };
-        let ended = signal(&health, Signal::TERM).and_then(|process| wait(&process));
+        let ended = signal(&health, Signal::TERM).and_then(|process| wait(&process, deadline));
         ended.with_context(|| format!("the {name} cannot be stopped"))?;
         stopped = true;
     }
@@ -74,14 +77,14 @@ fn signal(health: &Value, signal: Signal) -> anyhow::Result<Process> {
     Ok(process)
 }
 
-fn wait(process: &Process) -> anyhow::Result<()> {
-    let until = Instant::now() + DEADLINE;
+fn wait(process: &Process, deadline: Duration) -> anyhow::Result<()> {
+    let until = Instant::now() + deadline;
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let mut waits = [PollFd::new(process, PollFlags::IN)];
         match poll(&mut waits, Some(&Timespec::try_from(left)?)) {
             Err(rustix::io::Errno::INTR) => {}
-            Ok(0) => bail!("it has not ended within {} s; see `python-interpreter-mcpd logs`", DEADLINE.as_secs()),
+            Ok(0) => bail!("it has not ended within {} s; see `python-interpreter-mcpd logs`", deadline.as_secs()),
             Ok(_) => return Ok(()),
             Err(error) => return Err(error.into()),
         }

@@ -15,7 +15,7 @@ use finding::{Finding, Level};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Print it as JSON
+    /// Print the findings as JSON
     #[arg(long)]
     json: bool,
 

@@ -43,7 +43,7 @@ pub struct ServeArguments {
 
 #[derive(Debug, clap::Args)]
 pub struct InterpreterArguments {
-    /// Listen on this loopback address instead of the user's socket, as a drop-in service: 127.0.0.1:50081
+    /// Listen on this loopback address, such as 127.0.0.1:50081, in place of another interpreter service
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
 
@@ -56,11 +56,11 @@ pub struct InterpreterArguments {
           default_value = "collections,datetime,json,math,random,re")]
     pub preload: Vec<String>,
 
-    /// A directory that programs may read, such as ~/data:/data
+    /// Directories that programs may read, such as ~/data:/data
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_MOUNT", value_name = "SOURCE:TARGET", value_delimiter = ',')]
     pub mount: Vec<Mount>,
 
-    /// What programs can reach over the network
+    /// What programs can reach over the network: none (only a loopback of their own) or host (everything that you can reach)
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_NETWORK", value_enum, default_value_t = NetworkChoice::None)]
     pub network: NetworkChoice,
 

@@ -19,11 +19,11 @@ const NOT_RUNNING: u8 = 3;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Print it as JSON
+    /// Print the status as JSON
     #[arg(long)]
     json: bool,
 
-    /// Redraw every second
+    /// Show the status anew every second, until interrupted
     #[arg(long, conflicts_with = "json")]
     watch: bool,
 }

@@ -7,8 +7,9 @@ use super::layer::{TomlType, settings};
 
 const WIDTH: usize = 100;
 const HEAD: &str = "\
-Settings of python-interpreter-mcpd: a copy of this file is ~/.config/python-interpreter-mcp/config.toml.
-Commented values are the defaults. Flags override environment variables, which override this file.
+Settings of python-interpreter-mcpd. Save this as ~/.config/python-interpreter-mcp/config.toml.
+A commented value is the default, or a placeholder in capitals if there is no fixed default. Flags override environment variables, which
+override this file.
 `python-interpreter-mcpd config show` prints the effective settings. After a change: `systemctl --user reload
 python-interpreter-mcpd`, or `python-interpreter-mcpd reload`.";
 

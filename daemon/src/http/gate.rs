@@ -23,7 +23,7 @@ pub struct Settings {
     #[arg(long, value_name = "FILE", env = "PYTHON_INTERPRETER_MCP_HTTP_TOKEN_FILE")]
     pub http_token_file: Option<PathBuf>,
 
-    /// Further host names by which clients reach the TCP address
+    /// Host names that clients use for the TCP address, besides this machine's own
     #[arg(long, value_name = "NAME", env = "PYTHON_INTERPRETER_MCP_HTTP_HOST", value_delimiter = ',')]
     pub http_host: Vec<String>,
 }

@@ -49,7 +49,7 @@ impl fmt::Display for Reason {
         formatter.write_str(match self {
             Self::Configured => "it is configured",
             Self::Detected => "it listens on this machine and is yours or root's",
-            Self::NothingElse => "nothing is configured, and no service of yours listens on port 50081",
+            Self::NothingElse => "no service is configured, and none of yours or root's listens on port 50081",
         })
     }
 }

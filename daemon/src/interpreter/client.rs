@@ -42,7 +42,7 @@ pub struct ApiClient {
     base: String,
     /// What error messages call the interpreter.
     name: String,
-    /// A service of somebody else's gets no header beyond the API's.
+    /// It is our own interpreter. Only ours gets the execution id.
     is_ours: bool,
 }
 

@@ -22,7 +22,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 /// How long it may take to say what it can do: it starts Python first.
 const CAPABILITIES_DEADLINE: Duration = Duration::from_secs(90);
 const RUNNING_DEADLINE: Duration = Duration::from_secs(1);
-/// It stays without a call for longer than this, so for so long after a call it runs.
+/// The interpreter counts as running for so long after a call.
 const RUNS_AFTER_CALL: Duration = Duration::from_secs(60);
 
 pub struct Embedded {
@@ -34,7 +34,7 @@ pub struct Embedded {
 
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    #[error("the embedded interpreter's socket has no place: {0}")]
+    #[error("there is no directory for the embedded interpreter's socket: {0}")]
     Socket(#[from] EndpointError),
     #[error("this program's own path, which starts the embedded interpreter, is unknown: {0}")]
     OwnPath(#[source] std::io::Error),
@@ -43,7 +43,7 @@ pub enum EmbeddedError {
 }
 
 impl Embedded {
-    /// `flags` are those that it is started with, because it cannot find the settings itself.
+    /// `flags` hold what it does not find in the environment and the configuration file.
     pub fn new(flags: &[OsString]) -> Result<Self, EmbeddedError> {
         let path = endpoint::socket_path(Socket::Interpreter)?;
         let owner = Owner {
@@ -76,7 +76,7 @@ impl Embedded {
     }
 }
 
-/// Whatever is sent while it does not run was not sent at all: it is started then, and asked again.
+/// If no connection can be made, nothing was sent. The interpreter is then started, and the request is sent.
 impl Interpreter for Embedded {
     fn name(&self) -> &'static str {
         "embedded"

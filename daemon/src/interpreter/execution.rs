@@ -5,7 +5,7 @@ use python_interpreter::wire::ExecuteResponse;
 /// How an execution ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExecutionOutcome {
-    /// The program ran to its end, whatever its exit code.
+    /// The interpreter returned a result, and the time limit was not reached. The program may have met another limit.
     Finished,
     TimedOut,
     /// It could not be run, or its result was lost.

@@ -23,7 +23,7 @@ pub struct Part {
 
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    #[error("there is no file with the id {0:?}: it is mistyped, or its time is up")]
+    #[error("there is no file with the id {0:?}: the id is wrong, or the file has expired")]
     Missing(String),
     #[error("the interpreter cannot be reached")]
     NotReached,

@@ -13,11 +13,11 @@ const SERVICE_CONCURRENCY: usize = 64;
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Settings {
-    /// The interpreter service to use [default: the service at http://localhost:50081 if one is there, else the embedded interpreter]
+    /// The interpreter service to use [default: a service of yours or root's on port 50081, else the embedded interpreter]
     #[arg(long, value_name = "URL", env = "PYTHON_INTERPRETER_MCP_URL")]
     pub interpreter_url: Option<ServiceUrl>,
 
-    /// Where the interpreter service stores the files of programs, by id, if it offers no download
+    /// The directory in which the interpreter service stores files by id; without it clients cannot read the files of programs there
     #[arg(long, value_name = "DIRECTORY", env = "PYTHON_INTERPRETER_MCP_FILES")]
     pub interpreter_files: Option<PathBuf>,
 
@@ -26,7 +26,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The flags with which the embedded interpreter gets these settings, where they differ from those that it would `find` itself.
+    /// The flags that the embedded interpreter needs, because these settings differ from `found`, which it reads from the environment and the
+    /// file.
     pub fn flags_beyond(&self, found: &Self) -> Vec<OsString> {
         let mut flags = Vec::new();
         if self.limits.timeout != found.limits.timeout {

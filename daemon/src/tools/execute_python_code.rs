@@ -67,7 +67,7 @@ fn input_schema(timeout: Duration) -> Value {
                 "exclusiveMinimum": 0,
                 "maximum": timeout.as_secs_f64(),
                 "description": format!(
-                    "When to stop the program. What it printed by then is returned. Default and maximum: {} s.",
+                    "The program is stopped after this many seconds. What it printed until then is returned. Default and maximum: {} s.",
                     timeout.as_secs_f64()
                 ),
             },

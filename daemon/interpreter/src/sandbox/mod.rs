@@ -1,9 +1,9 @@
 //! The sandbox: keeps one execution's program away from everything that is not its own. It is one ordered list of steps in three parts.
 //!
-//! [`build_outer`] runs once, for the zygote's Python; [`build_slot`] runs once for each execution; the remaining steps are taken by the
+//! [`build_outer`] runs once for each zygote; [`build_slot`] runs once for each execution; the remaining steps are taken by the
 //! child that will run the program, in `zygote/src/enter.rs`, with what `confinement` and `landlock` prepare here. `docs/security.md` has
-//! the same steps in the same order. Each file is one kernel mechanism. No step is optional: if the kernel refuses one, nothing runs, and
-//! the error names the step and the remedy.
+//! the same steps in the same order. Each file is one kernel mechanism, except `policy`, `confinement` and `refused`. If the kernel
+//! refuses a step, nothing runs, and the error names the step and the remedy. Only the control group may be missing.
 #![allow(unsafe_code, reason = "namespaces and mounts have no safe interface for all that is needed here")]
 
 mod capabilities;
@@ -71,7 +71,7 @@ pub fn map_identity(policy: &Policy, child: &Cloned) -> Result<(), StepError> {
     step("map the user", || policy.identity.map(child.pid))
 }
 
-/// The same for a slot, whose parent is the unprivileged user already.
+/// Writes the id maps of a slot's first process, whose parent is the unprivileged user already.
 pub fn map_slot_identity(child: &Cloned) -> Result<(), StepError> {
     step("map the slot's user", || identity::map_inside(child.pid))
 }

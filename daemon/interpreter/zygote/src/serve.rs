@@ -103,7 +103,7 @@ impl Zygote {
         }
     }
 
-    /// Forks a child into the slot. A failure is reported on the slot's socket: only if the zygote cannot go on is it an error.
+    /// Forks a child into the slot. A failed fork is reported on the slot's socket. An error is returned only if the zygote cannot go on.
     fn fork(&mut self, request: &Request, rehearse: bool) -> Result<(), Refused> {
         match self.try_fork(request, rehearse) {
             Ok(process) => self.living.push(Living { process, control: request.control }),

@@ -33,11 +33,11 @@ fn parse_now(mut answer: Vec<u8>) -> Result<ExecuteResponse, NotTheApi> {
     let is_object = answer.trim_ascii_start().first() == Some(&b'{');
     let reason = match serde_json::from_slice(&answer) {
         Ok(response) if is_object => return Ok(response),
-        Ok(_) => "it is no object".to_owned(),
+        Ok(_) => "it is not an object".to_owned(),
         Err(error) if error.is_data() => {
             format!("a field is missing or of another type, line {} column {}", error.line(), error.column())
         }
-        Err(error) => format!("no JSON, line {} column {}", error.line(), error.column()),
+        Err(error) => format!("it is not JSON, line {} column {}", error.line(), error.column()),
     };
     answer.truncate(MAX_SHOWN_ANSWER_BYTES);
     Err((reason, answer))

@@ -227,7 +227,7 @@ impl Answering {
 async fn drive<T>(driver: &mut Option<Pin<Box<Driver>>>, wanted: impl Future<Output = T>) -> T {
     let mut wanted = pin!(wanted);
     poll_fn(|context| {
-        // Polled before the connection, so that the connection knows what is wanted, and after it, for what an ending connection has left.
+        // Polled first, to tell the connection what to do, and again afterwards, to take what an ending connection leaves behind.
         if let Poll::Ready(ready) = wanted.as_mut().poll(context) {
             return Poll::Ready(ready);
         }

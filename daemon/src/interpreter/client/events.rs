@@ -41,7 +41,7 @@ pub async fn read(mut response: Answering, url: &str, context: &CallContext) -> 
             return Err(Failure::TooLarge { url: url.to_owned(), limit: MAX_ANSWER_BYTES, first: line });
         }
     }
-    Err(not_the_api(url, "it has no result".to_owned(), Vec::new()))
+    Err(not_the_api(url, "the stream ended without a result".to_owned(), Vec::new()))
 }
 
 async fn parse(line: Vec<u8>, url: &str) -> Result<Event, Failure> {

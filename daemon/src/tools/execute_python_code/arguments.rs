@@ -21,7 +21,7 @@ pub fn request(arguments: Option<JsonObject>, longest: Duration) -> Result<Execu
     let mut arguments = arguments.unwrap_or_default();
     let source_code = match arguments.remove("source_code") {
         Some(Value::String(source_code)) => source_code,
-        Some(other) => return Err(invalid(format!("source_code is a string, not {}.", kind(&other)))),
+        Some(other) => return Err(invalid(format!("source_code must be a string, not {}.", kind(&other)))),
         None => return Err(invalid("source_code is missing: it holds the Python program to run.")),
     };
     if source_code.len() > MAX_SOURCE_CODE_BYTES {
@@ -33,12 +33,18 @@ pub fn request(arguments: Option<JsonObject>, longest: Duration) -> Result<Execu
     let is_wrong =
         |(name, value): &(&String, &String)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0');
     if let Some((name, _)) = env.iter().find(is_wrong) {
-        return Err(invalid(format!("env has {}, which is no environment variable.", shown(name))));
+        return Err(invalid(format!(
+            "env has {}, which is not a valid environment variable: a name is not empty and has no '=', and neither name nor value has a NUL.",
+            shown(name)
+        )));
     }
     let mut files = BTreeMap::new();
     for (path, reference) in texts("files", arguments.remove("files"))? {
         if below_workspace(&path).is_none() {
-            return Err(invalid(format!("files has {}, which is no absolute path below /workspace.", shown(&path))));
+            return Err(invalid(format!(
+                "files has {}, which is not an absolute path below /workspace.",
+                shown(&path)
+            )));
         }
         let id = if is_file_id(&reference) { Ok(reference) } else { id_of(&reference) };
         let id = id.map_err(|reason| invalid(format!("files[{}] {reason}", shown(&path))))?;
@@ -52,12 +58,12 @@ fn timeout(value: Option<Value>, longest: Duration) -> Result<Option<f64>, Error
     let seconds = match value {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => number.as_f64(),
-        Some(other) => return Err(invalid(format!("timeout_seconds is a number, not {}.", kind(&other)))),
+        Some(other) => return Err(invalid(format!("timeout_seconds must be a number, not {}.", kind(&other)))),
     };
     match seconds {
         Some(seconds) if seconds > 0.0 && seconds <= longest => Ok(Some(seconds)),
         _ => Err(invalid(format!(
-            "timeout_seconds is more than 0 and at most {longest}, the longest time of a program."
+            "timeout_seconds must be more than 0 and at most {longest}, the longest time that a program may run."
         ))),
     }
 }
@@ -67,11 +73,11 @@ fn texts(name: &str, value: Option<Value>) -> Result<BTreeMap<String, String>, E
     let object = match value {
         None | Some(Value::Null) => return Ok(BTreeMap::new()),
         Some(Value::Object(object)) => object,
-        Some(other) => return Err(invalid(format!("{name} is an object, not {}.", kind(&other)))),
+        Some(other) => return Err(invalid(format!("{name} must be an object, not {}.", kind(&other)))),
     };
     let text = |(key, value): (String, Value)| match value {
         Value::String(text) => Ok((key, text)),
-        other => Err(invalid(format!("{name}[{}] is a string, not {}.", shown(&key), kind(&other)))),
+        other => Err(invalid(format!("{name}[{}] must be a string, not {}.", shown(&key), kind(&other)))),
     };
     object.into_iter().map(text).collect()
 }
@@ -81,7 +87,10 @@ fn id_of(reference: &str) -> Result<String, String> {
     match reference.parse::<FileUri>() {
         Ok(uri) if uri.is_part() => Err("is a part of a file, and only whole files can be given.".to_owned()),
         Ok(uri) => Ok(uri.id),
-        Err(_) => Err(format!("is {}, neither a file id nor a resource URI from an earlier result.", shown(reference))),
+        Err(_) => Err(format!(
+            "is {}, which is neither a file id nor a resource URI from an earlier result.",
+            shown(reference)
+        )),
     }
 }
 
@@ -130,8 +139,8 @@ mod tests {
     fn a_source_code_that_cannot_be_run_is_refused_by_name() {
         assert!(request(None, LONGEST).unwrap_err().message.contains("source_code is missing"));
         assert!(refusal(json!({})).contains("source_code is missing"));
-        assert!(refusal(json!({"source_code": null})).contains("source_code is a string, not null"));
-        assert!(refusal(json!({"source_code": 5})).contains("source_code is a string, not a number"));
+        assert!(refusal(json!({"source_code": null})).contains("source_code must be a string, not null"));
+        assert!(refusal(json!({"source_code": 5})).contains("source_code must be a string, not a number"));
         assert!(refusal(json!({"source_code": "#".repeat(MAX_SOURCE_CODE_BYTES + 1)})).contains("the limit is 4 MiB"));
     }
 
@@ -144,7 +153,7 @@ mod tests {
         for wrong in [json!(0), json!(-1), json!(1e9), json!(300.1)] {
             assert!(refusal_of("timeout_seconds", wrong.clone()).contains("at most 300"), "{wrong}");
         }
-        assert!(refusal_of("timeout_seconds", json!("5")).contains("timeout_seconds is a number, not a string"));
+        assert!(refusal_of("timeout_seconds", json!("5")).contains("timeout_seconds must be a number, not a string"));
     }
 
     #[test]
@@ -155,10 +164,13 @@ mod tests {
             request.files.into_iter().collect::<Vec<_>>(),
             [("/workspace/a".to_owned(), "id".to_owned()), ("/workspace/b/c".to_owned(), "abc".to_owned())]
         );
-        assert!(refusal_of("files", json!([])).contains("files is an object, not an array"));
-        assert!(refusal_of("files", json!({"/workspace/a": 1})).contains("files[\"/workspace/a\"] is a string"));
+        assert!(refusal_of("files", json!([])).contains("files must be an object, not an array"));
+        assert!(refusal_of("files", json!({"/workspace/a": 1})).contains("files[\"/workspace/a\"] must be a string"));
         for path in ["a", "/etc/passwd", "/workspace/../a", "/workspace/"] {
-            assert!(refusal_of("files", json!({path: "id"})).contains("no absolute path below /workspace"), "{path}");
+            assert!(
+                refusal_of("files", json!({path: "id"})).contains("not an absolute path below /workspace"),
+                "{path}"
+            );
         }
         for reference in ["", "a b", "file:///etc/passwd", "../x"] {
             assert!(
@@ -172,10 +184,10 @@ mod tests {
     #[test]
     fn environment_variables_are_texts_with_names() {
         assert_eq!(taken(json!({"source_code": "1", "env": {"A": "b=c"}})).env["A"], "b=c");
-        assert!(refusal_of("env", json!("A=b")).contains("env is an object, not a string"));
-        assert!(refusal_of("env", json!({"A": 1})).contains("env[\"A\"] is a string, not a number"));
+        assert!(refusal_of("env", json!("A=b")).contains("env must be an object, not a string"));
+        assert!(refusal_of("env", json!({"A": 1})).contains("env[\"A\"] must be a string, not a number"));
         for (name, value) in [("", "x"), ("A=B", "x"), ("A", "x\0")] {
-            assert!(refusal_of("env", json!({name: value})).contains("no environment variable"), "{name}");
+            assert!(refusal_of("env", json!({name: value})).contains("not a valid environment variable"), "{name}");
         }
     }
 

@@ -1,14 +1,14 @@
-//! What a model reads about the tool, made of what the interpreter can do. It says nothing that is not known to be so, and the same of
-//! the same interpreter.
+//! What a model reads about the tool, generated from what the interpreter can do. It states only what is known, and the same interpreter
+//! gives the same text.
 
 use std::time::Duration;
 
 use crate::interpreter::Capabilities;
 use crate::tools::interface::OUTPUT_CHARACTERS;
 
-/// Libraries that are named; the rest is a number.
+/// How many libraries are named. The rest is counted.
 const MAX_LIBRARIES: usize = 60;
-/// What comes with every installation and says nothing.
+/// Packages that every installation has, and that tell a model nothing.
 const TOOLS: [&str; 4] = ["pip", "setuptools", "wheel", "distlib"];
 
 const WHAT: &str = "Run a Python program in an isolated, fresh environment and return what it printed. Use it to execute code: to \
@@ -27,7 +27,7 @@ pub fn text(capabilities: Option<&Capabilities>, timeout: Duration) -> String {
              to a later call with its argument `files`."
                 .to_owned(),
         );
-        lines.push(format!("A program may take {seconds} s."));
+        lines.push(format!("A program may run for at most {seconds} s."));
         lines.push(format!("Output over {OUTPUT_CHARACTERS} characters is shortened in the middle."));
         lines.push(ENDS.to_owned());
         return lines.join("\n");
