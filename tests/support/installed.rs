@@ -1,9 +1,9 @@
-//! Software from PyPI and npm, installed on first use below cargo's target directory, for all tests and their later runs. Leaves out what
-//! it is.
+//! Software from PyPI and npm, installed on first use for all tests and their later runs.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -21,10 +21,9 @@ pub fn install(
     wanted: &str,
     build: impl FnOnce(&Path, &Path) -> Result<(), String>,
 ) -> Result<PathBuf, String> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-software");
+    let folder = software()?;
     let (place, log) = (folder.join(name), folder.join(format!("{name}.log")));
     let failed = |error: io::Error| format!("{}: {error}", folder.display());
-    fs::create_dir_all(&folder).map_err(failed)?;
     let lock = File::create(folder.join(format!("{name}.lock"))).map_err(failed)?;
     let started = Instant::now();
     while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -45,6 +44,24 @@ pub fn install(
     build(&place, &log)?;
     fs::write(&stamp, wanted).map_err(failed)?;
     Ok(place)
+}
+
+/// The directory of all software, which exists: below cargo's target directory. If that is closed to other users, as one of whom root's
+/// interpreters run, it is below /var/tmp. `tests/system/software` prints the same.
+fn software() -> Result<PathBuf, String> {
+    let uid = rustix::process::getuid();
+    let below_target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-software");
+    let is_open = |directory: &Path| fs::metadata(directory).is_ok_and(|status| status.mode() & 0o001 != 0);
+    let folder = match !uid.is_root() || below_target.ancestors().skip(1).all(is_open) {
+        true => below_target,
+        false => PathBuf::from(format!("/var/tmp/python-interpreter-mcp-test-software-{}", uid.as_raw())),
+    };
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    // Anybody can create a directory below /var/tmp.
+    match fs::symlink_metadata(&folder) {
+        Ok(status) if status.is_dir() && status.uid() == uid.as_raw() => Ok(folder),
+        _ => Err(format!("{} is not a directory of this user", folder.display())),
+    }
 }
 
 /// Runs a command to its end. What it says is kept in `log`; its last line is the reason for a failure. Others may read what it makes.

@@ -18,6 +18,7 @@ const SHIM_SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shim/src");
 
 /// A daemon that is told of a service has to reach it, which the test plays.
 const ALONE: &str = r#"#!/bin/sh
+case " $* " in *" --interpreter-url "*) exec PROGRAM "$@" ;; esac
 if [ -n "${PYTHON_INTERPRETER_MCP_URL:-}" ] || /usr/bin/grep -qs '^interpreter_url' "$HOME/.config/python-interpreter-mcp/config.toml"; then
   exec PROGRAM "$@"
 fi

@@ -56,7 +56,7 @@ pub enum Outcome {
     Limited,
 }
 
-/// A header of the embedded interpreter's answer with the [`Outcome`].
+/// A header of the embedded interpreter's answer with the [`Outcome`]. It is not in the JSON, whose text a program can write.
 pub const OUTCOME_HEADER: &str = "x-execution-outcome";
 
 /// A header of a request to the embedded interpreter: the execution's name in the caller's log. The interpreter's log uses it as well.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use python_interpreter::executor::Executor;
 use python_interpreter::http::{self, DRAIN_DEADLINE, Leave, Listener};
-use python_interpreter::limits::Limits;
+use python_interpreter::limits::{Limits, Size};
 use python_interpreter::settings::Settings;
 use python_interpreter_mcp::endpoint::{self, Socket};
 use tokio::net::{TcpListener, UnixListener};
@@ -98,7 +98,12 @@ pub fn settings(arguments: &InterpreterArguments, state_directory: PathBuf) -> S
     Settings {
         python: arguments.python.clone(),
         preload: arguments.preload.iter().filter(|name| !name.is_empty()).cloned().collect(),
-        limits: Limits { timeout: arguments.executions.timeout, ..arguments.limits.clone() },
+        // What the machine has is looked up once.
+        limits: Limits {
+            timeout: arguments.executions.timeout,
+            total_memory: Some(Size(arguments.limits.total_memory())),
+            ..arguments.limits.clone()
+        },
         mounts: arguments.mount.clone(),
         network: arguments.network.into(),
         spawner: vec!["/proc/self/exe".into(), "spawner".into(), "--log".into(), arguments.logging.log.clone().into()],

@@ -11,7 +11,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    // One thread only: a process with several cannot enter a new user namespace.
+    // One thread only: it clones itself without exec, and a lock that another thread held would stay locked in the child.
     logging::start_in_one_thread(&arguments.logging);
     Ok(python_interpreter::spawner::run())
 }

@@ -87,7 +87,7 @@ pub async fn put(store: &Arc<FileStore>, id: &str, request: Request<Incoming>) -
     drop(sender);
     let stored = writer.await.map_err(Problem::internal)?.map_err(|error| {
         let status = match error.kind() {
-            // The id is not that of the content.
+            // The id is not that of the content. So is half a file of a dropped connection.
             io::ErrorKind::InvalidData => StatusCode::UNPROCESSABLE_ENTITY,
             io::ErrorKind::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
