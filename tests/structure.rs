@@ -88,6 +88,28 @@ fn the_zygote_imports_in_one_direction() {
     holds(&ZYGOTE);
 }
 
+/// Files of at most so many lines are read as a whole. A `main.rs` only starts what its library does.
+#[test]
+fn no_file_is_long() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut folders: Vec<_> = ["shim", "daemon", "tests"].map(|folder| workspace.join(folder)).into();
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+                let most = if path.ends_with("src/main.rs") { 60 } else { 400 };
+                assert!(lines <= most, "{} has {lines} lines, more than {most}: split it by its nouns", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 300, "{seen} files");
+}
+
 /// The violations of an order in a small crate: (module, source).
 fn violations_in(files: &[(&str, &str)], modules: &[&str], exceptions: &[(&str, &str)]) -> Vec<String> {
     let path = |module: &str| module.split("::").filter(|it| !it.is_empty()).map(str::to_owned).collect();

@@ -4,3 +4,5 @@ pub mod endpoint;
 pub mod relay;
 
 pub mod frame;
+
+pub mod user_daemons;

@@ -4,32 +4,19 @@ use std::{
     env,
     ffi::OsString,
     io::{self, Write as _},
-    os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
-    time::Duration,
 };
 
-use python_interpreter_mcp::{
-    endpoint::{self, EndpointError, Socket},
-    relay::{self, Daemons, Ended, Patience, RelayError},
-};
+use python_interpreter_mcp::user_daemons;
 
 const USAGE: &str = "Usage: python-interpreter-mcp [--help | --version]. MCP clients start it without arguments.";
-
-#[derive(Debug, thiserror::Error)]
-enum ShimError {
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    #[error(transparent)]
-    Relay(#[from] RelayError),
-}
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
     match arguments.iter().map(|argument| argument.to_str()).collect::<Vec<_>>()[..] {
         [] if rustix::termios::isatty(rustix::stdio::stdin()) => answer(io::stderr(), &introduction()),
-        [] => match serve() {
+        [] => match user_daemons::serve() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error.to_string()),
         },
@@ -38,51 +25,6 @@ fn main() -> ExitCode {
             answer(io::stdout(), concat!("python-interpreter-mcp ", env!("CARGO_PKG_VERSION")))
         }
         _ => fail(2, USAGE),
-    }
-}
-
-fn serve() -> Result<(), ShimError> {
-    let parent = relay::parent();
-    let path = endpoint::socket_path(Socket::Mcp)?;
-    let first = reach(&path)?;
-    match relay::run(
-        rustix::stdio::stdin(),
-        rustix::stdio::stdout(),
-        first,
-        parent,
-        UserDaemons { path },
-        Patience::default(),
-    )? {
-        Ended::ClientFinished | Ended::ClientGone | Ended::ParentGone => Ok(()),
-    }
-}
-
-/// The daemons that serve this user's socket, one after the other.
-struct UserDaemons {
-    path: PathBuf,
-}
-
-impl Daemons for UserDaemons {
-    fn reach(&self) -> Result<UnixStream, String> {
-        reach(&self.path).map_err(|error| format!("The interpreter daemon is gone: {error}. The code was not run."))
-    }
-
-    fn why_ended(&self) -> String {
-        let why = endpoint::why_daemon_ended(&self.path);
-        format!("The interpreter daemon ended without an answer, {why}. The code may or may not have run.")
-    }
-
-    fn why_silent(&self, waited: Duration) -> Option<String> {
-        let why = endpoint::why_daemon_does_not_answer(&self.path, waited)?;
-        Some(format!("The interpreter daemon does not answer: {why}. The code was not run."))
-    }
-}
-
-/// Reaches a daemon that listens even if no daemon is installed that could be started.
-fn reach(path: &Path) -> Result<UnixStream, EndpointError> {
-    match endpoint::connect(path)? {
-        Some(daemon) => Ok(daemon),
-        None => endpoint::connect_or_start(path, &endpoint::daemon()?),
     }
 }
 

@@ -24,6 +24,7 @@ pub const SHIM: Order = Order {
         "relay::session",
         "relay::wait_set",
         "relay",
+        "user_daemons",
         "crate",
     ],
     exceptions: &[],
