@@ -90,7 +90,7 @@ impl SocketTransport {
         draining: CancellationToken,
         span: Span,
     ) -> io::Result<Self> {
-        let socket = Arc::new(Socket::new(stream)?);
+        let socket = Arc::new(Socket::new(stream));
         let in_flight = Arc::new(InFlight::default());
         Ok(Self {
             frames: Frames::new(socket.clone()),

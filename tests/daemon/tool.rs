@@ -290,7 +290,7 @@ fn wrong_arguments_are_refused_by_name_and_nothing_runs() {
         (json!({"source_code": "1", "timeout_seconds": "5"}), "timeout_seconds must be a number"),
         (json!({"source_code": "1", "timeout_seconds": -1}), "timeout_seconds must be more than 0"),
         (json!({"source_code": "1", "timeout_seconds": 1e9}), "at most 300"),
-        (json!({"source_code": "1", "env": {"A": 1}}), "env[\"A\"] is a string"),
+        (json!({"source_code": "1", "env": {"A": 1}}), "env[\"A\"] must be a string"),
         (json!({"source_code": "1", "files": {"/etc/x": "id"}}), "below /workspace"),
         (json!({"source_code": "1", "files": {"/workspace/x": "../y"}}), "neither a file id"),
     ] {

@@ -30,7 +30,7 @@ fn refuses_other_arguments_with_one_line_on_stderr() {
         assert!(output.stdout.is_empty());
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.starts_with("python-interpreter-mcp: usage: "), "{said}");
+        assert!(said.starts_with("python-interpreter-mcp: Usage: "), "{said}");
     }
 }
 

@@ -2,26 +2,33 @@
 //! owner in /proc/net.
 
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// TCP_ESTABLISHED: both ends are open. The kernel lists a closed socket as root's.
 const ESTABLISHED: &str = "01";
 
 /// Most reads of the table. The kernel returns it in pieces, so a row may be missing or duplicated while sockets come and go.
 const LOOKS: usize = 5;
+/// How long a look-up waits for a free descriptor, and how often it tries.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The user id of `peer`, the other end of a connection to `local` on this machine. `None` if the kernel lists no owner, or more than one.
 /// Blocks: the tables are long on a busy machine.
 pub fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
-    (0..LOOKS).find_map(|_| look(peer, local))
+    let until = Instant::now() + PATIENCE;
+    (0..LOOKS).find_map(|_| look(peer, local, until))
 }
 
-fn look(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
+fn look(peer: SocketAddr, local: SocketAddr, until: Instant) -> Option<u32> {
     // An IPv6 socket can connect to an IPv4 address, and is then listed in the table for IPv6.
     let tables: &[&str] = if peer.is_ipv4() { &["tcp", "tcp6"] } else { &["tcp6"] };
     let mut owners = Vec::new();
     for table in tables {
-        match fs::read_to_string(format!("/proc/net/{table}")) {
+        match read(table, until) {
             Ok(text) => owners.extend(found(&text, *table == "tcp6", peer, local)),
             // Without IPv6 its table does not exist.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -32,6 +39,20 @@ fn look(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
     match owners[..] {
         [owner] => Some(owner),
         _ => None,
+    }
+}
+
+/// Waits while this process or the machine has no free descriptor: that says nothing about the peer.
+fn read(table: &str, until: Instant) -> io::Result<String> {
+    loop {
+        match fs::read_to_string(format!("/proc/net/{table}")) {
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && Instant::now() < until =>
+            {
+                thread::sleep(PAUSE);
+            }
+            read => return read,
+        }
     }
 }
 

@@ -46,9 +46,9 @@ impl Frames {
                 return Ok(Some(frame));
             }
             let socket = self.socket.clone();
-            let readable = socket.readable().await?;
+            socket.readable().await?;
             self.make_room();
-            match readable.read(&mut self.buffer) {
+            match socket.try_read(&mut self.buffer) {
                 Ok(0) if self.is_stopped => return Ok(None),
                 Ok(0) => return Ok(self.rest()),
                 Ok(_) => {}

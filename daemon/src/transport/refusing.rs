@@ -19,7 +19,7 @@ const LIFETIME: Duration = Duration::from_secs(3);
 
 /// Answers every request on `stream` with `reason`, and closes it after a while. No request is lost.
 pub async fn refuse(stream: UnixStream, reason: &str) -> io::Result<()> {
-    let socket = Arc::new(Socket::new(stream)?);
+    let socket = Arc::new(Socket::new(stream));
     let mut frames = Frames::new(socket.clone());
     let mut is_stopped = false;
     let end = Instant::now() + LIFETIME;
