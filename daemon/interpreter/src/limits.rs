@@ -38,7 +38,7 @@ pub const MAX_TIMEOUT_SECONDS: u64 = 24 * 60 * 60;
 impl ExecutionLimits {
     /// Programs that wait for something leave the CPU to others, so that more run than there are CPUs.
     pub fn concurrency(&self) -> usize {
-        let default = || std::thread::available_parallelism().map_or(8, |processors| (2 * processors.get()).max(8));
+        let default = || std::thread::available_parallelism().map_or(8, |cpus| (2 * cpus.get()).max(8));
         self.concurrency.map_or_else(default, usize::from)
     }
 }
