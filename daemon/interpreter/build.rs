@@ -1,8 +1,8 @@
 //! Builds the zygote's native library, which this crate embeds as bytes.
 //!
-//! Cargo has no stable way to depend on a library of this kind (`-Z bindeps` would be one), so this script calls Cargo again: for a member
-//! of this workspace, with a profile of its own, the same compiler, linker, flags and configuration, and another target directory, because
-//! the outer Cargo holds the lock of its own.
+//! Cargo has no stable way to depend on a library of this kind (`-Z bindeps` would be one), so this script calls Cargo again. The library is
+//! a member of this workspace, with a profile of its own. Compiler, linker, flags and configuration are the same. The target directory is
+//! another one, because the outer Cargo holds the lock of its own.
 
 use std::env;
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
 //! The embedded Python interpreter: a service with the interpreter API that isolates every execution by means of the kernel.
 //!
-//! A request takes this way: [`http`] receives it as [`wire`] defines it, [`executor`] queues it, `prepare` checks it, `pool` has a
-//! [`slot`] ready for it, `execution` uses that slot for one `run` of the program, and `collect` and [`files`] take what it leaves. Slots
-//! are built by the [`spawner`], a process of its own, with the mechanisms of `sandbox`. Their children are forked by the zygote: the
-//! host's Python with the native library in `zygote/` and the scripts in `runner/`.
+//! [`http`] receives a request in the form that [`wire`] defines. [`executor`] queues it, and `prepare` checks it. `pool` has a [`slot`]
+//! ready, in which `execution` makes one `run` of the program. `collect` and [`files`] take what the program leaves. The [`spawner`], a
+//! process of its own, builds slots with the mechanisms of `sandbox`. The zygote forks their children: it is the host's Python with the
+//! native library in `zygote/` and the scripts in `runner/`.
 //!
 //! Modules import in one direction only. `tests/structure.rs` has their order.
 

@@ -1,7 +1,7 @@
 //! The requests of one session that are in flight, and whether another may start.
 //!
-//! Internally, every request has a number of its own. So a client may reuse an id after a cancellation without getting the old request's
-//! answer, and the answer to a cancelled request is recognized because its number has no entry.
+//! Internally, every request has a number of its own. A client that reuses an id after a cancellation never gets the old request's answer:
+//! the number of a cancelled request has no entry.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

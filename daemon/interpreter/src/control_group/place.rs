@@ -1,7 +1,7 @@
 //! Where this process may make groups: in its own group, if that was delegated to it, or in a scope that the user's systemd makes for it.
 //!
-//! A writable group is not necessarily delegated: below a user's systemd all groups are writable. systemd may remove the controllers of a
-//! group that it did not delegate at any time, and it ends the unit when a program in it runs out of memory.
+//! A writable group is not necessarily delegated: below a user's systemd all groups are writable. At any time systemd may remove the
+//! controllers of a group that it did not delegate. It also ends the unit when a program in it runs out of memory.
 
 use std::fs;
 use std::io;

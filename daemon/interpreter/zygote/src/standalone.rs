@@ -25,11 +25,13 @@ unsafe impl GlobalAlloc for CLibrary {
         unsafe { malloc(layout.size()) }.cast()
     }
 
+    // SAFETY: as the trait asks, memory comes from `alloc` or `realloc`, which both call the C library.
     unsafe fn dealloc(&self, memory: *mut u8, _: Layout) {
         // SAFETY: the trait's caller passes memory of `alloc`.
         unsafe { free(memory.cast()) }
     }
 
+    // SAFETY: as for `dealloc`.
     unsafe fn realloc(&self, memory: *mut u8, _: Layout, size: usize) -> *mut u8 {
         // SAFETY: the trait's caller passes memory of `alloc`.
         unsafe { realloc(memory.cast(), size) }.cast()

@@ -1,8 +1,9 @@
 //! What the filter does with each system call. A call that is in no list fails with ENOSYS, as on a kernel that does not have it.
 //!
-//! Left out on purpose, because C libraries and programs fall back to something else: clone3 (its flags are in memory, which a filter
-//! cannot read), io_uring, and everything that no limit of the slot bounds but only one of the whole system or of the user: aio, inotify,
-//! System V memory, semaphores and queues, memfd, vmsplice (one byte keeps a whole huge page), Landlock rules and further seccomp filters.
+//! Some calls are left out on purpose, because C libraries and programs fall back to something else. A filter cannot read the flags of
+//! clone3, which are in memory. io_uring passes calls by the filter. Others are bounded only for the user or the whole system, by no limit
+//! of the slot: aio, inotify, System V memory, semaphores and queues, memfd, vmsplice (one byte keeps a whole huge page), Landlock rules
+//! and further seccomp filters.
 
 /// What the filter does with a system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
