@@ -125,6 +125,11 @@ impl Server {
         self.shared.tasks.until_none_runs().await;
     }
 
+    /// Makes every call and task answer now, with what its program has printed.
+    pub fn stop(&self) {
+        self.shared.executions.stop();
+    }
+
     /// Gives up the running tasks, because the daemon ends.
     pub async fn give_up(&self) {
         self.shared.tasks.clone().give_up().await;

@@ -18,6 +18,8 @@ use crate::newcomers::Newcomers;
 use crate::server::Server;
 use crate::transport::{self, SocketTransport};
 
+/// How long calls may take to answer once their programs were ended.
+const STOP_DEADLINE: Duration = Duration::from_secs(4);
 /// How long cancelled sessions may take to end before they are aborted.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -232,7 +234,11 @@ impl Sessions {
         self.draining.cancel();
         let all_ended = tokio::time::timeout(deadline, self.all_ended()).await.is_ok();
         let left = self.tasks.len();
-        if !all_ended {
+        let all_answered = all_ended || {
+            self.server.stop();
+            tokio::time::timeout(STOP_DEADLINE, self.all_ended()).await.is_ok()
+        };
+        if !all_answered {
             self.cancel.cancel();
             let _ = tokio::time::timeout(CANCEL_DEADLINE, self.server.give_up()).await;
             // Dropping the set aborts what has not ended even now.

@@ -11,7 +11,7 @@ use sd_notify::NotifyState;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// How much longer than its running calls this process may take to end before the manager kills it.
-const STOP_MARGIN: Duration = Duration::from_secs(5);
+const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// Watchdog pings per timeout.
 const WATCHDOG_SIGNS: u32 = 4;
 

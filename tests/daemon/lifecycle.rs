@@ -122,7 +122,7 @@ fn a_request_to_stop_lets_the_running_call_end() {
 }
 
 #[test]
-fn a_call_that_outlasts_the_deadline_of_a_stop_is_cancelled() {
+fn a_call_of_a_service_that_outlasts_the_deadline_of_a_stop_is_given_up() {
     let interpreter = FakeInterpreter::start();
     let mut daemon = Daemon::start_with(&[("PYTHON_INTERPRETER_MCP_URL", &interpreter.url())], &["--drain", "1"]);
     let mut session = daemon.connect();
@@ -139,10 +139,47 @@ fn a_call_that_outlasts_the_deadline_of_a_stop_is_cancelled() {
     interpreter.wait_for_requests(5);
     signal(daemon.pid(), Signal::INT);
     interpreter.wait_for_ended(1);
-    assert!(session.read_to_end().is_empty());
+    let answers = session.read_to_end();
+    let stderr = answers[0]["result"]["structuredContent"]["stderr"].as_str().unwrap();
+    assert!(
+        answers.len() == 1 && stderr.contains("daemon was stopped") && stderr.contains("may or may not"),
+        "{answers:?}"
+    );
     assert!(daemon.wait().success());
     let stderr = daemon.stderr();
     assert!(stderr.lines().last().unwrap().contains("cancelled=2"), "{stderr}");
+}
+
+#[test]
+fn what_outlasts_the_deadline_of_a_stop_is_ended_and_answered_with_what_it_printed() {
+    let mut daemon = Daemon::start_with(&[], &["--drain", "1", "--concurrency", "2", "--task-after", "1"]);
+    daemon.connect().call("1");
+    let mut session = daemon.connect();
+    let endless = "import time; print('so far', flush=True); time.sleep(600)";
+    session.send_call("call", endless);
+    let mut modern = daemon.connect();
+    let mut task = modern.call_message(json!("task"), endless);
+    task["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"]["extensions"] =
+        json!({"io.modelcontextprotocol/tasks": {}});
+    modern.send(&task);
+    let task = modern.read_answer()["result"]["taskId"].as_str().unwrap().to_owned();
+    session.send_call("waits", "print('never')");
+    session.send(&json!({"jsonrpc": "2.0", "id": "last", "method": "ping"}));
+    assert_eq!(session.read()["id"], "last");
+    daemon.terminate();
+    let answers = session.read_to_end();
+    assert!(daemon.wait().success());
+    let result = |id: &str| &answers.iter().find(|answer| answer["id"] == id).unwrap()["result"]["structuredContent"];
+    assert_eq!((&result("call")["stdout"], &result("call")["exit_code"]), (&json!("so far\n"), &json!(137)));
+    let stderr = |id: &str| result(id)["stderr"].as_str().unwrap();
+    assert!(stderr("call").contains("Killed: the interpreter or its caller was stopped"), "{answers:?}");
+    assert!(stderr("waits").contains("was not run"), "{answers:?}");
+    let records = daemon.home().path().join(".local/state/python-interpreter-mcp/tasks");
+    // The record and the result.
+    let files = fs::read_dir(&records).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let files: Vec<_> = files.collect();
+    let is_there = |words: [&str; 2]| files.iter().any(|file| words.iter().all(|word| file.contains(word)));
+    assert!(is_there([&task, "completed"]) && is_there(["so far", "137"]), "{files:?}");
 }
 
 #[test]

@@ -61,6 +61,41 @@ fn a_program_ends_as_it_does_under_python_itself() {
 }
 
 #[test]
+fn an_execution_that_is_ended_by_its_id_answers_with_what_was_printed() {
+    let interpreter = Interpreter::start();
+    let endless =
+        json!({"source_code": "import time; print('so far', flush=True); open('made', 'w'); time.sleep(600)"});
+    let body = serde_json::to_vec(&endless).unwrap();
+    let headers = [JSON, "x-execution-id: one-1"];
+    let waiting = std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| interpreter.request("POST", "/v1/execute", &headers, &body));
+        interpreter.program_with("made");
+        assert_eq!(interpreter.request("DELETE", "/v1/executions/one-2", &[], b"").status, 404);
+        assert_eq!(interpreter.request("DELETE", "/v1/executions/one-1", &[], b"").status, 200);
+        waiting.join().unwrap()
+    });
+    let result = waiting.json();
+    assert_eq!((&result["stdout"], &result["exit_code"]), (&json!("so far\n"), &json!(137)), "{result}");
+    assert!(result["files"].as_object().unwrap().contains_key("/workspace/made"), "{result}");
+    interpreter.wait_until_empty();
+    assert_eq!(interpreter.request("DELETE", "/v1/executions/one-1", &[], b"").status, 404);
+}
+
+#[test]
+fn an_interpreter_that_is_told_to_end_answers_its_calls_first() {
+    let interpreter = Interpreter::start();
+    let endless =
+        json!({"source_code": "import time; print('so far', flush=True); open('made', 'w'); time.sleep(600)"});
+    let answer = std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| interpreter.post(&endless));
+        interpreter.program_with("made");
+        signal(interpreter.id(), Signal::TERM);
+        waiting.join().unwrap()
+    });
+    assert_eq!((answer.status, &answer.json()["stdout"]), (200, &json!("so far\n")));
+}
+
+#[test]
 fn what_ordinary_programs_use_is_there() {
     let interpreter = Interpreter::start();
     let result = interpreter.execute(

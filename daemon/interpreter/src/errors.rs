@@ -21,6 +21,8 @@ pub enum ExecuteError {
         "other programs held the machine's memory for the whole of the program's time (PYTHON_INTERPRETER_MCP_TOTAL_MEMORY): nothing was run, try again later"
     )]
     NoMemory,
+    #[error("the interpreter or its caller was stopped while the program waited for its turn: nothing was run")]
+    Stopped,
     #[error("cannot read stored file {id}: {source}")]
     Store { id: String, source: io::Error },
     #[error("cannot read the stored files of the request: {0}")]

@@ -16,7 +16,7 @@ use crate::outcome::Executed;
 use crate::output::Stream;
 use crate::pool::{PATIENCE, PAUSE};
 use crate::prepare::Prepared;
-use crate::run::Run;
+use crate::run::{Run, Until};
 use crate::slot::{Slot, SlotError, WaitingChild, put};
 use crate::total::Share;
 use crate::wire::{Event, WORKSPACE};
@@ -34,22 +34,22 @@ pub enum ExecutionError {
     Stuck,
 }
 
-/// Runs `prepared` in a slot. `files` are the open files of the request, in the order of [`Prepared::files`].
+/// Runs `prepared` in a slot, no longer than `until`. `files` are the open files of the request, in the order of [`Prepared::files`].
 pub async fn execute(
     prepared: &Prepared,
     files: Vec<File>,
     (slot, child): (&Slot, WaitingChild),
     share: &Share,
     store: &Arc<FileStore>,
-    limit: Duration,
+    until: Until<'_>,
     events: Option<&Sender<Event>>,
 ) -> Result<Executed, ExecutionError> {
     let limits = &slot.spawner.policy.limits;
     let known = put_files(prepared, files, slot).await?;
     let run = Run::start(slot, child, &prepared.job(&slot.spawner.launch))?;
     let streams = [(), ()].map(|()| Stream::new(limits.output.0 as usize, limits.output_file.0, store.clone()));
-    let running = run.until_end(share, streams, limit, events);
-    let finished = timeout(limit + TEARDOWN_DEADLINE, running).await.map_err(|_| ExecutionError::Stuck)??;
+    let running = run.until_end(share, streams, until, events);
+    let finished = timeout(until.limit + TEARDOWN_DEADLINE, running).await.map_err(|_| ExecutionError::Stuck)??;
     let collected = collect_files(slot, known, store).await?;
     Ok(answer(finished, prepared.output_characters, collected, slot, store).await?)
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use crate::control_group::ControlGroups;
@@ -18,9 +18,11 @@ use crate::outcome::Executed;
 use crate::pool::{Counts, Pool};
 use crate::precedence;
 use crate::prepare::{InvalidRequest, Prepared, prepare, time_limit};
+use crate::run::Until;
+use crate::running::Running;
 use crate::settings::Settings;
 use crate::slot::SlotError;
-use crate::total::TotalMemory;
+use crate::total::{Share, TotalMemory};
 use crate::whole::STORE_DEADLINE;
 use crate::wire::{Event, ExecuteRequest};
 use crate::workshop::{Workshop, WorkshopError};
@@ -31,6 +33,7 @@ const QUEUE: usize = 256;
 pub struct Executor {
     settings: Settings,
     pub files: Arc<FileStore>,
+    pub running: Arc<Running>,
     pool: Arc<Pool>,
     turns: Semaphore,
     total: Arc<TotalMemory>,
@@ -63,7 +66,8 @@ impl Executor {
     pub fn renewed(&self, settings: Settings) -> Self {
         // Programs that still run count towards the new limit.
         self.total.change(settings.limits.total_memory());
-        Self::with(settings, self.files.clone(), self.pool.groups(), self.total.clone())
+        let running = self.running.clone();
+        Self { running, ..Self::with(settings, self.files.clone(), self.pool.groups(), self.total.clone()) }
     }
 
     fn with(
@@ -74,7 +78,7 @@ impl Executor {
     ) -> Self {
         let turns = Semaphore::new(settings.concurrency);
         let pool = Arc::new(Pool::new(settings.clone(), groups));
-        Executor { settings, files, pool, turns, total, waiting: AtomicUsize::new(0) }
+        Executor { settings, files, running: Arc::default(), pool, turns, total, waiting: AtomicUsize::new(0) }
     }
 
     pub fn state_directory(&self) -> &Path {
@@ -93,16 +97,15 @@ impl Executor {
         let prepared = prepare(request)?;
         // Opened before the wait so that a wrong id fails at once, and again after it, because waiting calls must not hold descriptors.
         self.open_files(&prepared).await?;
-        let asked = Instant::now();
-        let _turn = self.turn(limit).await?;
-        let memory = self.settings.limits.memory.0;
-        let share =
-            self.total.admit(memory, limit.saturating_sub(asked.elapsed())).await.ok_or(ExecuteError::NoMemory)?;
+        let entry = self.running.enter(execution_id);
+        let (_turn, share) =
+            entry.end.run_until_cancelled(self.admission(limit)).await.ok_or(ExecuteError::Stopped)??;
         let files = self.open_files(&prepared).await?;
         let (taken, child) = self.pool.take().await?;
         let started = Instant::now();
+        let until = Until { limit, asked: &entry.end };
         let executed =
-            execution::execute(&prepared, files, (&taken.slot, child), &share, &self.files, limit, events).await;
+            execution::execute(&prepared, files, (&taken.slot, child), &share, &self.files, until, events).await;
         if let Err(ExecutionError::Slot(error @ (SlotError::Died | SlotError::NotGone))) = &executed {
             tracing::debug!(%error, "discarding the workshop");
             self.pool.discard(&taken.slot.spawner);
@@ -149,8 +152,16 @@ impl Executor {
         self.pool.maintain();
     }
 
+    /// Waits for a turn and for memory, together no longer than `limit`.
+    async fn admission(&self, limit: Duration) -> Result<(SemaphorePermit<'_>, Share), ExecuteError> {
+        let asked = Instant::now();
+        let turn = self.turn(limit).await?;
+        let admitted = self.total.admit(self.settings.limits.memory.0, limit.saturating_sub(asked.elapsed()));
+        Ok((turn, admitted.await.ok_or(ExecuteError::NoMemory)?))
+    }
+
     /// Waits until fewer than `concurrency` executions run.
-    async fn turn(&self, deadline: Duration) -> Result<tokio::sync::SemaphorePermit<'_>, ExecuteError> {
+    async fn turn(&self, deadline: Duration) -> Result<SemaphorePermit<'_>, ExecuteError> {
         if let Ok(turn) = self.turns.try_acquire() {
             return Ok(turn);
         }

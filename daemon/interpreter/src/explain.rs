@@ -52,6 +52,10 @@ pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> 
                 }
             });
         }
+        End::Asked => {
+            notes.push("Killed: the interpreter or its caller was stopped while the program ran".to_owned());
+            return Ok((KILLED, Outcome::Stopped));
+        }
         // Not an error: the output so far is still worth returning.
         End::Lost(SlotError::Died) => {
             notes.push(format!("Killed: {}", SlotError::Died));

@@ -1,5 +1,5 @@
 //! The interpreter API over HTTP/1.1, on a Unix socket or on TCP: `POST /v1/execute`, `GET` and `PUT /v1/files/{id}`,
-//! `GET /healthz`. An execution is answered as one JSON object, or as a stream of events if the request accepts `application/x-ndjson`.
+//! `DELETE /v1/executions/{id}`, `GET /healthz`. An execution is answered as one JSON object, or as a stream of events if the request accepts `application/x-ndjson`.
 //!
 //! Closing the connection ends its execution. Errors are JSON: `{"detail": "…"}`.
 
@@ -23,7 +23,7 @@ use self::problem::Problem;
 use crate::errors::ExecuteError;
 use crate::executor::Executor;
 use crate::outcome::Executed;
-use crate::wire::{EVENTS, EXECUTION_ID_HEADER, ExecuteRequest, OUTCOME_HEADER, is_execution_id};
+use crate::wire::{EVENTS, EXECUTION_ID_HEADER, EXECUTIONS_PATH, ExecuteRequest, OUTCOME_HEADER, is_execution_id};
 
 /// Longest body of `POST /v1/execute`, in bytes.
 const REQUEST_LIMIT: usize = 16 * 1024 * 1024;
@@ -39,11 +39,15 @@ async fn respond(executor: Arc<Executor>, request: Request<Incoming>, browser_re
         (&Method::GET, "/healthz") => health(&executor).await,
         // Does not touch Python, which may be slow or broken.
         (&Method::GET, "/process") => json(StatusCode::OK, &serde_json::json!({ "process": std::process::id() })),
+        (&Method::DELETE, path) if path.starts_with(EXECUTIONS_PATH) => end(&executor, &path[EXECUTIONS_PATH.len()..]),
         (method, path) => match (path.strip_prefix("/v1/files/"), method) {
             (Some(id), &Method::GET) => stored_files::get(&executor.files, id, request.headers().get(RANGE)).await,
             (Some(id), &Method::PUT) => stored_files::put(&executor.files, id, request).await,
             (Some(_), _) => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use GET or PUT")),
             (None, _) if path == "/v1/execute" => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use POST")),
+            (None, _) if path.starts_with(EXECUTIONS_PATH) => {
+                Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use DELETE"))
+            }
             (None, _) if path == "/healthz" => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use GET")),
             (None, _) => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
         },
@@ -86,6 +90,14 @@ async fn execute(executor: Arc<Executor>, request: Request<Incoming>) -> Result<
     let mut answer = json(StatusCode::OK, &response)?;
     answer.headers_mut().insert(OUTCOME_HEADER, HeaderValue::from_static(outcome.as_str()));
     Ok(answer)
+}
+
+/// Ends an execution, whose own request is then answered.
+fn end(executor: &Executor, id: &str) -> Result<Response<Body>, Problem> {
+    match executor.running.end(id) {
+        true => json(StatusCode::OK, &serde_json::json!({})),
+        false => Err(Problem::new(StatusCode::NOT_FOUND, format!("no execution {id:?} runs"))),
+    }
 }
 
 async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {

@@ -17,6 +17,7 @@ pub mod executor;
 pub mod http;
 pub mod limits;
 mod prepare;
+mod running;
 pub mod settings;
 
 mod pool;

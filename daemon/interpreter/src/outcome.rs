@@ -21,6 +21,8 @@ pub enum End {
     Time(Duration),
     /// It was stopped by the interpreter's own watch of its memory.
     Memory(Exceeded),
+    /// The execution was ended from outside.
+    Asked,
     /// The slot died.
     Lost(SlotError),
 }

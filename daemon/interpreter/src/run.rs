@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::channel::SlotMessage;
 use crate::control_group::ControlGroup;
@@ -17,6 +18,14 @@ use crate::wire::Event;
 
 /// How often the memory of a control group is read.
 const GROUP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// When a program is to end at the latest.
+#[derive(Clone, Copy)]
+pub struct Until<'a> {
+    pub limit: Duration,
+    /// Cancelled when somebody asks for the end.
+    pub asked: &'a CancellationToken,
+}
 
 pub struct Run<'a> {
     slot: &'a Slot,
@@ -41,25 +50,26 @@ impl<'a> Run<'a> {
         Ok(Run { slot, control, output })
     }
 
-    /// Waits until the program ends by itself, exceeds its time `limit` or its memory, or the slot dies. Then kills everything in the
+    /// Waits until the program ends by itself, exceeds its memory, is to end, or the slot dies. Then kills everything in the
     /// slot. Meanwhile reads the output into the streams, and sends it to `events`.
     pub async fn until_end(
         self,
         share: &Share,
         [mut stdout, mut stderr]: [Stream; 2],
-        limit: Duration,
+        until: Until<'_>,
         events: Option<&Sender<Event>>,
     ) -> Result<Finished, SlotError> {
         let Run { slot, control, output } = self;
         let progress = Progress::default();
         let program = async {
             let end = tokio::select! {
-                ended = timeout(limit, ended(&control)) => match ended {
+                ended = timeout(until.limit, ended(&control)) => match ended {
                     Ok(Ok(ended)) => End::Itself(ended),
                     Ok(Err(error)) => End::Lost(error),
-                    Err(_) => End::Time(limit),
+                    Err(_) => End::Time(until.limit),
                 },
                 how = memory_exceeded(slot, share) => End::Memory(how),
+                () = until.asked.cancelled() => End::Asked,
             };
             let crowded = is_crowded(slot, &end).await;
             // Background processes may hold the output open, so it ends only after they are killed.

@@ -54,6 +54,8 @@ pub enum Outcome {
     TimedOut,
     /// It was stopped at another limit, which `stderr` names.
     Limited,
+    /// It was stopped because its caller asked for that, or because the interpreter stops.
+    Stopped,
 }
 
 /// A header of the embedded interpreter's answer with the [`Outcome`]. It is not in the JSON, whose text a program can write.
@@ -62,17 +64,27 @@ pub const OUTCOME_HEADER: &str = "x-execution-outcome";
 /// A header of a request to the embedded interpreter: the execution's name in the caller's log. The interpreter's log uses it as well.
 pub const EXECUTION_ID_HEADER: &str = "x-execution-id";
 
+/// `DELETE` of this path and the execution's name ends it. Its own request is then answered with what the program printed until then.
+pub const EXECUTIONS_PATH: &str = "/v1/executions/";
+
 /// Whether `id` is valid as such a name: `^[0-9a-zA-Z-]{1,64}$`.
 pub fn is_execution_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 impl Outcome {
+    /// None for a text that is no outcome.
+    pub fn from_text(text: &[u8]) -> Option<Self> {
+        let all = [Outcome::Finished, Outcome::TimedOut, Outcome::Limited, Outcome::Stopped];
+        all.into_iter().find(|outcome| outcome.as_str().as_bytes() == text)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Finished => "finished",
             Outcome::TimedOut => "timed-out",
             Outcome::Limited => "limited",
+            Outcome::Stopped => "stopped",
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use python_interpreter::wire::{ExecuteRequest, is_file_id};
+use python_interpreter::wire::{ExecuteRequest, Outcome, is_file_id};
 use tokio::sync::Mutex;
 
 use super::capabilities::Capabilities;
@@ -150,8 +150,14 @@ impl FileSource for Interpreters {
 
 fn execution(interpreter: &dyn Interpreter, result: Result<Answer, Failure>) -> Execution {
     let (response, outcome, error) = match result {
-        Ok(Answer { response, timed_out: true }) => (response, ExecutionOutcome::TimedOut, None),
-        Ok(Answer { response, timed_out: false }) => (response, ExecutionOutcome::Finished, None),
+        Ok(Answer { response, outcome }) => {
+            let outcome = match outcome {
+                Some(Outcome::TimedOut) => ExecutionOutcome::TimedOut,
+                Some(Outcome::Stopped) => ExecutionOutcome::Stopped,
+                Some(Outcome::Finished | Outcome::Limited) | None => ExecutionOutcome::Finished,
+            };
+            (response, outcome, None)
+        }
         Err(failure) => {
             let (outcome, error) = (failure.outcome(), failure.detail());
             (failure.into_response(interpreter.log()), outcome, Some(error))

@@ -7,13 +7,14 @@ mod events;
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RANGE, USER_AGENT};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode, Uri};
-use python_interpreter::wire::{EVENTS, EXECUTION_ID_HEADER, ExecuteRequest, OUTCOME_HEADER, Outcome};
+use python_interpreter::wire::{EVENTS, EXECUTION_ID_HEADER, EXECUTIONS_PATH, ExecuteRequest, OUTCOME_HEADER, Outcome};
 use reqwest::{Client, ClientBuilder, Response, Url};
 
 use super::capabilities::Capabilities;
@@ -26,6 +27,8 @@ use answer::MAX_ANSWER_BYTES;
 use connections::{Answering, CONNECT_DEADLINE, Connections, IDLE, Place, SendError};
 
 const MAX_CAPABILITIES_BYTES: usize = 1024 * 1024;
+/// How long our own interpreter may take to answer after it was told to end a program.
+const STOPPED_DEADLINE: Duration = Duration::from_secs(3);
 const OWN_NAME: &str = concat!("python-interpreter-mcp/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
 const ACCEPTS_EVENTS: &str = "application/x-ndjson, application/json;q=0.9";
@@ -108,10 +111,26 @@ impl ApiClient {
         limit: Limit,
         context: &CallContext,
     ) -> Result<Answer, Failure> {
-        match tokio::time::timeout(deadline, self.exchange(request, context)).await {
+        match tokio::time::timeout(deadline, self.exchange_until_stopped(request, context)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::Timeout { url: self.name.clone(), limit }),
         }
+    }
+
+    /// When the daemon stops, our own interpreter is made to end the program, and answers with what that printed. Another cannot be told.
+    async fn exchange_until_stopped(&self, request: &ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
+        let mut exchange = pin!(self.exchange(request, context));
+        if let Some(result) = context.stopping.run_until_cancelled(&mut exchange).await {
+            return result;
+        }
+        if let Some(id) = context.execution_id.as_deref().filter(|_| self.is_ours) {
+            let end = self.client.delete(format!("{}{EXECUTIONS_PATH}{id}", self.base)).send();
+            let ended = async { tokio::join!(end, &mut exchange).1 };
+            if let Ok(result) = tokio::time::timeout(STOPPED_DEADLINE, ended).await {
+                return result;
+            }
+        }
+        Err(Failure::Stopped { url: self.name.clone() })
     }
 
     async fn exchange(&self, request: &ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
@@ -144,14 +163,14 @@ impl ApiClient {
             // Boxed because it is large and rare: every call's future would be that large.
             return Box::pin(events::read(response, &self.name, context)).await;
         }
-        let timed_out = head.headers().get(OUTCOME_HEADER).is_some_and(|outcome| outcome == Outcome::TimedOut.as_str());
+        let outcome = head.headers().get(OUTCOME_HEADER).and_then(|outcome| Outcome::from_text(outcome.as_bytes()));
         let (mut answer, complete) = self.read_answer(response, MAX_ANSWER_BYTES).await?;
         if !complete {
             answer.truncate(MAX_SHOWN_ANSWER_BYTES);
             return Err(Failure::TooLarge { url: self.name.clone(), limit: MAX_ANSWER_BYTES, first: answer });
         }
         let response = answer::parse(answer).await.map_err(|(reason, first)| self.not_the_api(reason, first))?;
-        Ok(Answer { response, timed_out })
+        Ok(Answer { response, outcome })
     }
 
     /// The embedded interpreter's process id. It answers at once, even while Python starts.

@@ -3,6 +3,7 @@
 use hyper::header::{HeaderMap, HeaderValue};
 use python_interpreter::wire::Event;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 /// The longest value of either header, in bytes.
 const MAX_HEADER_BYTES: usize = 512;
@@ -19,6 +20,8 @@ pub struct CallContext {
     /// The execution's id in this daemon's log.
     pub execution_id: Option<String>,
     pub trace: Trace,
+    /// Cancelled when the daemon stops and waits for the program no longer.
+    pub stopping: CancellationToken,
     /// Gets the last line of output.
     pub last_line: Option<watch::Sender<String>>,
     /// Gets all of the output.

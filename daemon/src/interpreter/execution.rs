@@ -8,6 +8,8 @@ pub enum ExecutionOutcome {
     /// The interpreter returned a result, and the time limit was not reached. The program may have met another limit.
     Finished,
     TimedOut,
+    /// It was ended because the daemon or the interpreter stopped.
+    Stopped,
     /// It could not be run, or its result was lost.
     Failed,
     /// It was not run, because the interpreter was busy.
@@ -21,6 +23,7 @@ impl ExecutionOutcome {
         match self {
             Self::Finished => "finished",
             Self::TimedOut => "timed_out",
+            Self::Stopped => "stopped",
             Self::Failed => "failed",
             Self::Refused => "refused",
             Self::Cancelled => "cancelled",

@@ -29,6 +29,8 @@ pub enum Failure {
     Status { status: u16, body: Vec<u8> },
     #[error("no answer within {} s", limit.time.as_secs_f64())]
     Timeout { url: String, limit: Limit },
+    #[error("the daemon was stopped meanwhile")]
+    Stopped { url: String },
     #[error("answer is not the API's: {reason}")]
     NotTheApi { url: String, reason: String, first: Vec<u8> },
     #[error("answer of more than {limit} bytes")]
@@ -66,6 +68,7 @@ impl Failure {
     pub fn outcome(&self) -> ExecutionOutcome {
         match self {
             Self::Timeout { .. } => ExecutionOutcome::TimedOut,
+            Self::Stopped { .. } => ExecutionOutcome::Stopped,
             _ => ExecutionOutcome::Failed,
         }
     }
@@ -106,6 +109,10 @@ impl Failure {
                     true => "the call's own timeout_seconds",
                     false => "the setting --timeout (PYTHON_INTERPRETER_MCP_TIMEOUT)",
                 }
+            ),
+            Self::Stopped { url } => format!(
+                "The interpreter daemon was stopped before the Python interpreter at {url} answered. The code may or may not have run to \
+                 its end, and what it printed is lost."
             ),
             Self::NotTheApi { url, reason, first } => format!(
                 "The answer from {url} is not the interpreter API's JSON ({reason}). Check that this is the address of a \

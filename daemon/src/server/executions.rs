@@ -8,9 +8,10 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use python_interpreter::wire::{ExecuteRequest, ExecuteResponse};
 use rmcp::model::CallToolResult;
+use tokio_util::sync::CancellationToken;
 use tracing::{Span, field};
 
-use crate::fair_queue::{Busy, FairQueue};
+use crate::fair_queue::FairQueue;
 use crate::interpreter::{CallContext, Execution, ExecutionOutcome, Interpreters};
 use crate::metrics::Metrics;
 use crate::pictures::{PictureTurns, Shown};
@@ -29,6 +30,8 @@ pub struct Executions {
     pub board: Arc<Board>,
     pub queue: Arc<FairQueue>,
     pictures: PictureTurns,
+    /// Cancelled when the daemon stops and its calls are to be answered at once.
+    stopping: CancellationToken,
     begun: AtomicU64,
     /// Tells the executions of this daemon from those of another.
     prefix: String,
@@ -54,6 +57,7 @@ impl Executions {
             board: Board::new(),
             queue,
             pictures: PictureTurns::default(),
+            stopping: CancellationToken::new(),
             begun: AtomicU64::new(0),
             prefix: format!("{:x}", std::process::id()),
         }
@@ -70,6 +74,11 @@ impl Executions {
         self.queue.resize(concurrency);
     }
 
+    /// Makes every call answer now, with what its program has printed.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+    }
+
     /// Executes a call; none if that panicked. Dropping the future ends the program, because it closes the connection to the interpreter.
     pub fn start(self: Arc<Self>, mut call: Call) -> Running {
         Box::pin(async move {
@@ -84,6 +93,7 @@ impl Executions {
         let id = format!("{}-{number}", self.prefix);
         let Call { tool, request, context, client, session } = call;
         context.execution_id = Some(id.clone());
+        context.stopping = self.stopping.clone();
         let (tool, client, context, session) = (*tool, *client, &*context, &*session);
         let started = Instant::now();
         let mut unfinished = Unfinished { executions: Some(self), client, id: &id, started, session };
@@ -91,14 +101,19 @@ impl Executions {
         session.in_scope(|| tracing::debug!(execution_id = id, source_bytes, "execution begins"));
         self.metrics.changed.notify_one();
         let interpreters = self.interpreters();
-        let execution = match self.queue.take(client, interpreters.limit(request).time).await {
-            Ok(_turn) => {
+        let turn = self.queue.take(client, interpreters.limit(request).time);
+        let execution = match self.stopping.run_until_cancelled(turn).await {
+            Some(Ok(_turn)) => {
                 let _running = self.metrics.running();
                 interpreters.execute(request, context).await
             }
-            Err(busy) => {
+            Some(Err(busy)) => {
                 self.metrics.refused();
-                refusal(&busy)
+                refused(format!("Busy: {busy}. The code was not run; try again in a moment."))
+            }
+            None => {
+                self.metrics.refused();
+                refused("The interpreter daemon was stopped. The code was not run.".to_owned())
             }
         };
         unfinished.executions = None;
@@ -140,8 +155,7 @@ impl Executions {
     }
 }
 
-fn refusal(busy: &Busy) -> Execution {
-    let stderr = format!("Busy: {busy}. The code was not run; try again in a moment.");
+fn refused(stderr: String) -> Execution {
     Execution { outcome: ExecutionOutcome::Refused, ..failure(stderr) }
 }
 

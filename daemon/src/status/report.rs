@@ -51,7 +51,7 @@ pub struct EndedExecution {
     pub execution_id: String,
     pub client: String,
     pub at: u64,
-    /// "finished", "timed_out", "failed", "refused" or "cancelled".
+    /// "finished", "timed_out", "stopped", "failed", "refused" or "cancelled".
     pub outcome: String,
     pub exit_code: i32,
     pub milliseconds: u64,

@@ -24,6 +24,8 @@ const MAX_CONNECTIONS: usize = 512;
 const HEAD_DEADLINE: Duration = Duration::from_secs(60);
 /// How long running executions may continue after the interpreter was asked to stop.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// How long executions may take to answer after they were ended.
+const END_DEADLINE: Duration = Duration::from_secs(3);
 /// How long accepting pauses after a failure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often idleness is checked and the executor maintained.
@@ -66,7 +68,8 @@ impl Listener {
 /// The executor of the current settings. A request goes to the one that is current when it arrives.
 type Current = watch::Receiver<Arc<Executor>>;
 
-/// Serves until `shutdown` or idleness. Executions that run then may finish within [`DRAIN_DEADLINE`].
+/// Serves until `shutdown` or idleness. Executions that run then may finish within [`DRAIN_DEADLINE`], and are
+/// ended after it.
 pub async fn run(listener: Listener, executor: Current, leave: Leave, shutdown: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = GracefulShutdown::new();
@@ -115,7 +118,13 @@ pub async fn run(listener: Listener, executor: Current, leave: Leave, shutdown: 
         }
     }
     let open = connections.count();
-    let drained = timeout(DRAIN_DEADLINE, connections.shutdown()).await.is_ok();
+    let drained = connections.shutdown();
+    tokio::pin!(drained);
+    if timeout(DRAIN_DEADLINE, &mut drained).await.is_err() {
+        // Each answers with what its program has printed.
+        executor.borrow().running.end_all();
+    }
+    let drained = timeout(END_DEADLINE, drained).await.is_ok();
     tracing::info!(reason, open, drained, "interpreter stopped");
 }
 

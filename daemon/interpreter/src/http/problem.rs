@@ -31,6 +31,7 @@ impl Problem {
             ExecuteError::QueueFull { .. }
             | ExecuteError::Busy
             | ExecuteError::NoMemory
+            | ExecuteError::Stopped
             | ExecuteError::Pool(PoolError::Workshop(_)) => StatusCode::SERVICE_UNAVAILABLE,
             ExecuteError::Pool(PoolError::Slot(error)) | ExecuteError::Execution(ExecutionError::Slot(error)) => {
                 match error {

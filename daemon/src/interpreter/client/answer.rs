@@ -1,6 +1,6 @@
 //! The JSON of an answer.
 
-use python_interpreter::wire::ExecuteResponse;
+use python_interpreter::wire::{ExecuteResponse, Outcome};
 
 use crate::interpreter::failure::MAX_SHOWN_ANSWER_BYTES;
 
@@ -12,8 +12,8 @@ const LARGE_ANSWER_BYTES: usize = 256 * 1024;
 /// What an interpreter answered.
 pub struct Answer {
     pub response: ExecuteResponse,
-    /// The interpreter stopped the program at its time limit. Only our own says so.
-    pub timed_out: bool,
+    /// How the program ended, which only our own interpreter says.
+    pub outcome: Option<Outcome>,
 }
 
 /// What is wrong with an answer, and its first bytes. The reason repeats nothing of the answer, because it is logged and the answer is

@@ -1,6 +1,6 @@
 //! Reads an answer that streams the program's output as events, up to the result.
 
-use python_interpreter::wire::{Event, Outcome};
+use python_interpreter::wire::Event;
 
 use super::answer::{Answer, MAX_ANSWER_BYTES};
 use super::connections::Answering;
@@ -23,7 +23,7 @@ pub async fn read(mut response: Answering, url: &str, context: &CallContext) -> 
             rest = &rest[end + 1..];
             match parse(std::mem::take(&mut line), url).await? {
                 Event::Result { result, outcome } => {
-                    return Ok(Answer { response: result, timed_out: outcome == Outcome::TimedOut });
+                    return Ok(Answer { response: result, outcome: Some(outcome) });
                 }
                 Event::Error { detail } => return Err(Failure::Status { status: 500, body: detail.into_bytes() }),
                 event => {
