@@ -230,6 +230,9 @@ fn the_limit_behind_an_error_is_named() {
         ("PYTHON_INTERPRETER_MCP_PROCESSES", "16"),
         ("PYTHON_INTERPRETER_MCP_ADDRESS_SPACE", "256M"),
     ]);
+    // A file of just that size, of a program that did not fail, is whole.
+    let whole = interpreter.execute("open('x', 'wb').write(bytes(1 << 20))");
+    assert!(whole["stderr"] == "" && whole["files"]["/workspace/x"].is_string(), "{whole}");
     for (code, words) in [
         ("open('x', 'wb').write(bytes(2 << 20))", "a file may have 1 MiB (PYTHON_INTERPRETER_MCP_FILE_SIZE)"),
         // As a library says it that looks at the length of what was written only.

@@ -108,11 +108,16 @@ fn output_that_a_slow_disk_takes_delays_nobody_else_and_is_stored_whole() {
 }
 
 #[test]
-fn a_disk_that_hangs_costs_the_file_and_not_the_answer() {
+fn a_disk_that_hangs_costs_the_files_and_not_the_answer() {
     let Some(disk) = Disk::new() else { return };
     let interpreter = disk.interpreter();
     let frozen = disk.freeze();
-    let result = interpreter.execute("print('x' * 10_000)");
+    let (result, made) = std::thread::scope(|scope| {
+        let making = scope.spawn(|| interpreter.execute("open('made', 'w').write('x')"));
+        (interpreter.execute("print('x' * 10_000)"), making.join().unwrap())
+    });
+    let untaken = "File not returned: /workspace: the disk did not take its files within 30s\n";
+    assert_eq!((&made["exit_code"], &made["files"], &made["stderr"]), (&json!(0), &json!({}), &json!(untaken)));
     let said = "Output: the whole of stdout could not be stored: the disk did not take it within 10s\n";
     assert_eq!((&result["exit_code"], &result["files"], &result["stderr"]), (&json!(0), &json!({}), &json!(said)));
     assert!(result["stdout"].as_str().unwrap().contains("bytes left out"));

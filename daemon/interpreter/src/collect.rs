@@ -34,7 +34,7 @@ pub struct Collected {
     pub files: IndexMap<String, String>,
     /// The files that were omitted, and why: a line each.
     pub omitted: Vec<String>,
-    /// A file has the largest size allowed, so its writer was probably stopped there.
+    /// A file has the largest size allowed, and the program failed: its writer was probably stopped there.
     pub cut_off: bool,
 }
 
@@ -65,8 +65,9 @@ pub fn is_unchanged(workspace: &OwnedFd, known: &Known) -> bool {
     true
 }
 
-/// Collects the files in the directory `workspace`. Of the `known` ones only those that have changed. Blocks.
-pub fn collect(workspace: &OwnedFd, known: &Known, store: &FileStore, limits: &Limits) -> Collected {
+/// Collects the files in the directory `workspace`. Of the `known` ones only those that have changed. `failed` says whether the program
+/// failed. Blocks.
+pub fn collect(workspace: &OwnedFd, known: &Known, store: &FileStore, limits: &Limits, failed: bool) -> Collected {
     let collected = Collected::default();
     let device = match fstat(workspace) {
         Ok(status) => status.st_dev,
@@ -77,6 +78,7 @@ pub fn collect(workspace: &OwnedFd, known: &Known, store: &FileStore, limits: &L
         known,
         store,
         limits,
+        failed,
         files: Vec::new(),
         collected,
         entries: 0,
@@ -119,6 +121,7 @@ struct Collector<'a> {
     known: &'a Known,
     store: &'a FileStore,
     limits: &'a Limits,
+    failed: bool,
     files: Vec<CollectedFile>,
     /// Everything else.
     collected: Collected,
@@ -186,7 +189,7 @@ impl Collector<'_> {
         let stored = open(directory, name, OFlags::NONBLOCK).and_then(|file| {
             let status = fstat(&file)?;
             let (size, stamp) = (status.st_size as u64, Stamp::of(&status));
-            if size == self.limits.file_size.0 {
+            if self.failed && size == self.limits.file_size.0 {
                 self.collected.cut_off = true;
                 return Err(std::io::Error::other("it is as large as a file may be, and probably cut off"));
             }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
 
 use crate::answer::answer;
-use crate::collect::{Collected, Known, collect, is_unchanged};
+use crate::collect::{self, Collected, Known, collect, is_unchanged};
 use crate::files::FileStore;
 use crate::outcome::Executed;
 use crate::output::Stream;
@@ -19,10 +19,13 @@ use crate::prepare::Prepared;
 use crate::run::{Run, Until};
 use crate::slot::{Slot, SlotError, WaitingChild, put};
 use crate::total::Share;
+use crate::whole::STORE_DEADLINE;
 use crate::wire::{Event, WORKSPACE};
 
 /// How long it may take beyond a program's time limit until its slot is gone and its output is read.
 pub const TEARDOWN_DEADLINE: Duration = Duration::from_secs(30);
+/// How long the files may take together with the one that is being stored when their own time is over.
+pub const COLLECT_DEADLINE: Duration = collect::DEADLINE.saturating_add(STORE_DEADLINE);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExecutionError {
@@ -50,7 +53,7 @@ pub async fn execute(
     let streams = [(), ()].map(|()| Stream::new(limits.output.0 as usize, limits.output_file.0, store.clone()));
     let running = run.until_end(share, streams, until, events);
     let finished = timeout(until.limit + TEARDOWN_DEADLINE, running).await.map_err(|_| ExecutionError::Stuck)??;
-    let collected = collect_files(slot, known, store).await?;
+    let collected = collect_files(slot, known, store, !finished.end.is_success()).await?;
     Ok(answer(finished, prepared.output_characters, collected, slot, store).await?)
 }
 
@@ -98,12 +101,23 @@ async fn with_descriptors<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Resu
     }
 }
 
-async fn collect_files(slot: &Slot, known: Known, store: &Arc<FileStore>) -> Result<Collected, SlotError> {
+async fn collect_files(
+    slot: &Slot,
+    known: Known,
+    store: &Arc<FileStore>,
+    failed: bool,
+) -> Result<Collected, SlotError> {
     if is_unchanged(&slot.workspace, &known) {
         return Ok(Collected::default());
     }
     let workspace = slot.workspace.clone();
     let (store, limits) = (store.clone(), slot.spawner.policy.limits.clone());
-    let work = tokio::task::spawn_blocking(move || collect(&workspace, &known, &store, &limits));
-    work.await.map_err(|error| SlotError::Io(error.into()))
+    let work = tokio::task::spawn_blocking(move || collect(&workspace, &known, &store, &limits, failed));
+    match timeout(COLLECT_DEADLINE, work).await {
+        Ok(collected) => collected.map_err(|error| SlotError::Io(error.into())),
+        Err(_) => {
+            let omitted = format!("/workspace: the disk did not take its files within {COLLECT_DEADLINE:?}");
+            Ok(Collected { omitted: vec![omitted], ..Collected::default() })
+        }
+    }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::control_group::ControlGroups;
 use crate::errors::ExecuteError;
-use crate::execution::{self, ExecutionError, TEARDOWN_DEADLINE};
+use crate::execution::{self, COLLECT_DEADLINE, ExecutionError, TEARDOWN_DEADLINE};
 use crate::files::FileStore;
 use crate::outcome::Executed;
 use crate::pool::{Counts, Pool};
@@ -43,7 +43,7 @@ pub struct Executor {
 /// The longest time until an answer. A program may wait for its turn as long as it may run; then follow its slot's building, the run, the
 /// teardown and the collection of its files.
 pub fn longest_answer(limit: Duration) -> Duration {
-    2 * (limit + crate::slot::DEADLINE) + TEARDOWN_DEADLINE + crate::collect::DEADLINE + 2 * STORE_DEADLINE
+    2 * (limit + crate::slot::DEADLINE) + TEARDOWN_DEADLINE + COLLECT_DEADLINE + 2 * STORE_DEADLINE
 }
 
 impl Executor {

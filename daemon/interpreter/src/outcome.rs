@@ -27,6 +27,13 @@ pub enum End {
     Lost(SlotError),
 }
 
+impl End {
+    /// Whether the program exited with code 0.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Itself(Ended { exit: Exit::Code(0), .. }))
+    }
+}
+
 /// The end of a program's first process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
