@@ -203,6 +203,7 @@ pub const INTERPRETER: Order = Order {
         "outcome",
         "run",
         "prepare",
+        "caller",
         "running",
         "probe",
         "workshop",

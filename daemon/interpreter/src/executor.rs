@@ -10,6 +10,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
+use crate::caller::Caller;
 use crate::control_group::ControlGroups;
 use crate::errors::ExecuteError;
 use crate::execution::{self, COLLECT_DEADLINE, ExecutionError, TEARDOWN_DEADLINE};
@@ -85,27 +86,27 @@ impl Executor {
         &self.settings.state_directory
     }
 
-    /// Executes one request, and sends the program's output to `events` as it comes. `execution_id` is its name in the log. Dropping the
-    /// future kills the program and everything that it started.
+    /// Executes one request, and sends the program's output to `events` as it comes. Dropping the future kills the program and everything
+    /// that it started.
     pub async fn execute(
         &self,
         request: ExecuteRequest,
-        execution_id: Option<&str>,
+        caller: &Caller,
         events: Option<&Sender<Event>>,
     ) -> Result<Executed, ExecuteError> {
         let limit = time_limit(&request, &self.settings.limits)?;
         let prepared = prepare(request)?;
         // Opened before the wait so that a wrong id fails at once, and again after it, because waiting calls must not hold descriptors.
         self.open_files(&prepared).await?;
-        let entry = self.running.enter(execution_id);
+        let entry = self.running.enter(caller.execution_id.as_deref());
         let (_turn, share) =
             entry.end.run_until_cancelled(self.admission(limit)).await.ok_or(ExecuteError::Stopped)??;
         let files = self.open_files(&prepared).await?;
         let (taken, child) = self.pool.take().await?;
         let started = Instant::now();
+        let store = self.files.of(caller.client.as_deref());
         let until = Until { limit, asked: &entry.end };
-        let executed =
-            execution::execute(&prepared, files, (&taken.slot, child), &share, &self.files, until, events).await;
+        let executed = execution::execute(&prepared, files, (&taken.slot, child), &share, &store, until, events).await;
         if let Err(ExecutionError::Slot(error @ (SlotError::Died | SlotError::NotGone))) = &executed {
             tracing::debug!(%error, "discarding the workshop");
             self.pool.discard(&taken.slot.spawner);
@@ -114,7 +115,7 @@ impl Executor {
         // Nothing runs in the slot any more. Removing it and building another need not delay the answer.
         tokio::spawn(async move { drop(taken) });
         tracing::info!(
-            execution_id,
+            execution_id = caller.execution_id,
             exit_code = executed.response.exit_code,
             outcome = executed.outcome.as_str(),
             duration_milliseconds = started.elapsed().as_millis() as u64,

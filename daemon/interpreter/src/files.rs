@@ -1,16 +1,19 @@
 //! The store of the files that executions take and return: each under the SHA-256 of its content, readable by its owner only.
 //!
 //! A file is written under another name and then renamed to its id, so concurrent writers and a kill at any moment leave complete files
-//! only. Files older than [`MAX_AGE`] are deleted, and beyond [`MAX_BYTES`] the oldest ones. A file's size is the space that it takes on
-//! the disk, because a sparse file may claim to be much larger.
+//! only. Files older than [`MAX_AGE`] are deleted, and beyond [`MAX_BYTES`] the oldest ones of the client whose files take most room. A
+//! file's size is the space that it takes on the disk, because a sparse file may claim to be much larger.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{XattrFlags, fsetxattr, lgetxattr};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
@@ -21,21 +24,42 @@ pub const MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// Least size that a file counts for, in bytes: even an empty file takes space for its name and inode.
 const LEAST_BYTES: u64 = 4096;
 
-#[derive(Debug)]
+/// The attribute of a stored file with its client. Where the file system has no attributes, all files count as one client's.
+const CLIENT_ATTRIBUTE: &str = "user.client";
+/// Longest name of a client, in bytes.
+const MAX_CLIENT: usize = 64;
+
+#[derive(Debug, Clone)]
 pub struct FileStore {
-    directory: PathBuf,
+    directory: Arc<Path>,
     /// Bytes on the disk of all stored files: counted by the last sweep, plus the files stored since.
-    total: AtomicU64,
+    total: Arc<AtomicU64>,
     max_bytes: u64,
+    /// Whose files are stored.
+    client: Option<String>,
+}
+
+/// A stored file, as a sweep sees it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stored {
+    modified: SystemTime,
+    bytes: u64,
+    path: PathBuf,
 }
 
 impl FileStore {
     /// Opens the store in `directory`, which is created (0700) if it does not exist.
     pub fn open(directory: PathBuf) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let store = FileStore { directory, total: AtomicU64::new(0), max_bytes: MAX_BYTES };
+        let store =
+            FileStore { directory: directory.into(), total: Arc::default(), max_bytes: MAX_BYTES, client: None };
         store.sweep(MAX_AGE, MAX_BYTES)?;
         Ok(store)
+    }
+
+    /// The same store. What is put into it belongs to `client`.
+    pub fn of(&self, client: Option<&str>) -> Arc<Self> {
+        Arc::new(Self { client: client.map(str::to_owned), ..self.clone() })
     }
 
     /// Stores `content` and returns its id. Fails without storing anything if it is longer than `limit` bytes, or does not have the
@@ -73,9 +97,13 @@ impl FileStore {
                 format!("the content's SHA-256 is {id}, not {expected:?}"),
             ));
         }
+        if let Some(client) = &self.client {
+            // Without it the file counts as nobody's.
+            let _ = fsetxattr(file.as_file(), CLIENT_ATTRIBUTE, client.as_bytes(), XattrFlags::empty());
+        }
         let taken = bytes_on_disk(&file.as_file().metadata()?);
         if self.total.fetch_add(taken, Ordering::Relaxed) + taken > self.max_bytes {
-            // The sweep counts the new file as well. Being the newest, it is deleted last.
+            // The sweep counts the new file as well. Being the newest, it is the last of its client's that is deleted.
             self.sweep(MAX_AGE, self.max_bytes)?;
         }
         file.persist(self.directory.join(&id))?;
@@ -100,28 +128,57 @@ impl FileStore {
         }
     }
 
-    /// Deletes files older than `max_age`, and the oldest ones until at most `max_bytes` remain.
+    /// Deletes files older than `max_age`. Then, until at most `max_bytes` remain, the oldest file of the client whose files take most room.
     pub fn sweep(&self, max_age: Duration, max_bytes: u64) -> io::Result<()> {
         let now = SystemTime::now();
-        let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
+        let (mut kept, mut total) = (Vec::new(), 0);
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             // Deleted by another sweep since it was listed.
             let Ok(metadata) = entry.metadata() else { continue };
-            files.push((metadata.modified()?, bytes_on_disk(&metadata), entry.path()));
-        }
-        files.sort_unstable();
-        let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
-        for (modified, bytes, path) in files {
-            let old = now.duration_since(modified).is_ok_and(|age| age > max_age);
-            if old || total > max_bytes {
-                remove(&path)?;
-                total -= bytes;
+            let file = Stored { modified: metadata.modified()?, bytes: bytes_on_disk(&metadata), path: entry.path() };
+            if now.duration_since(file.modified).is_ok_and(|age| age > max_age) {
+                remove(&file.path)?;
+            } else {
+                total += file.bytes;
+                kept.push(file);
             }
+        }
+        if total > max_bytes {
+            total = evict(kept, total, max_bytes)?;
         }
         self.total.store(total, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Deletes files until at most `max_bytes` of `total` remain. Returns what remains.
+fn evict(files: Vec<Stored>, mut total: u64, max_bytes: u64) -> io::Result<u64> {
+    /// A client's files, the oldest last, and their size together.
+    type Owned = (u64, Vec<Stored>);
+    let mut clients: HashMap<Vec<u8>, Owned> = HashMap::new();
+    for file in files {
+        let (bytes, owned) = clients.entry(client_of(&file.path)).or_default();
+        *bytes += file.bytes;
+        owned.push(file);
+    }
+    clients.values_mut().for_each(|(_, owned)| owned.sort_unstable_by(|one, other| other.cmp(one)));
+    while total > max_bytes {
+        let heaviest = clients.values_mut().max_by_key(|(bytes, _)| *bytes);
+        let Some((bytes, Some(oldest))) = heaviest.map(|(bytes, owned)| (bytes, owned.pop())) else { break };
+        remove(&oldest.path)?;
+        *bytes -= oldest.bytes;
+        total -= oldest.bytes;
+    }
+    Ok(total)
+}
+
+/// Empty if nobody's.
+fn client_of(path: &Path) -> Vec<u8> {
+    let mut client = vec![0; MAX_CLIENT];
+    let length = lgetxattr(path, CLIENT_ATTRIBUTE, client.as_mut_slice()).unwrap_or(0);
+    client.truncate(length);
+    client
 }
 
 fn bytes_on_disk(file: &fs::Metadata) -> u64 {
@@ -207,6 +264,24 @@ mod tests {
         store.sweep(Duration::from_secs(60), one).unwrap();
         assert!(store.get(&first).unwrap().is_none());
         assert!(store.get(&second).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_client_whose_files_take_most_room_makes_way() {
+        let (_directory, mut store) = store();
+        store.max_bytes = 10 * LEAST_BYTES;
+        let modest = store.of(Some("modest")).put(&b"older than all others"[..], 30, None).unwrap();
+        let nobodys = store.put(&b"nobody's"[..], 30, None).unwrap();
+        for path in [&modest, &nobodys].map(|id| store.directory.join(id)) {
+            let earlier = std::time::SystemTime::now() - Duration::from_secs(9);
+            std::fs::File::open(path).unwrap().set_modified(earlier).unwrap();
+        }
+        let greedy = store.of(Some("greedy"));
+        let ids: Vec<_> =
+            (0..40u64).map(|length| greedy.put(std::io::repeat(0).take(length), length, None).unwrap()).collect();
+        let is_there = |id: &String| store.get(id).unwrap().is_some();
+        assert!(is_there(&modest) && is_there(&nobodys));
+        assert_eq!(ids.iter().filter(|id| is_there(id)).count(), 8);
     }
 
     #[test]

@@ -20,10 +20,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use self::body::{Body, READ_DEADLINE, json};
 pub use self::connections::{DRAIN_DEADLINE, Leave, Listener, run};
 use self::problem::Problem;
+use crate::caller::Caller;
 use crate::errors::ExecuteError;
 use crate::executor::Executor;
 use crate::outcome::Executed;
-use crate::wire::{EVENTS, EXECUTION_ID_HEADER, EXECUTIONS_PATH, ExecuteRequest, OUTCOME_HEADER, is_execution_id};
+use crate::wire::{EVENTS, EXECUTIONS_PATH, ExecuteRequest, OUTCOME_HEADER};
 
 /// Longest body of `POST /v1/execute`, in bytes.
 const REQUEST_LIMIT: usize = 16 * 1024 * 1024;
@@ -63,8 +64,7 @@ async fn execute(executor: Arc<Executor>, request: Request<Incoming>) -> Result<
     }
     let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let as_events = accepted.split(',').any(|range| range.split(';').next().is_some_and(|kind| kind.trim() == EVENTS));
-    let execution_id = request.headers().get(EXECUTION_ID_HEADER).and_then(|value| value.to_str().ok());
-    let execution_id = execution_id.filter(|id| is_execution_id(id)).map(str::to_owned);
+    let caller = Caller::of(request.headers());
     let body = Limited::new(request.into_body(), REQUEST_LIMIT).collect();
     let body = match tokio::time::timeout(READ_DEADLINE, body).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -82,11 +82,11 @@ async fn execute(executor: Arc<Executor>, request: Request<Incoming>) -> Result<
         )
     })?;
     if as_events {
-        return events::execute(executor, request, execution_id).await;
+        return events::execute(executor, request, caller).await;
     }
-    let executed = executor.execute(request, execution_id.as_deref(), None).await;
+    let executed = executor.execute(request, &caller, None).await;
     let Executed { response, outcome } =
-        executed.map_err(|error| Problem::of_execution(&error, execution_id.as_deref()))?;
+        executed.map_err(|error| Problem::of_execution(&error, caller.execution_id.as_deref()))?;
     let mut answer = json(StatusCode::OK, &response)?;
     answer.headers_mut().insert(OUTCOME_HEADER, HeaderValue::from_static(outcome.as_str()));
     Ok(answer)

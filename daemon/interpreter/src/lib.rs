@@ -12,6 +12,7 @@ extern crate alloc;
 
 pub mod wire;
 
+mod caller;
 pub mod errors;
 pub mod executor;
 pub mod http;

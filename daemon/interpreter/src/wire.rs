@@ -67,9 +67,13 @@ pub const EXECUTION_ID_HEADER: &str = "x-execution-id";
 /// `DELETE` of this path and the execution's name ends it. Its own request is then answered with what the program printed until then.
 pub const EXECUTIONS_PATH: &str = "/v1/executions/";
 
-/// Whether `id` is valid as such a name: `^[0-9a-zA-Z-]{1,64}$`.
-pub fn is_execution_id(id: &str) -> bool {
-    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+/// A header of a request to the embedded interpreter: the one of the caller's clients that it is for. Files of the client that takes most
+/// room make way first.
+pub const CLIENT_HEADER: &str = "x-client";
+
+/// Whether `text` is valid in either header: `^[0-9a-zA-Z-]{1,64}$`.
+pub fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 impl Outcome {

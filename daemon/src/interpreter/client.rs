@@ -14,7 +14,9 @@ use http_body_util::Full;
 use hyper::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RANGE, USER_AGENT};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode, Uri};
-use python_interpreter::wire::{EVENTS, EXECUTION_ID_HEADER, EXECUTIONS_PATH, ExecuteRequest, OUTCOME_HEADER, Outcome};
+use python_interpreter::wire::{
+    CLIENT_HEADER, EVENTS, EXECUTION_ID_HEADER, EXECUTIONS_PATH, ExecuteRequest, OUTCOME_HEADER, Outcome,
+};
 use reqwest::{Client, ClientBuilder, Response, Url};
 
 use super::capabilities::Capabilities;
@@ -45,7 +47,7 @@ pub struct ApiClient {
     base: String,
     /// What error messages call the interpreter.
     name: String,
-    /// It is our own interpreter. Only ours gets the execution id.
+    /// It is our own interpreter. Only ours gets the names of execution and client.
     is_ours: bool,
 }
 
@@ -144,9 +146,11 @@ impl ApiClient {
             request.headers_mut().insert(ACCEPT, HeaderValue::from_static(ACCEPTS_EVENTS));
         }
         context.trace.continue_in(request.headers_mut());
-        let id = context.execution_id.as_deref().filter(|_| self.is_ours);
-        if let Some(id) = id.and_then(|id| HeaderValue::from_str(id).ok()) {
-            request.headers_mut().insert(EXECUTION_ID_HEADER, id);
+        for (header, name) in [(EXECUTION_ID_HEADER, &context.execution_id), (CLIENT_HEADER, &context.client)] {
+            let name = name.as_deref().filter(|_| self.is_ours);
+            if let Some(name) = name.and_then(|name| HeaderValue::from_str(name).ok()) {
+                request.headers_mut().insert(header, name);
+            }
         }
         let response = self.connections.send(request).await.map_err(|error| match error {
             SendError::NotReached(source) => Failure::NotReached { url: self.name.clone(), source },

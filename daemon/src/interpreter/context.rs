@@ -19,6 +19,8 @@ pub struct Trace {
 pub struct CallContext {
     /// The execution's id in this daemon's log.
     pub execution_id: Option<String>,
+    /// The client's name among those of all daemons.
+    pub client: Option<String>,
     pub trace: Trace,
     /// Cancelled when the daemon stops and waits for the program no longer.
     pub stopping: CancellationToken,

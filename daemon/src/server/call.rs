@@ -65,6 +65,7 @@ impl Server {
             request,
             context: CallContext {
                 execution_id: None,
+                client: None,
                 stopping: CancellationToken::new(),
                 trace: Trace::new(context.meta.get_traceparent(), context.meta.get_tracestate()),
                 last_line: (knows_tasks || progress.is_some()).then_some(told),

@@ -93,6 +93,7 @@ impl Executions {
         let id = format!("{}-{number}", self.prefix);
         let Call { tool, request, context, client, session } = call;
         context.execution_id = Some(id.clone());
+        context.client = Some(format!("{}-{client}", self.prefix));
         context.stopping = self.stopping.clone();
         let (tool, client, context, session) = (*tool, *client, &*context, &*session);
         let started = Instant::now();

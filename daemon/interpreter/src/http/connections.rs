@@ -118,13 +118,14 @@ pub async fn run(listener: Listener, executor: Current, leave: Leave, shutdown: 
         }
     }
     let open = connections.count();
-    let drained = connections.shutdown();
-    tokio::pin!(drained);
-    if timeout(DRAIN_DEADLINE, &mut drained).await.is_err() {
+    let all_ended = connections.shutdown();
+    tokio::pin!(all_ended);
+    let drained = timeout(DRAIN_DEADLINE, &mut all_ended).await.is_ok();
+    if !drained {
         // Each answers with what its program has printed.
         executor.borrow().running.end_all();
+        let _ = timeout(END_DEADLINE, all_ended).await;
     }
-    let drained = timeout(END_DEADLINE, drained).await.is_ok();
     tracing::info!(reason, open, drained, "interpreter stopped");
 }
 

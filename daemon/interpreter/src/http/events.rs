@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::body::Body;
 use super::event_lines::EventLines;
 use super::problem::Problem;
+use crate::caller::Caller;
 use crate::errors::ExecuteError;
 use crate::executor::Executor;
 use crate::wire::{EVENTS, Event, ExecuteRequest};
@@ -21,13 +22,13 @@ const WAITING: usize = 16;
 pub async fn execute(
     executor: Arc<Executor>,
     request: ExecuteRequest,
-    execution_id: Option<String>,
+    caller: Caller,
 ) -> Result<Response<Body>, Problem> {
     let (sender, mut receiver) = channel(WAITING);
     let (fail, failure) = tokio::sync::oneshot::channel::<ExecuteError>();
-    let id = execution_id.clone();
+    let execution_id = caller.execution_id.clone();
     let execution = AbortOnDropHandle::new(tokio::spawn(async move {
-        let last = match executor.execute(request, id.as_deref(), Some(&sender)).await {
+        let last = match executor.execute(request, &caller, Some(&sender)).await {
             Ok(executed) => Event::Result { result: executed.response, outcome: executed.outcome },
             Err(error) => {
                 let detail = error.to_string();
