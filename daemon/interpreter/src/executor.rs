@@ -112,8 +112,15 @@ impl Executor {
             self.pool.discard(&taken.slot.spawner);
         }
         let executed = executed?;
-        // Nothing runs in the slot any more. Removing it and building another need not delay the answer.
-        tokio::spawn(async move { drop(taken) });
+        let pool = self.pool.clone();
+        // Nothing of the program runs any more. Removing its slot and building another need not delay the answer. Until then it has memory.
+        tokio::spawn(async move {
+            if let Err(error) = taken.slot.kill().await {
+                tracing::debug!(%error, "discarding the workshop");
+                pool.discard(&taken.slot.spawner);
+            }
+            drop((taken, share));
+        });
         tracing::info!(
             execution_id = caller.execution_id,
             exit_code = executed.response.exit_code,

@@ -33,7 +33,7 @@ pub struct Run<'a> {
     output: Output,
 }
 
-/// A run that has ended: every process of the slot is gone.
+/// A run that has ended: nothing of the program can run or write any more.
 pub struct Finished {
     pub end: End,
     /// The program failed, and it had reached its limit of processes.
@@ -50,8 +50,8 @@ impl<'a> Run<'a> {
         Ok(Run { slot, control, output })
     }
 
-    /// Waits until the program ends by itself, exceeds its memory, is to end, or the slot dies. Then kills everything in the
-    /// slot. Meanwhile reads the output into the streams, and sends it to `events`.
+    /// Waits until the program ends by itself, exceeds its memory, is to end, or the slot dies. Then kills what is left of
+    /// it. Meanwhile reads the output into the streams, and sends it to `events`.
     pub async fn until_end(
         self,
         share: &Share,
@@ -72,8 +72,10 @@ impl<'a> Run<'a> {
                 () = until.asked.cancelled() => End::Asked,
             };
             let crowded = is_crowded(slot, &end).await;
-            // Background processes may hold the output open, so it ends only after they are killed.
-            let gone = slot.kill().await;
+            // Background processes may hold the output open, so it ends only after they are killed. Without any, nobody waits for the kernel
+            // to remove the slot: that wait made an empty program take 1.4 times as long, and 2.7 times when the next one followed at once.
+            let is_over = matches!(end, End::Itself(_)) && slot.is_deserted();
+            let gone = if is_over { Ok(()) } else { slot.kill().await };
             progress.over.cancel();
             gone.map(|()| (end, crowded))
         };

@@ -106,6 +106,15 @@ impl Slot {
         rustix::fs::fstatvfs(&self.workspace).is_ok_and(|status| status.f_bfree == 0 || status.f_ffree == 0)
     }
 
+    /// Whether no process is left of a program whose first process has ended and been waited for. What a process leaves behind becomes the
+    /// child of the slot's first process, so if that has none, nothing can run or write any more. False if the kernel does not list
+    /// children (`CONFIG_PROC_CHILDREN`).
+    pub fn is_deserted(&self) -> bool {
+        let first = self.first.as_raw_nonzero();
+        // The kernel may skip a child while others end, but not the first one.
+        std::fs::read(format!("/proc/{first}/task/{first}/children")).is_ok_and(|children| children.is_empty())
+    }
+
     /// Kills every process in the slot and waits until all have ended. The workspace stays readable.
     pub async fn kill(&self) -> Result<(), SlotError> {
         self.process.kill();
