@@ -158,7 +158,7 @@ fn a_daemon_that_ends_after_the_end_of_input_is_told_of() {
 }
 
 #[test]
-fn a_daemon_that_will_never_answer_is_told_of() {
+fn a_daemon_that_will_never_answer_is_told_of_and_left() {
     let (mut world, _silent) = started(Patience::default(), Some("the unit has failed"));
     world.send(1, "initialize");
     world.send(2, "ping");
@@ -166,6 +166,26 @@ fn a_daemon_that_will_never_answer_is_told_of() {
     for id in [1, 2] {
         let error = errors.iter().find(|error| error["id"] == id).unwrap();
         assert_eq!(error["error"]["message"], "the unit has failed");
+    }
+    // For a second requests are refused with what was found out.
+    thread::sleep(Duration::from_millis(1200));
+    world.send(3, "ping");
+    let next = world.next_daemon();
+    assert_eq!(request_at(&next)["id"], 3);
+    answer(&next, 3);
+    assert_eq!(world.read()["id"], 3);
+}
+
+#[test]
+fn a_daemon_that_has_answered_once_may_take_long() {
+    let (mut world, daemon) = started(Patience::default(), Some("the unit has failed"));
+    for (id, after) in [(1, Duration::ZERO), (2, Duration::from_millis(1500))] {
+        world.send(id, "ping");
+        assert_eq!(request_at(&daemon)["id"], id);
+        // The service manager is asked about a daemon that has been silent for a second.
+        thread::sleep(after);
+        answer(&daemon, id);
+        assert_eq!(world.read(), json!({"jsonrpc": "2.0", "id": id, "result": {}}));
     }
 }
 
