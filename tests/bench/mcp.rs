@@ -27,8 +27,8 @@ use anyhow::{Context as _, Result};
 use crate::report::Report;
 use crate::rounds::Rounds;
 use crate::user::as_user;
-use client::Client;
-use daemon::Daemon;
+pub use client::{Client, Script};
+pub use daemon::{Daemon, command};
 use stub::Stub;
 
 pub const SHIM: &str = "python-interpreter-mcp";
@@ -55,7 +55,7 @@ pub fn bring(program: &Path) -> Result<()> {
 
 pub fn measure(program: &Path, effort: &Effort, report: &mut Report) -> Result<()> {
     let stub = Stub::start()?;
-    let daemon = as_user(|| Daemon::start(program, &stub))?;
+    let daemon = as_user(|| Daemon::start(program, "daemon", &[("PYTHON_INTERPRETER_MCP_URL", &stub.url())]))?;
 
     eprintln!("memory of the daemon and a shim …");
     memory::measure_daemon(&daemon, report)?;

@@ -35,7 +35,7 @@ pub fn measure_idle(root: u32, report: &mut Report) -> Result<()> {
     };
     sizes.sort_unstable();
     let median = sizes.get(sizes.len() / 2).map(|size| *size as f64);
-    report.add("slot_idle_kb", median, at_most(2048.0, 1024.0), detail, json!({ "sizes_kb": sizes }));
+    report.add("slot_idle_kb", median, at_most(1200.0, 1024.0), detail, json!({ "sizes_kb": sizes }));
     Ok(())
 }
 

@@ -23,6 +23,17 @@ impl Bare {
     }
 }
 
+impl Bare {
+    /// Runs a program whose output goes into a pipe.
+    pub fn output(&self, source_code: &str) -> Result<Duration> {
+        let started = Instant::now();
+        let output = command(&self.0).args(["-I", "-c", source_code]).stdout(Stdio::piped()).output()?;
+        let elapsed = started.elapsed();
+        ensure!(output.status.success() && !output.stdout.is_empty(), "{source_code:?} ended with {}", output.status);
+        Ok(elapsed)
+    }
+}
+
 /// `python plot.py` in a directory of its own, where matplotlib keeps what it has found out.
 pub struct Plot {
     python: PathBuf,

@@ -23,14 +23,26 @@ struct Row {
     name: &'static str,
     /// None where it could not be measured, which holds no bound.
     value: Option<f64>,
-    bounds: Bounds,
+    /// None where the figure is for information.
+    bounds: Option<Bounds>,
     detail: String,
     figures: Value,
 }
 
 impl Row {
-    fn holds(&self, bound: f64) -> bool {
-        self.value.is_some_and(|value| if self.bounds.higher_is_better { value >= bound } else { value <= bound })
+    fn must_holds(&self) -> bool {
+        self.bounds.is_none_or(|bounds| self.holds(&bounds, bounds.must))
+    }
+
+    fn holds(&self, bounds: &Bounds, bound: f64) -> bool {
+        self.value.is_some_and(|value| if bounds.higher_is_better { value >= bound } else { value <= bound })
+    }
+
+    /// One of its bounds, and whether it holds, as text.
+    fn shown(&self, which: impl Fn(&Bounds) -> f64) -> String {
+        let Some(bounds) = &self.bounds else { return "–".to_owned() };
+        let (bound, sign) = (which(bounds), if bounds.higher_is_better { '≥' } else { '≤' });
+        format!("{sign} {bound} {}", if self.holds(bounds, bound) { "ok" } else { "missed" })
     }
 }
 
@@ -39,7 +51,12 @@ pub struct Report(Vec<Row>);
 
 impl Report {
     pub fn add(&mut self, name: &'static str, value: Option<f64>, bounds: Bounds, detail: String, figures: Value) {
-        self.0.push(Row { name, value, bounds, detail, figures });
+        self.0.push(Row { name, value, bounds: Some(bounds), detail, figures });
+    }
+
+    /// A row without bounds.
+    pub fn tell(&mut self, name: &'static str, value: Option<f64>, detail: String, figures: Value) {
+        self.0.push(Row { name, value, bounds: None, detail, figures });
     }
 
     /// What this share of `times` stays within, measured by the same of `baseline`.
@@ -58,7 +75,7 @@ impl Report {
     }
 
     pub fn passed(&self) -> bool {
-        self.0.iter().all(|row| row.holds(row.bounds.must))
+        self.0.iter().all(Row::must_holds)
     }
 
     pub fn print(&self) {
@@ -67,15 +84,11 @@ impl Report {
         println!("{:24}{:>10}  {:16}{:16}load averages now: {}", "", "", "must", "aim", load.trim());
         for row in &self.0 {
             let value = row.value.map_or("–".to_owned(), |value| format!("{value:.3}"));
-            let bound = |bound: f64| {
-                let sign = if row.bounds.higher_is_better { '≥' } else { '≤' };
-                format!("{sign} {bound} {}", if row.holds(bound) { "ok" } else { "missed" })
-            };
             println!(
                 "{:24}{value:>10}  {:16}{:16}{}",
                 row.name,
-                bound(row.bounds.must),
-                bound(row.bounds.aim),
+                row.shown(|bounds| bounds.must),
+                row.shown(|bounds| bounds.aim),
                 row.detail
             );
         }
@@ -83,10 +96,12 @@ impl Report {
 
     pub fn json(&self, quick: bool) -> Value {
         let rows = self.0.iter().map(|row| {
-            let Row { value, bounds: Bounds { must, aim, .. }, detail, figures, .. } = row;
+            let Row { value, bounds, detail, figures, .. } = row;
+            let [must, aim] = [|bounds: &Bounds| bounds.must, |bounds: &Bounds| bounds.aim].map(|which| bounds.as_ref().map(which));
+            let held = |bound: Option<f64>| bounds.as_ref().zip(bound).map(|(bounds, bound)| row.holds(bounds, bound));
             let row_json = json!({
-                "value": value, "must": must, "must_held": row.holds(*must), "aim": aim, "aim_held": row.holds(*aim),
-                "detail": detail, "figures": figures,
+                "value": value, "must": must, "must_held": held(must), "aim": aim, "aim_held": held(aim), "detail": detail,
+                "figures": figures,
             });
             (row.name.to_owned(), row_json)
         });

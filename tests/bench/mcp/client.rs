@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// How long any answer may take. The slowest is that of a Python which starts.
 const DEADLINE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 256 * 1024;
 
 /// A call, but for its id. As text, because making it must not cost what is measured.
 const CALL: [&str; 2] = [
@@ -22,6 +22,19 @@ const CALL: [&str; 2] = [
 const NOTIFICATION: &[u8] = br#"{"jsonrpc":"2.0","method""#;
 /// A part of each line that answers it well.
 const GOOD: &[u8] = br#""stdout":"42\n""#;
+
+/// A program for the tool, and what it has to print.
+pub struct Script {
+    source: Value,
+    stdout: Option<String>,
+}
+
+impl Script {
+    /// `stdout` is not looked at if there is none.
+    pub fn new(source_code: &str, stdout: Option<&str>) -> Self {
+        Script { source: source_code.into(), stdout: stdout.map(str::to_owned) }
+    }
+}
 
 /// The process ends with the value.
 pub struct Client {
@@ -69,17 +82,36 @@ impl Client {
     pub fn call_after_change(&mut self) -> Result<Duration> {
         self.calls += 1;
         let line = call(self.calls);
+        let (elapsed, answer) = self.answer_to(&line)?;
+        check_call(&answer, self.calls)?;
+        Ok(elapsed)
+    }
+
+    /// The same with another program.
+    pub fn run(&mut self, script: &Script) -> Result<Duration> {
+        self.calls += 1;
+        let parameters = json!({ "name": "execute_python_code", "arguments": { "source_code": script.source } });
+        let message = json!({ "jsonrpc": "2.0", "id": self.calls, "method": "tools/call", "params": parameters });
+        let (elapsed, answer) = self.answer_to(format!("{message}\n").as_bytes())?;
+        let text = || format!("call {} was answered by {:?}", self.calls, String::from_utf8_lossy(&answer));
+        let message: Value = serde_json::from_slice(&answer).with_context(text)?;
+        let result = &message["result"]["structuredContent"];
+        let is_expected = script.stdout.as_ref().is_none_or(|stdout| result["stdout"] == **stdout);
+        ensure!(message["id"] == self.calls && result["exit_code"] == 0 && is_expected, text());
+        Ok(elapsed)
+    }
+
+    /// Sends a line, and returns after which time the one came that answers it. Skips notifications.
+    fn answer_to(&mut self, line: &[u8]) -> Result<(Duration, Vec<u8>)> {
         self.filled = 0;
         let started = Instant::now();
-        self.input.write_all(&line).context("the server does not read")?;
+        self.input.write_all(line).context("the server does not read")?;
         loop {
             self.receive()?;
             let lines = self.buffer[..self.filled].split_inclusive(|byte| *byte == b'\n');
             let mut answers = lines.filter(|line| line.ends_with(b"\n") && !line.starts_with(NOTIFICATION));
             if let Some(answer) = answers.next() {
-                let elapsed = started.elapsed();
-                check_call(answer, self.calls)?;
-                return Ok(elapsed);
+                return Ok((started.elapsed(), answer.to_vec()));
             }
         }
     }

@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::stub::Stub;
-
 const START: Duration = Duration::from_secs(20);
 const READY: &[u8] = b"READY=1\n";
 
@@ -22,16 +20,16 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// To be called as the user. `program` has the shim beside it; `stub` is the interpreter that the user configured.
-    pub fn start(program: &Path, stub: &Stub) -> Result<Self> {
-        let home = program.with_file_name("daemon");
+    /// To be called as the user. `program` has the shim beside it. `name` is that of its home, beside the program.
+    pub fn start(program: &Path, name: &str, settings: &[(&str, &str)]) -> Result<Self> {
+        let home = program.with_file_name(name);
         DirBuilder::new().mode(0o700).create(&home)?;
         let ready = home.join("ready");
         let notified = UnixDatagram::bind(&ready)?;
         notified.set_read_timeout(Some(START))?;
         let process = command(program, &home)
             .args(["serve", "--background"])
-            .env("PYTHON_INTERPRETER_MCP_URL", stub.url())
+            .envs(settings.iter().copied())
             .env("NOTIFY_SOCKET", &ready)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -54,6 +52,10 @@ impl Daemon {
         let mut command = command(&self.shim, &self.home);
         command.env("PYTHON_INTERPRETER_MCPD", "/nonexistent/python-interpreter-mcpd");
         command
+    }
+
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// What a shim would connect to.

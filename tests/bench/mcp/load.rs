@@ -11,7 +11,7 @@ use super::client::Client;
 use super::daemon::{Daemon, command};
 use super::stub::Stub;
 use super::{BENCH, Effort};
-use crate::report::{Report, at_least};
+use crate::report::Report;
 use crate::user::as_user;
 
 const IN_FLIGHT: u64 = 32;
@@ -65,7 +65,7 @@ pub fn measure(
         "calls_per_second": ours, "rmcp_calls_per_second": theirs, "in_flight": IN_FLIGHT,
         "shim_processor_us": shim, "daemon_processor_us": daemon, "rmcp_processor_us": plain,
     });
-    report.add("calls_per_s_32_ratio", Some(ratio), at_least(1.0, 1.0), detail, figures);
+    report.tell("calls_per_s_32_ratio", Some(ratio), detail, figures);
     Ok(())
 }
 
