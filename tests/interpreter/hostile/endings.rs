@@ -104,6 +104,48 @@ os._exit(3)",
 }
 
 #[test]
+fn whatever_a_program_leaves_behind_has_ended_before_the_answer() {
+    let interpreter = Interpreter::start();
+    let sleeper = "'sleep', '86399'";
+    let runs = || {
+        descendants(interpreter.id()).iter().any(|id| {
+            fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|command| command.starts_with(b"sleep\x0086399"))
+        })
+    };
+    for leave in [
+        format!("os.posix_spawnp('sleep', [{sleeper}], os.environ)"),
+        format!("subprocess.Popen([{sleeper}], start_new_session=True)"),
+        // A grandchild, whose parent has ended before it.
+        format!("os.fork() or (os.setsid(), os.fork() and os._exit(0), os.execvp('sleep', [{sleeper}]))"),
+        // Whoever adopts orphans is one of those that are left.
+        format!(
+            "os.fork() or (ctypes.CDLL(None).prctl(36, 1), os.fork() or os.execvp('sleep', [{sleeper}]), time.sleep(86399))"
+        ),
+        format!("threading.Thread(target=subprocess.run, args=([{sleeper}],), daemon=True).start()"),
+    ] {
+        // The program's end and its children's start race, so each has several tries.
+        for _ in 0..12 {
+            let program =
+                format!("import ctypes, os, subprocess, threading, time\n{leave}\ntime.sleep(0.02)\nprint('left')");
+            let result = interpreter.execute(&program);
+            assert!(!runs(), "{leave}");
+            assert_eq!((stdout(&result), &result["exit_code"]), ("left\n", &json!(0)), "{leave}: {result}");
+        }
+    }
+    // The twin: while the program runs, it is seen.
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| {
+            interpreter
+                .execute(&format!("open('made', 'w'); import subprocess; subprocess.run([{sleeper}], timeout=3)"))
+        });
+        interpreter.program_with("made");
+        crate::support::until("its child is seen", runs);
+        call.join().unwrap()
+    });
+    interpreter.is_unscathed();
+}
+
+#[test]
 fn an_endless_line_is_bounded() {
     let interpreter = Interpreter::start();
     let result =
