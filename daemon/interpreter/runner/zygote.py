@@ -118,6 +118,10 @@ class Aside:
     def find_spec(name, path=None, target=None):
         if name not in aside:
             return None
+        if few and replaced_by_program():
+            aside.clear()
+            sys.meta_path.remove(Aside)
+            return None
         package = package_of(name)
         if package in own_names():
             for modules in aside, sys.modules:
@@ -129,6 +133,12 @@ class Aside:
         vars(spec).update(vars(aside[name].__spec__))
         spec.loader = Given(aside[name])
         return spec
+
+
+def replaced_by_program():
+    """Whether a program has put a module of its own, or None, which forbids an import, into `sys.modules` in advance. What was put aside
+    has been imported without it."""
+    return any(name in sys.modules for name in list(aside)) or any(module is None for module in list(sys.modules.values()))
 
 
 class Given:

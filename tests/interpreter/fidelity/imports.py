@@ -111,3 +111,17 @@ except SystemExit as error: print(error.code)
 try: runpy.run_module("other", run_name="__main__", alter_sys=True)
 except SystemExit as error: print(error.code, sys.argv, sys.modules["__main__"].__file__)
 exec(open("other.py").read(), {"__name__": "exec", "__file__": "none", "__spec__": 0})
+# %% a module that another is to do without
+import sys
+sys.modules["_datetime"] = sys.modules["_json"] = None
+import datetime, json
+print(hasattr(datetime, "_divide_and_round"), json.decoder.c_scanstring, json.loads("[1]"))
+del sys.modules["_datetime"], sys.modules["datetime"]
+import datetime as again
+print(again is datetime, hasattr(again, "_divide_and_round"))
+# %% a module in the place of one that another uses
+import sys, types
+sys.modules["_random"] = own = types.ModuleType("_random")
+own.Random = type("Random", (), {"seed": lambda *_: print("seeded"), "random": lambda _: 0.5, "getrandbits": None})
+import random
+print(random.random(), random.uniform(2, 4))

@@ -25,7 +25,7 @@ const fn known_with_packages(title: &'static str, parts: &'static [Part], reason
     Known { title, parts, only_with_packages: true, _reason: reason }
 }
 
-pub const KNOWN: [Known; 11] = [
+pub const KNOWN: [Known; 13] = [
     known(
         "asynchronous.py: without a loop",
         &[Part::Stderr],
@@ -65,4 +65,10 @@ pub const KNOWN: [Known; 11] = [
         &[Part::Stdout],
         "libraries that were imported ahead have added theirs",
     ),
+    known_with_packages(
+        "imports.py: a module that another is to do without",
+        &[Part::Stdout],
+        "with many modules imported ahead they are all there before the program begins",
+    ),
+    known_with_packages("imports.py: a module in the place of one that another uses", &[Part::Stdout], "the same"),
 ];
