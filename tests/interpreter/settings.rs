@@ -233,6 +233,16 @@ fn the_limit_behind_an_error_is_named() {
     // A file of just that size, of a program that did not fail, is whole.
     let whole = interpreter.execute("open('x', 'wb').write(bytes(1 << 20))");
     assert!(whole["stderr"] == "" && whole["files"]["/workspace/x"].is_string(), "{whole}");
+    let failed = "open('kept', 'w').write('x'); open('cut', 'wb').write(bytes(2 << 20))";
+    let failed = interpreter.execute(failed);
+    assert!(
+        failed["files"]["/workspace/kept"].is_string() && failed["files"].get("/workspace/cut").is_none(),
+        "{failed}"
+    );
+    assert!(
+        failed["stderr"].as_str().unwrap().contains("File not returned: /workspace/cut: it is as large"),
+        "{failed}"
+    );
     for (code, words) in [
         ("open('x', 'wb').write(bytes(2 << 20))", "a file may have 1 MiB (PYTHON_INTERPRETER_MCP_FILE_SIZE)"),
         // As a library says it that looks at the length of what was written only.
