@@ -7,6 +7,7 @@ mod support;
 
 // What a caller sees.
 mod api;
+mod bytecode;
 mod files;
 mod output;
 mod settings;

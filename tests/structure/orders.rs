@@ -205,6 +205,7 @@ pub const INTERPRETER: Order = Order {
         "prepare",
         "caller",
         "running",
+        "bytecode",
         "probe",
         "workshop",
         "pool",

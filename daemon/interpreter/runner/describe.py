@@ -14,13 +14,19 @@ for directory in (beside, os.path.dirname(beside)):
     if os.path.isfile(os.path.join(directory, "pyvenv.cfg")):
         prefix = os.path.dirname(beside)
         break
+prefixes = [prefix, sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix]
+# Below each prefix, in the order of `site`.
+threading = "t" if "t" in sys.abiflags else ""
+versioned = f"python{sys.version_info[0]}.{sys.version_info[1]}{threading}"
 print(
     json.dumps(
         {
             "version": sys.version_info[:3],
             "implementation": sys.implementation.name,
+            "cache_tag": sys.implementation.cache_tag or "",
             "executable": executable,
-            "prefixes": [prefix, sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix],
+            "prefixes": prefixes,
+            "packages": [f"{one}/{library}/{versioned}/site-packages" for one in prefixes for library in (sys.platlibdir, "lib")],
         }
     )
 )

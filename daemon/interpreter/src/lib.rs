@@ -21,6 +21,7 @@ mod prepare;
 mod running;
 pub mod settings;
 
+mod bytecode;
 mod pool;
 mod probe;
 mod workshop;

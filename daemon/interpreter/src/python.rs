@@ -81,6 +81,17 @@ pub struct Python {
     pub version: String,
     pub launch: Launch,
     pub root: Root,
+    pub packages: Packages,
+}
+
+/// Where an environment's packages lie, and which bytecode is valid there.
+#[derive(Debug, Clone)]
+pub struct Packages {
+    pub version: String,
+    /// What names of bytecode contain. Empty if it is not known.
+    pub cache_tag: String,
+    /// Each prefix's `site-packages`, as it is on the module path.
+    pub directories: Vec<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +124,11 @@ pub enum PythonError {
 struct Description {
     version: (u32, u32, u32),
     implementation: String,
+    #[serde(default)]
+    cache_tag: String,
+    /// Where packages may be.
+    #[serde(default)]
+    packages: Vec<PathBuf>,
     executable: PathBuf,
     /// `sys.prefix`, `sys.base_prefix` and so on: directories of the standard library and the packages.
     prefixes: Vec<PathBuf>,
@@ -148,11 +164,23 @@ pub async fn discover(settings: &Settings, private: &[PathBuf]) -> Result<Python
     let fingerprint = Fingerprint::of(&description);
     let directory = description.executable.parent().unwrap_or(Path::new("/usr/bin"));
     let environment = environment(directory);
+    let (mut directories, mut seen) = (Vec::new(), Vec::new());
+    for packages in description.packages {
+        // `lib64` is often a link to `lib`.
+        if let Ok(real) = packages.canonicalize()
+            && !seen.contains(&real)
+        {
+            seen.push(real);
+            directories.push(packages);
+        }
+    }
+    let packages = Packages { version: version.clone(), cache_tag: description.cache_tag, directories };
     Ok(Python {
         fingerprint,
         version,
         launch: Launch { executable: description.executable, environment, preload: settings.preload.clone() },
         root,
+        packages,
     })
 }
 

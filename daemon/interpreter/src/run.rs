@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::net::unix::pipe;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,11 @@ impl<'a> Run<'a> {
         let WaitingChild { control, output } = child;
         control.send_job(job)?;
         Ok(Run { slot, control, output })
+    }
+
+    /// What the program prints, for a caller that sets a deadline. The program lives as long as its slot.
+    pub fn stdout(&mut self) -> &mut pipe::Receiver {
+        &mut self.output.stdout
     }
 
     /// Waits until the program ends by itself, exceeds its memory, is to end, or the slot dies. Then kills what is left of

@@ -15,6 +15,9 @@ const REHEARSAL: &str = match protocol::REHEARSAL.to_str() {
 /// On the module path of every Python in a slot.
 pub const SITE: &str = "/python-interpreter/site";
 
+/// Where a slot shows the bytecode that is kept for it.
+pub const BYTECODE: &str = "/python-interpreter/bytecode";
+
 /// (path in the root, content)
 pub const FILES: [(&str, &[u8]); 5] = [
     (ZYGOTE_SCRIPT, include_bytes!("../runner/zygote.py")),

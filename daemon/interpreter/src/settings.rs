@@ -20,6 +20,8 @@ pub struct Settings {
     pub network: Network,
     /// Directory for stored files; only its owner may access it.
     pub state_directory: PathBuf,
+    /// Directory for the bytecode of packages; `None` keeps none.
+    pub bytecode: Option<PathBuf>,
     /// The command that runs [`crate::spawner::run`].
     pub spawner: Vec<OsString>,
     /// Most executions at the same time.

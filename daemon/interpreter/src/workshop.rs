@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::bytecode::Bytecode;
 use crate::channel::{Failure, SpawnerReport};
 use crate::control_group::ControlGroups;
 use crate::probe::{self, ProbeError, Protections};
@@ -33,6 +35,8 @@ pub struct Workshop {
     opened: Instant,
     most_slots: u64,
     slots: AtomicU64,
+    /// Compiles packages in the background, and ends with the workshop.
+    _compiling: Option<AbortOnDropHandle<()>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +62,9 @@ impl Workshop {
     /// thread that starts it.
     pub async fn open(settings: &Settings, groups: Option<Arc<ControlGroups>>) -> Result<Arc<Self>, WorkshopError> {
         let private = python::private_directories(&settings.state_directory);
-        let python = python::discover(settings, &private).await?;
+        let mut python = python::discover(settings, &private).await?;
+        let bytecode = settings.bytecode.as_deref().and_then(|parent| Bytecode::open(parent, &python.packages));
+        python.root.binds.extend(bytecode.iter().map(Bytecode::bind));
         let policy = Policy::new(python.root, settings.limits.clone(), settings.network);
         let spawner = SpawnerHandle::start(&settings.spawner, policy, python.launch, groups).map_err(|source| {
             let program = settings.spawner.first().map(|program| program.display().to_string()).unwrap_or_default();
@@ -80,7 +86,9 @@ impl Workshop {
         let spawner = Arc::new(spawner);
         let protections = probe::attack(&spawner, &private).await?;
         tokio::spawn(SpawnerHandle::watch_end(Arc::downgrade(&spawner)));
+        let compiling = bytecode.map(|bytecode| AbortOnDropHandle::new(tokio::spawn(bytecode.fill(spawner.clone()))));
         Ok(Arc::new(Workshop {
+            _compiling: compiling,
             spawner,
             python_version: python.version,
             fingerprint: python.fingerprint,

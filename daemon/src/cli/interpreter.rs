@@ -88,7 +88,8 @@ fn executor(arguments: &InterpreterArguments) -> anyhow::Result<Executor> {
             let reason =
                 unusable.and_then(Result::err).map_or_else(|| "there is none".to_owned(), |error| error.to_string());
             tracing::warn!(reason, "the state directory cannot be used: files are kept next to the socket");
-            let beside = settings(arguments, endpoint::runtime_directory()?);
+            // That directory is memory, which bytecode would fill.
+            let beside = Settings { bytecode: None, ..settings(arguments, endpoint::runtime_directory()?) };
             Executor::new(beside).context("the store of files cannot be opened")
         }
     }
@@ -109,6 +110,7 @@ pub fn settings(arguments: &InterpreterArguments, state_directory: PathBuf) -> S
         spawner: vec!["/proc/self/exe".into(), "spawner".into(), "--log".into(), arguments.logging.log.clone().into()],
         most_slots: arguments.most_slots,
         concurrency: arguments.executions.concurrency(),
+        bytecode: Some(state_directory.join("bytecode")),
         state_directory,
     }
 }

@@ -1,4 +1,5 @@
-"""Every Python in a slot imports this at its start. Makes `plt.show()` and PIL's `Image.show()` save pictures, then removes itself."""
+"""Every Python in a slot imports this at its start. Makes `plt.show()` and PIL's `Image.show()` save pictures, and
+has Python find the bytecode that is kept for it. Then removes itself."""
 
 import sys
 
@@ -56,6 +57,30 @@ def add_viewer(image_show):
     image_show.register(Saver, 0)
 
 
+def find_kept_bytecode():
+    """Has Python look for bytecode here if none lies beside the source. Python itself decides whether it is valid. The visible alternative,
+    `sys.pycache_prefix`, would leave out the bytecode beside the source."""
+    import _frozen_importlib_external as external
+
+    here, plain = __file__.rpartition("/site/")[0] + "/bytecode", external.FileLoader.get_data
+
+    def get_data(self, path):
+        try:
+            return plain(self, path)
+        except FileNotFoundError:
+            name = str(path)
+            if name.startswith("/") and name.endswith(".pyc"):
+                try:
+                    return plain(self, here + name)
+                except OSError:
+                    pass
+            raise
+
+    for name in ("__module__", "__qualname__", "__doc__"):
+        setattr(get_data, name, getattr(plain, name))
+    external.FileLoader.get_data = get_data
+
+
 def step_aside():
     """Removes this directory from the module path, and imports the `sitecustomize` that would have been found without it."""
     here = __file__.rpartition("/")[0]
@@ -70,4 +95,5 @@ def step_aside():
 
 
 sys.meta_path.insert(0, FindForSlots)
+find_kept_bytecode()
 step_aside()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use python_interpreter::WorkshopError;
 use python_interpreter::executor::Executor;
+use python_interpreter::settings::Settings;
 use tokio::runtime::Builder;
 
 use super::finding::Finding;
@@ -28,7 +29,7 @@ fn open() -> anyhow::Result<Vec<Finding>> {
     let Ok(arguments) = interpreter_without_flags() else { return Ok(Vec::new()) };
     // A directory of its own: nothing of the user's is touched, and a full disk shows as that.
     let directory = tempfile::tempdir().or_else(|_| tempfile::tempdir_in("/dev/shm"))?;
-    let settings = interpreter::settings(&arguments, PathBuf::from(directory.path()));
+    let settings = Settings { bytecode: None, ..interpreter::settings(&arguments, PathBuf::from(directory.path())) };
     let executor = Arc::new(Executor::without_groups(settings)?);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let opened = runtime.block_on(executor.workshop());
@@ -47,8 +48,8 @@ fn open() -> anyhow::Result<Vec<Finding>> {
     })
 }
 
-/// A note if the packages beside `executable` have no bytecode. Programs cannot write it, so each of them compiles what it imports. uv leaves
-/// environments so, unless it is called with `--compile-bytecode`.
+/// A note if the packages beside `executable` have no bytecode. Programs cannot write it, and the interpreter compiles them in the background.
+/// uv leaves environments so, unless it is called with `--compile-bytecode`.
 fn bytecode(executable: &Path, version: &str) -> Option<Finding> {
     let release = version.rsplitn(2, '.').last()?;
     let site = executable.parent()?.parent()?.join(format!("lib/python{release}/site-packages"));
@@ -65,7 +66,7 @@ fn bytecode(executable: &Path, version: &str) -> Option<Finding> {
     (missing > 0).then(|| {
         let number = packages.len();
         let text =
-            format!("{missing} of {number} packages have no bytecode, and each program compiles them again: {compile}");
+            format!("{missing} of {number} packages have no bytecode. The interpreter compiles them in the background; until then imports are slower, unless you run {compile}");
         Finding::note(PYTHON, text)
     })
 }
