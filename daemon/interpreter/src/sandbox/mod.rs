@@ -52,7 +52,8 @@ pub fn build_outer(policy: &Policy) -> Result<(), StepError> {
     step("become the unprivileged user", || policy.identity.assume())?;
     // 4. Everything in the sandbox ends with its first process, which ends with the interpreter.
     step("die with the interpreter", || Ok(set_parent_process_death_signal(Some(Signal::KILL))?))?;
-    // 5. A read-only root with the system's libraries, Python's prefixes, the kernel's description of the CPUs, and nothing else.
+    // 5. A read-only root with the system's libraries, Python's prefixes, the bytecode kept for them, the kernel's
+    //    description of the CPUs, and nothing else.
     step("build the root", || policy.root.build(sources, &policy.limits))
 }
 
