@@ -30,6 +30,8 @@ use crate::spawner::SpawnerHandle;
 const PROGRAM: &str = include_str!("../runner/compile.py");
 /// The place in the program where the paths are inserted.
 const PLACE: &str = "# Here `bytecode.rs` writes";
+/// Longest wait for the disk before programs run without kept bytecode.
+const OPEN_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest time to compile. The next workshop goes on with what is left.
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
 /// Most bytes kept for one environment.
@@ -63,20 +65,21 @@ struct Source {
 impl Bytecode {
     /// Makes the environment's directory below `parent`, and removes those that were not used for long. `None` if it cannot be made, which
     /// is logged once.
-    pub fn open(parent: &Path, packages: &Packages) -> Option<Self> {
+    pub async fn open(parent: &Path, packages: &Packages) -> Option<Self> {
         if packages.cache_tag.is_empty() {
             return None;
         }
-        let directory = parent.join(name_of(packages));
-        let made = || {
-            DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-            fs::set_permissions(parent, Permissions::from_mode(0o700))?;
-            // If root runs the interpreter, programs are another user, who must be able to read.
-            fs::set_permissions(&directory, Permissions::from_mode(0o755))?;
-            File::open(&directory)?.set_modified(SystemTime::now())?;
-            remove_unused(parent)
+        let (parent, directory) = (parent.to_owned(), parent.join(name_of(packages)));
+        // The disk may be slow.
+        let made = tokio::task::spawn_blocking({
+            let directory = directory.clone();
+            move || prepare(&parent, &directory)
+        });
+        let made = match timeout(OPEN_DEADLINE, made).await {
+            Ok(made) => made.map_err(io::Error::other).and_then(|made| made),
+            Err(late) => Err(late.into()),
         };
-        match made() {
+        match made {
             Ok(()) => Some(Bytecode { directory, packages: packages.clone() }),
             Err(error) => {
                 warn_once(&directory, &error);
@@ -184,6 +187,15 @@ impl Bytecode {
         }
         Ok(kept)
     }
+}
+
+fn prepare(parent: &Path, directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    fs::set_permissions(parent, Permissions::from_mode(0o700))?;
+    // If root runs the interpreter, programs are another user, who must be able to read.
+    fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+    File::open(directory)?.set_modified(SystemTime::now())?;
+    remove_unused(parent)
 }
 
 /// An environment's directory is named by what decides which bytecode is valid there.

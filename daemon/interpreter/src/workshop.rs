@@ -63,7 +63,10 @@ impl Workshop {
     pub async fn open(settings: &Settings, groups: Option<Arc<ControlGroups>>) -> Result<Arc<Self>, WorkshopError> {
         let private = python::private_directories(&settings.state_directory);
         let mut python = python::discover(settings, &private).await?;
-        let bytecode = settings.bytecode.as_deref().and_then(|parent| Bytecode::open(parent, &python.packages));
+        let bytecode = match &settings.bytecode {
+            Some(parent) => Bytecode::open(parent, &python.packages).await,
+            None => None,
+        };
         python.root.binds.extend(bytecode.iter().map(Bytecode::bind));
         let policy = Policy::new(python.root, settings.limits.clone(), settings.network);
         let spawner = SpawnerHandle::start(&settings.spawner, policy, python.launch, groups).map_err(|source| {
