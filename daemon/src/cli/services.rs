@@ -57,9 +57,10 @@ pub struct InterpreterArguments {
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_PYTHON", value_name = "PROGRAM")]
     pub python: Option<PathBuf>,
 
-    /// Modules to import ahead of every program, such as numpy,pandas,matplotlib.pyplot
+    /// Modules to import ahead of every program, such as numpy,pandas,matplotlib.pyplot [default: the most used modules of the standard
+    /// library]
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_PRELOAD", value_name = "MODULES", value_delimiter = ',', value_parser = module,
-          default_value = ORDINARY_MODULES)]
+          default_value = ORDINARY_MODULES, hide_default_value = true)]
     pub preload: Vec<String>,
 
     /// Directories that programs may read, such as ~/data:/data
