@@ -19,7 +19,7 @@ use crate::server::Server;
 use crate::transport::{self, SocketTransport};
 
 /// How long calls may take to answer once their programs were ended.
-const STOP_DEADLINE: Duration = Duration::from_secs(4);
+const STOP_DEADLINE: Duration = Duration::from_secs(6);
 /// How long cancelled sessions may take to end before they are aborted.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(1);
 

@@ -156,30 +156,40 @@ fn what_outlasts_the_deadline_of_a_stop_is_ended_and_answered_with_what_it_print
     daemon.connect().call("1");
     let mut session = daemon.connect();
     let endless = "import time; print('so far', flush=True); time.sleep(600)";
-    session.send_call("call", endless);
+    let mut call = session.call_message(json!("call"), endless);
+    call["params"]["_meta"]["progressToken"] = json!("progress");
+    session.send(&call);
     let mut modern = daemon.connect();
-    let mut task = modern.call_message(json!("task"), endless);
-    task["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"]["extensions"] =
-        json!({"io.modelcontextprotocol/tasks": {}});
-    modern.send(&task);
+    let tasks = |mut message: serde_json::Value| {
+        message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"]["extensions"] =
+            json!({"io.modelcontextprotocol/tasks": {}});
+        message
+    };
+    modern.send(&tasks(modern.call_message(json!("task"), endless)));
     let task = modern.read_answer()["result"]["taskId"].as_str().unwrap().to_owned();
+    // Both have printed.
+    until("the task has printed", || {
+        modern.send(&tasks(modern.message(json!("t"), "tasks/get", json!({ "taskId": task }))));
+        modern.read_answer()["result"]["statusMessage"] == "so far"
+    });
+    while session.read()["params"]["message"] != "so far" {}
     session.send_call("waits", "print('never')");
     session.send(&json!({"jsonrpc": "2.0", "id": "last", "method": "ping"}));
-    assert_eq!(session.read()["id"], "last");
+    assert_eq!(session.read_answer()["id"], "last");
     daemon.terminate();
     let answers = session.read_to_end();
     assert!(daemon.wait().success());
     let result = |id: &str| &answers.iter().find(|answer| answer["id"] == id).unwrap()["result"]["structuredContent"];
     assert_eq!((&result("call")["stdout"], &result("call")["exit_code"]), (&json!("so far\n"), &json!(137)));
     let stderr = |id: &str| result(id)["stderr"].as_str().unwrap();
-    assert!(stderr("call").contains("Killed: the interpreter or its caller was stopped"), "{answers:?}");
+    assert!(stderr("call").contains("Killed: the interpreter was stopped while the program ran"), "{answers:?}");
     assert!(stderr("waits").contains("was not run"), "{answers:?}");
     let records = daemon.home().path().join(".local/state/python-interpreter-mcp/tasks");
     // The record and the result.
     let files = fs::read_dir(&records).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
     let files: Vec<_> = files.collect();
     let is_there = |words: [&str; 2]| files.iter().any(|file| words.iter().all(|word| file.contains(word)));
-    assert!(is_there([&task, "completed"]) && is_there(["so far", "137"]), "{files:?}");
+    assert!(is_there([&task, "completed"]) && is_there(["so far", r#""exit_code":137"#]), "{files:?}");
 }
 
 #[test]

@@ -169,6 +169,12 @@ fn a_source_that_is_wrong_is_reported_to_programs_and_stops_no_other() {
     assert_eq!(written(&broken), before);
     environment.write("broken.py", "value = 1");
     assert_eq!(interpreter.execute("import broken; print(broken.value)")["stdout"], "1\n");
+    // Also where the right one is older, as a file is that was packed earlier.
+    let earlier = std::time::SystemTime::now() - std::time::Duration::from_secs(60 * 60);
+    fs::File::open(environment.packages.join("broken.py")).unwrap().set_modified(earlier).unwrap();
+    interpreter.restart();
+    interpreter.works();
+    until("it is compiled", || written(&broken) != before);
 }
 
 #[test]
@@ -253,8 +259,27 @@ fn bytecode_of_an_environment_that_was_long_not_used_is_removed() {
         let used = std::time::SystemTime::now() - std::time::Duration::from_secs(days * 24 * 60 * 60);
         fs::File::open(path).unwrap().set_modified(used).unwrap();
     }
+    // What is no directory stays, and is in nobody's way.
+    let file = kept_by(&interpreter).join("file");
+    fs::write(&file, "").unwrap();
+    fs::File::open(&file).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
     std::os::unix::fs::chown(&old, Some(interpreter.user()), None).unwrap();
     interpreter.restart();
     interpreter.works();
-    assert!(!old.exists() && recent.exists());
+    assert!(!old.exists() && recent.exists() && file.exists());
+    assert_eq!(interpreter.execute(IMPORT)["stdout"], "first 0\n");
+}
+
+#[test]
+fn bytecode_of_a_source_that_is_gone_is_removed() {
+    let environment = Environment::new();
+    environment.write("later.py", "value = 1");
+    let mut interpreter = environment.start();
+    interpreter.works();
+    let (inner, later) = (kept(&interpreter, "inner"), kept(&interpreter, "later"));
+    fs::remove_file(environment.packages.join("later.py")).unwrap();
+    interpreter.restart();
+    interpreter.works();
+    until("it is removed", || !later.exists());
+    assert!(inner.exists());
 }

@@ -6,7 +6,7 @@ import py_compile
 import struct
 import sys
 
-# Here `bytecode.rs` writes SOURCES, the files' paths.
+# Here `bytecode.rs` writes SOURCES, the files' paths, and LONGEST, the most bytes of bytecode.
 
 COMPILED = "/workspace/compiled.pyc"
 # Nobody reads it, and a full pipe would stop this program.
@@ -18,7 +18,8 @@ def compiled(path):
     try:
         py_compile.compile(path, COMPILED, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.TIMESTAMP)
         with open(COMPILED, "rb") as file:
-            return file.read()
+            bytecode = file.read()
+            return bytecode if len(bytecode) <= LONGEST else b""
     except Exception:
         return b""
 

@@ -1,5 +1,6 @@
 """Prints this Python's version and directories as a JSON object. Runs without `site`, so it does here what `site` would do."""
 
+import importlib.util
 import json
 import os
 import sys
@@ -24,6 +25,7 @@ print(
             "version": sys.version_info[:3],
             "implementation": sys.implementation.name,
             "cache_tag": sys.implementation.cache_tag or "",
+            "magic": list(importlib.util.MAGIC_NUMBER),
             "executable": executable,
             "prefixes": prefixes,
             "packages": [f"{one}/{library}/{versioned}/site-packages" for one in prefixes for library in (sys.platlibdir, "lib")],

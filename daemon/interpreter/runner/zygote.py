@@ -120,7 +120,7 @@ class Aside:
             return None
         if few and replaced_by_program():
             aside.clear()
-            sys.meta_path.remove(Aside)
+            sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not Aside]
             return None
         package = package_of(name)
         if package in own_names():
@@ -157,7 +157,7 @@ class Given:
             if name != spec.name and package_of(name) not in own:
                 sys.modules.setdefault(name, module)
         if not aside:
-            sys.meta_path.remove(Aside)
+            sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not Aside]
         return self.module
 
     def exec_module(self, module):

@@ -2,7 +2,7 @@
 //! [`runner::BYTECODE`], and every Python in a slot looks there (`runner/site/sitecustomize.py`).
 //!
 //! A slot of its own compiles, and sends the bytecode through a pipe. Only this process writes it, under names that it chose itself. Python
-//! compares the source's time and size with those in the bytecode, so an outdated one is never used.
+//! compares the source's time (in seconds) and size with those in the bytecode, as it does with bytecode beside the source.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, Metadata, Permissions};
@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 use crate::channel::Need;
@@ -36,8 +36,14 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
 /// Most bytes kept for one environment.
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;
-/// Longest source, and longest bytecode, in bytes. Longer sources are left to the programs that import them.
+/// Longest source, in bytes. A longer one is left to the programs that import it: to compile 1 MiB can take 600 MiB of memory.
+const LONGEST_SOURCE: u64 = 512 * 1024;
+/// Longest bytecode, in bytes. `runner/compile.py` knows it too.
 const LONGEST: u64 = 4 * 1024 * 1024;
+/// How many sources may end the process that compiles.
+const MOST_FAILURES: usize = 16;
+/// A temporary file that is older was left by a process that was killed.
+const TEMPORARY_AGE: Duration = Duration::from_secs(60 * 60);
 /// Most sources compiled for one workshop.
 const MOST_SOURCES: usize = 20_000;
 /// Deepest directory below `site-packages`.
@@ -66,7 +72,7 @@ impl Bytecode {
     /// Makes the environment's directory below `parent`, and removes those that were not used for long. `None` if it cannot be made, which
     /// is logged once.
     pub async fn open(parent: &Path, packages: &Packages) -> Option<Self> {
-        if packages.cache_tag.is_empty() {
+        if packages.cache_tag.is_empty() || packages.directories.is_empty() {
             return None;
         }
         let (parent, directory) = (parent.to_owned(), parent.join(name_of(packages)));
@@ -104,8 +110,8 @@ impl Bytecode {
         }
         let missing = sources.len();
         tracing::info!(missing, "compiling packages that have no bytecode");
-        match timeout(DEADLINE, self.compile(&spawner, sources, held)).await {
-            Ok(Ok(kept)) => tracing::info!(kept, missing, "packages are compiled"),
+        match timeout(DEADLINE, self.compile_all(&spawner, sources, held)).await {
+            Ok(Ok(())) => tracing::info!(missing, "packages are compiled"),
             Ok(Err(SlotError::Io(error))) => warn_once(&self.directory, &error),
             Ok(Err(error)) => tracing::debug!(%error, "packages cannot be compiled"),
             Err(_) => tracing::debug!("packages were not compiled in time"),
@@ -114,14 +120,45 @@ impl Bytecode {
 
     /// The sources without bytecode, and how many bytes are kept already.
     fn missing(&self) -> (Vec<Source>, u64) {
-        let (mut sources, mut held) = (Vec::new(), 0);
+        let mut sources = Vec::new();
         for packages in &self.packages.directories {
-            self.look(packages, 0, &mut sources, &mut held);
+            self.look(packages, 0, &mut sources);
         }
-        (sources, held)
+        (sources, self.tidy(&self.directory, 0))
     }
 
-    fn look(&self, directory: &Path, depth: usize, sources: &mut Vec<Source>, held: &mut u64) {
+    /// Removes what belongs to no source any more. Returns the size of the rest.
+    fn tidy(&self, directory: &Path, depth: usize) -> u64 {
+        let mut held = 0;
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let (path, Ok(status)) = (entry.path(), entry.metadata()) else { continue };
+            if status.is_dir() {
+                // The environment's own path is above its packages.
+                held += if depth < 2 * DEEPEST { self.tidy(&path, depth + 1) } else { 0 };
+                // Fails if it is not empty.
+                let _ = fs::remove_dir(&path);
+                continue;
+            }
+            let age = status.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
+            let is_left = match self.source_of(&path) {
+                Some(source) => !source.exists(),
+                None => age > TEMPORARY_AGE,
+            };
+            if !is_left || fs::remove_file(&path).is_err() {
+                held += status.len();
+            }
+        }
+        held
+    }
+
+    /// The source of kept bytecode. None for a temporary file.
+    fn source_of(&self, kept: &Path) -> Option<PathBuf> {
+        let below = kept.strip_prefix(&self.directory).ok()?;
+        let stem = kept.file_name()?.to_str()?.strip_suffix(&format!(".{}.pyc", self.packages.cache_tag))?;
+        Some(Path::new("/").join(below.parent()?.parent()?).join(format!("{stem}.py")))
+    }
+
+    fn look(&self, directory: &Path, depth: usize, sources: &mut Vec<Source>) {
         let beside: BTreeSet<_> = fs::read_dir(directory.join("__pycache__"))
             .into_iter()
             .flatten()
@@ -133,33 +170,47 @@ impl Bytecode {
             // Links are not followed.
             let (Ok(status), Some(name)) = (entry.metadata(), name.to_str()) else { continue };
             if status.is_dir() && depth < DEEPEST && !["__pycache__", "tests"].contains(&name) {
-                self.look(&path, depth + 1, sources, held);
+                self.look(&path, depth + 1, sources);
             }
             let Some(stem) = name.strip_suffix(".py") else { continue };
             let compiled = format!("{stem}.{}.pyc", self.packages.cache_tag);
-            let fits = status.is_file() && status.len() <= LONGEST && sources.len() < MOST_SOURCES;
+            let fits = status.is_file() && status.len() <= LONGEST_SOURCE && sources.len() < MOST_SOURCES;
             if !fits || beside.contains(AsRef::<std::ffi::OsStr>::as_ref(&compiled)) || path.to_str().is_none() {
                 continue;
             }
             let Ok(below) = directory.strip_prefix("/") else { continue };
             let kept = self.directory.join(below).join("__pycache__").join(compiled);
             let stamp = stamp(&status);
-            match is_current(&kept, stamp, &status) {
-                Ok(true) => *held += fs::metadata(&kept).map_or(0, |kept| kept.len()),
-                _ => sources.push(Source { path, kept, stamp }),
+            if !is_current(&kept, stamp).unwrap_or(false) {
+                sources.push(Source { path, kept, stamp });
             }
         }
     }
 
-    /// Returns how many sources have bytecode now.
+    /// A source at which the process ends that compiles is left out, and the next slot goes on after it.
+    async fn compile_all(
+        &self,
+        spawner: &Arc<SpawnerHandle>,
+        mut sources: Vec<Source>,
+        mut held: u64,
+    ) -> Result<(), SlotError> {
+        for _ in 0..MOST_FAILURES {
+            let Some(failed) = self.compile(spawner, &mut sources, &mut held).await? else { break };
+            tracing::debug!(source = %failed.path.display(), "a source cannot be compiled");
+            self.keep(failed, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Compiles and removes one source after the other. Returns the one that ended the process.
     async fn compile(
         &self,
         spawner: &Arc<SpawnerHandle>,
-        sources: Vec<Source>,
-        mut held: u64,
-    ) -> Result<usize, SlotError> {
+        sources: &mut Vec<Source>,
+        held: &mut u64,
+    ) -> Result<Option<Source>, SlotError> {
         let paths: Vec<&Path> = sources.iter().map(|source| source.path.as_path()).collect();
-        let values = format!("SOURCES = {}\n{PLACE}", serde_json::json!(paths));
+        let values = format!("SOURCES, LONGEST = {}, {LONGEST}\n{PLACE}", serde_json::json!(paths));
         let prepared = Prepared::of_source(PROGRAM.replace(PLACE, &values));
         let (slot, child) = Slot::build(spawner.clone(), Need::Later).await?;
         {
@@ -167,26 +218,39 @@ impl Bytecode {
             put(&slot.workspace, prepared.script.as_ref(), prepared.source_code.as_bytes())?;
         }
         let mut run = Run::start(&slot, child, &prepared.job(&spawner.launch))?;
-        let mut kept = 0;
-        for (number, source) in sources.into_iter().enumerate() {
-            let stdout = run.stdout();
-            let (claimed, length) = (stdout.read_u32_le().await?, stdout.read_u32_le().await?);
-            if claimed as usize != number || u64::from(length) > LONGEST {
-                return Err(io::Error::from(io::ErrorKind::InvalidData).into());
-            }
-            let mut bytecode = vec![0; length as usize];
-            stdout.read_exact(&mut bytecode).await?;
-            held += u64::from(length);
-            if held > MAX_BYTES {
+        sources.reverse();
+        let mut number = 0;
+        while let Some(source) = sources.pop() {
+            let Ok(bytecode) = receive(run.stdout(), number).await else {
+                sources.reverse();
+                return Ok(Some(source));
+            };
+            number += 1;
+            *held += bytecode.len() as u64;
+            if *held > MAX_BYTES {
                 tracing::debug!(limit = MAX_BYTES, "no more bytecode is kept");
                 break;
             }
-            let written =
-                tokio::task::spawn_blocking(move || keep(&source, &bytecode)).await.map_err(io::Error::other)?;
-            kept += usize::from(written?);
+            self.keep(source, bytecode).await?;
         }
-        Ok(kept)
+        Ok(None)
     }
+
+    async fn keep(&self, source: Source, bytecode: Vec<u8>) -> io::Result<()> {
+        let magic = self.packages.magic;
+        tokio::task::spawn_blocking(move || keep(&source, &bytecode, magic)).await.map_err(io::Error::other)?
+    }
+}
+
+/// One source's bytecode, empty if it cannot be compiled.
+async fn receive(from: &mut (impl AsyncRead + Unpin), number: u32) -> io::Result<Vec<u8>> {
+    let (claimed, length) = (from.read_u32_le().await?, from.read_u32_le().await?);
+    if claimed != number || u64::from(length) > LONGEST {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytecode = vec![0; length as usize];
+    from.read_exact(&mut bytecode).await?;
+    Ok(bytecode)
 }
 
 fn prepare(parent: &Path, directory: &Path) -> io::Result<()> {
@@ -220,31 +284,33 @@ fn stamp(source: &Metadata) -> [u8; 8] {
     stamp
 }
 
-/// Whether `kept` is of this source. An empty one says that the source cannot be compiled; Python ignores it.
-fn is_current(kept: &Path, stamp: [u8; 8], source: &Metadata) -> io::Result<bool> {
-    let mut file = File::open(kept)?;
-    let status = file.metadata()?;
-    if status.len() == 0 {
-        return Ok((status.mtime(), status.mtime_nsec()) > (source.mtime(), source.mtime_nsec()));
-    }
+/// Whether `kept` is of this source.
+fn is_current(kept: &Path, stamp: [u8; 8]) -> io::Result<bool> {
     let mut header = [0; HEADER];
-    file.read_exact(&mut header)?;
+    File::open(kept)?.read_exact(&mut header)?;
     Ok(header[8..] == stamp)
 }
 
-/// Writes the bytecode of `source`. False if there is none. Left out if the source has changed since it was looked at.
-fn keep(source: &Source, bytecode: &[u8]) -> io::Result<bool> {
-    if !bytecode.is_empty() && bytecode.get(8..HEADER) != Some(source.stamp.as_slice()) {
-        return Ok(false);
+/// Writes the bytecode of `source`, or a header without a magic number if there is none: Python ignores that, and it is not tried again until the
+/// source changes. Left out if it is no bytecode of this source as it was looked at.
+fn keep(source: &Source, bytecode: &[u8], magic: [u8; 4]) -> io::Result<()> {
+    let (mut nothing, mut header) = ([0; HEADER], [0; HEADER]);
+    nothing[8..].copy_from_slice(&source.stamp);
+    // Flags other than 0 would have Python use it without a look at the source.
+    header[..4].copy_from_slice(&magic);
+    header[8..].copy_from_slice(&source.stamp);
+    let content = if bytecode.is_empty() { &nothing } else { bytecode };
+    if !bytecode.is_empty() && !bytecode.starts_with(&header) {
+        return Ok(());
     }
     let directory = source.kept.parent().unwrap_or(Path::new("/"));
     make(directory)?;
     let mut file = NamedTempFile::new_in(directory)?;
-    file.write_all(bytecode)?;
+    file.write_all(content)?;
     file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     // Renamed, so that no program reads a part of it.
     file.persist(&source.kept).map_err(|error| error.error)?;
-    Ok(!bytecode.is_empty())
+    Ok(())
 }
 
 /// Makes a directory, and those above it, that the program's user can read, whatever this process's umask.
@@ -260,12 +326,12 @@ fn make(directory: &Path) -> io::Result<()> {
     }
 }
 
+/// What cannot be removed stays: it may be another interpreter's, which removes it as well.
 fn remove_unused(parent: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(parent)? {
-        let entry = entry?;
-        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
-        if age > MAX_AGE {
-            fs::remove_dir_all(entry.path())?;
+    for entry in fs::read_dir(parent)?.flatten() {
+        let modified = entry.metadata().and_then(|status| status.modified());
+        if modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > MAX_AGE)) {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
     Ok(())
@@ -274,6 +340,6 @@ fn remove_unused(parent: &Path) -> io::Result<()> {
 fn warn_once(directory: &Path, error: &io::Error) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if !WARNED.swap(true, Ordering::Relaxed) {
-        tracing::warn!(directory = %directory.display(), %error, "bytecode is not kept, so programs compile what they import");
+        tracing::warn!(directory = %directory.display(), %error, "bytecode is not kept any further, so programs compile what they import");
     }
 }

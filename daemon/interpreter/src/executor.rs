@@ -103,6 +103,10 @@ impl Executor {
             entry.end.run_until_cancelled(self.admission(limit)).await.ok_or(ExecuteError::Stopped)??;
         let files = self.open_files(&prepared).await?;
         let (taken, child) = self.pool.take().await?;
+        // Waiting for a slot can take long.
+        if entry.end.is_cancelled() {
+            return Err(ExecuteError::Stopped);
+        }
         let started = Instant::now();
         let store = self.files.of(caller.client.as_deref());
         let until = Until { limit, asked: &entry.end };

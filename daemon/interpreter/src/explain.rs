@@ -53,7 +53,7 @@ pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> 
             });
         }
         End::Asked => {
-            notes.push("Killed: the interpreter or its caller was stopped while the program ran".to_owned());
+            notes.push("Killed: the interpreter was stopped while the program ran, or its caller ended it".to_owned());
             return Ok((KILLED, Outcome::Stopped));
         }
         // Not an error: the output so far is still worth returning.

@@ -103,7 +103,7 @@ impl FileStore {
         }
         let taken = bytes_on_disk(&file.as_file().metadata()?);
         if self.total.fetch_add(taken, Ordering::Relaxed) + taken > self.max_bytes {
-            // The sweep counts the new file as well. Being the newest, it is the last of its client's that is deleted.
+            // The sweep counts the new file as well.
             self.sweep(MAX_AGE, self.max_bytes)?;
         }
         file.persist(self.directory.join(&id))?;
@@ -117,8 +117,8 @@ impl FileStore {
 
     /// Opens a stored file; `None` if there is none with this id.
     pub fn get(&self, id: &str) -> io::Result<Option<File>> {
-        // Only ids of this store's form, so that no other name in the directory can be opened.
-        if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
+        // No other name in the directory can be opened.
+        if !is_id(id) {
             return Ok(None);
         }
         match File::open(self.directory.join(id)) {
@@ -137,11 +137,13 @@ impl FileStore {
             // Deleted by another sweep since it was listed.
             let Ok(metadata) = entry.metadata() else { continue };
             let file = Stored { modified: metadata.modified()?, bytes: bytes_on_disk(&metadata), path: entry.path() };
+            let is_whole = entry.file_name().to_str().is_some_and(is_id);
             if now.duration_since(file.modified).is_ok_and(|age| age > max_age) {
                 remove(&file.path)?;
             } else {
                 total += file.bytes;
-                kept.push(file);
+                // A file that is being written is not evicted: whose it is is not known yet.
+                kept.extend(is_whole.then_some(file));
             }
         }
         if total > max_bytes {
@@ -171,6 +173,11 @@ fn evict(files: Vec<Stored>, mut total: u64, max_bytes: u64) -> io::Result<u64> 
         total -= oldest.bytes;
     }
     Ok(total)
+}
+
+/// Whether a file of this store may have this name.
+fn is_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// Empty if nobody's.
@@ -282,6 +289,29 @@ mod tests {
         let is_there = |id: &String| store.get(id).unwrap().is_some();
         assert!(is_there(&modest) && is_there(&nobodys));
         assert_eq!(ids.iter().filter(|id| is_there(id)).count(), 8);
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_is_not_evicted() {
+        /// Content during whose reading another client's file needs all the room.
+        struct Slow<'a>(&'a FileStore, bool);
+
+        impl Read for Slow<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                if std::mem::replace(&mut self.1, true) {
+                    return Ok(0);
+                }
+                let large = vec![1; 16 * LEAST_BYTES as usize];
+                self.0.of(Some("another")).put(&large[..], large.len() as u64, None)?;
+                buffer[0] = b'x';
+                Ok(1)
+            }
+        }
+
+        let (_directory, mut store) = store();
+        store.max_bytes = LEAST_BYTES;
+        let id = store.put(Slow(&store, false), 10, None).unwrap();
+        assert!(store.get(&id).unwrap().is_some());
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub struct Packages {
     pub version: String,
     /// What names of bytecode contain. Empty if it is not known.
     pub cache_tag: String,
+    /// What bytecode begins with.
+    pub magic: [u8; 4],
     /// Each prefix's `site-packages`, as it is on the module path.
     pub directories: Vec<PathBuf>,
 }
@@ -126,6 +128,8 @@ struct Description {
     implementation: String,
     #[serde(default)]
     cache_tag: String,
+    #[serde(default)]
+    magic: [u8; 4],
     /// Where packages may be.
     #[serde(default)]
     packages: Vec<PathBuf>,
@@ -174,7 +178,8 @@ pub async fn discover(settings: &Settings, private: &[PathBuf]) -> Result<Python
             directories.push(packages);
         }
     }
-    let packages = Packages { version: version.clone(), cache_tag: description.cache_tag, directories };
+    let packages =
+        Packages { version: version.clone(), cache_tag: description.cache_tag, magic: description.magic, directories };
     Ok(Python {
         fingerprint,
         version,

@@ -13,6 +13,8 @@ pub struct Running {
 #[derive(Default)]
 struct Entries {
     begun: u64,
+    /// No further one is to run.
+    all_end: bool,
     by_number: HashMap<u64, (Option<String>, CancellationToken)>,
 }
 
@@ -21,6 +23,9 @@ impl Running {
     pub fn enter(self: &Arc<Self>, id: Option<&str>) -> Entry {
         let end = CancellationToken::new();
         let mut entries = self.entries();
+        if entries.all_end {
+            end.cancel();
+        }
         entries.begun += 1;
         let number = entries.begun;
         entries.by_number.insert(number, (id.map(str::to_owned), end.clone()));
@@ -35,8 +40,11 @@ impl Running {
         named.inspect(|(_, end)| end.cancel()).count() > 0
     }
 
+    /// Ends all executions, and those that come later.
     pub fn end_all(&self) {
-        self.entries().by_number.values().for_each(|(_, end)| end.cancel());
+        let mut entries = self.entries();
+        entries.all_end = true;
+        entries.by_number.values().for_each(|(_, end)| end.cancel());
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {

@@ -30,7 +30,8 @@ use connections::{Answering, CONNECT_DEADLINE, Connections, IDLE, Place, SendErr
 
 const MAX_CAPABILITIES_BYTES: usize = 1024 * 1024;
 /// How long our own interpreter may take to answer after it was told to end a program.
-const STOPPED_DEADLINE: Duration = Duration::from_secs(3);
+const STOPPED_DEADLINE: Duration = Duration::from_secs(5);
+const END_PAUSE: Duration = Duration::from_millis(50);
 const OWN_NAME: &str = concat!("python-interpreter-mcp/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
 const ACCEPTS_EVENTS: &str = "application/x-ndjson, application/json;q=0.9";
@@ -121,15 +122,26 @@ impl ApiClient {
 
     /// When the daemon stops, our own interpreter is made to end the program, and answers with what that printed. Another cannot be told.
     async fn exchange_until_stopped(&self, request: &ExecuteRequest, context: &CallContext) -> Result<Answer, Failure> {
+        if context.stopping.is_cancelled() {
+            return Err(Failure::StoppedBefore);
+        }
         let mut exchange = pin!(self.exchange(request, context));
         if let Some(result) = context.stopping.run_until_cancelled(&mut exchange).await {
             return result;
         }
         if let Some(id) = context.execution_id.as_deref().filter(|_| self.is_ours) {
-            let end = self.client.delete(format!("{}{EXECUTIONS_PATH}{id}", self.base)).send();
-            let ended = async { tokio::join!(end, &mut exchange).1 };
-            if let Ok(result) = tokio::time::timeout(STOPPED_DEADLINE, ended).await {
-                return result;
+            let end = async {
+                let url = format!("{}{EXECUTIONS_PATH}{id}", self.base);
+                // Until it is known there: the request may still be on its way.
+                while !self.client.delete(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                    tokio::time::sleep(END_PAUSE).await;
+                }
+                std::future::pending().await
+            };
+            tokio::select! {
+                result = &mut exchange => return result,
+                () = end => {}
+                () = tokio::time::sleep(STOPPED_DEADLINE) => {}
             }
         }
         Err(Failure::Stopped { url: self.name.clone() })

@@ -29,6 +29,8 @@ pub enum Failure {
     Status { status: u16, body: Vec<u8> },
     #[error("no answer within {} s", limit.time.as_secs_f64())]
     Timeout { url: String, limit: Limit },
+    #[error("the daemon was stopped before")]
+    StoppedBefore,
     #[error("the daemon was stopped meanwhile")]
     Stopped { url: String },
     #[error("answer is not the API's: {reason}")]
@@ -68,7 +70,7 @@ impl Failure {
     pub fn outcome(&self) -> ExecutionOutcome {
         match self {
             Self::Timeout { .. } => ExecutionOutcome::TimedOut,
-            Self::Stopped { .. } => ExecutionOutcome::Stopped,
+            Self::Stopped { .. } | Self::StoppedBefore => ExecutionOutcome::Stopped,
             _ => ExecutionOutcome::Failed,
         }
     }
@@ -110,6 +112,7 @@ impl Failure {
                     false => "the setting --timeout (PYTHON_INTERPRETER_MCP_TIMEOUT)",
                 }
             ),
+            Self::StoppedBefore => "The interpreter daemon was stopped. The code was not run.".to_owned(),
             Self::Stopped { url } => format!(
                 "The interpreter daemon was stopped before the Python interpreter at {url} answered. The code may or may not have run to \
                  its end, and what it printed is lost."

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::support::interpreter::{Interpreter, release};
 use crate::support::processes::descendants;
+use crate::support::until;
 use serde_json::{Value, json};
 
 fn stdout(result: &Value) -> &str {
@@ -133,13 +134,17 @@ fn whatever_a_program_leaves_behind_has_ended_before_the_answer() {
         }
     }
     // The twin: while the program runs, it is seen.
+    let program = format!(
+        "import os, subprocess, time
+child = subprocess.Popen([{sleeper}])
+open('made', 'w').close()
+while os.path.exists('made'): time.sleep(0.01)"
+    );
     std::thread::scope(|scope| {
-        let call = scope.spawn(|| {
-            interpreter
-                .execute(&format!("open('made', 'w'); import subprocess; subprocess.run([{sleeper}], timeout=3)"))
-        });
-        interpreter.program_with("made");
-        crate::support::until("its child is seen", runs);
+        let call = scope.spawn(|| interpreter.execute(&program));
+        let process = interpreter.program_with("made");
+        until("its child is seen", runs);
+        release(process, "made");
         call.join().unwrap()
     });
     interpreter.is_unscathed();

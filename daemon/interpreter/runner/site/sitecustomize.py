@@ -68,13 +68,15 @@ def find_kept_bytecode():
         try:
             return plain(self, path)
         except FileNotFoundError:
-            name = str(path)
-            if name.startswith("/") and name.endswith(".pyc"):
+            if type(path) is str and path.startswith("/") and path.endswith(".pyc") and "/site-packages/" in path:
                 try:
-                    return plain(self, here + name)
+                    return plain(self, here + path)
                 except OSError:
                     pass
             raise
+
+    # So that tracebacks leave it out, as they do the rest of the import system.
+    get_data.__code__ = get_data.__code__.replace(co_filename=plain.__code__.co_filename)
 
     for name in ("__module__", "__qualname__", "__doc__"):
         setattr(get_data, name, getattr(plain, name))

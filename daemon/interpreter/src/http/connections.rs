@@ -25,7 +25,7 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(60);
 /// How long running executions may continue after the interpreter was asked to stop.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long executions may take to answer after they were ended.
-const END_DEADLINE: Duration = Duration::from_secs(3);
+const END_DEADLINE: Duration = Duration::from_secs(5);
 /// How long accepting pauses after a failure.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often idleness is checked and the executor maintained.
