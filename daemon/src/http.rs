@@ -3,6 +3,7 @@
 
 pub mod connection;
 mod gate;
+mod held;
 mod tcp;
 mod token;
 mod visitor;
@@ -21,8 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 use crate::server::Server;
+use crate::transport::Unread;
 use connection::{Body, answer, mcp_config, problem, whole};
 pub use gate::{Gate, Settings};
+use held::held;
 pub use tcp::Tcp;
 pub use visitor::{Visitor, Visitors};
 
@@ -41,12 +44,12 @@ pub async fn serve(
     gone: CancellationToken,
 ) -> bool {
     let mcp = mcp(server.clone(), &gate, gone.clone());
-    let counted = OnceLock::new();
+    let (counted, unread) = (OnceLock::new(), Unread::default());
     let respond = |request: Request<Incoming>| {
         if request.uri().path() == MCP_PATH {
             counted.get_or_init(|| server.count_client());
         }
-        respond(request, &server, &mcp)
+        respond(request, &server, &mcp, &unread)
     };
     connection::serve(stream, gate, visitor, respond, draining, gone).await;
     counted.get().is_some()
@@ -70,10 +73,10 @@ fn mcp(server: Server, gate: &Gate, gone: CancellationToken) -> Mcp {
     StreamableHttpService::new(move || Ok(server.clone()), sessions, mcp_config(gate, gone))
 }
 
-async fn respond(request: Request<Incoming>, server: &Server, mcp: &Mcp) -> Response<Body> {
+async fn respond(request: Request<Incoming>, server: &Server, mcp: &Mcp, unread: &Unread) -> Response<Body> {
     match (request.method(), request.uri().path()) {
         (_, MCP_PATH) => match whole(request).await {
-            Ok(request) => mcp.handle(request).await,
+            Ok(request) => held(mcp.handle(request).await, unread).await,
             Err(refused) => refused,
         },
         (&Method::GET, "/healthz") => {

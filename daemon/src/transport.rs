@@ -39,6 +39,7 @@ use message::{Inbound, Refusal};
 use outbound::{Outbound, Outgoing};
 pub use refusing::refuse;
 use socket::Socket;
+pub use unread::{Share, Unread};
 pub use watched::task_ids;
 
 /// The most requests that are read but not started.

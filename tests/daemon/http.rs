@@ -205,6 +205,41 @@ fn a_hang_up_ends_the_run() {
     daemon.connect().call("1");
 }
 
+#[test]
+fn answers_that_nobody_reads_are_bounded_over_http_too() {
+    const ANSWER: usize = 15 << 20;
+    let interpreter = FakeInterpreter::start();
+    let daemon = Daemon::start(&interpreter);
+    let text = "x".repeat(ANSWER);
+    let mut large: Value = serde_json::from_str(&call("large")).unwrap();
+    large["params"]["_meta"]["python-interpreter-mcp/outputCharacters"] = json!(16 << 20);
+    let large = large.to_string();
+    // Each is twice in its result: 30 of them are nearly twice the bound.
+    let mut streams: Vec<UnixStream> = Vec::new();
+    for number in 0..30 {
+        interpreter.answer_next(Answer::stdout(&text));
+        let mut stream = unix(&daemon);
+        send(&mut stream, "POST", "/mcp", &MODERN, &large);
+        interpreter.wait_for_requests(number + 1);
+        // The answer, or the error instead of it, begins to arrive.
+        rustix::net::recv(&stream, &mut [0; 1], rustix::net::RecvFlags::PEEK).unwrap();
+        streams.push(stream);
+    }
+    let statuses = streams.into_iter().map(|mut stream| {
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let status = String::from_utf8_lossy(&answer[..12]).into_owned();
+        (status, answer.len())
+    });
+    let statuses: Vec<_> = statuses.collect();
+    let whole = statuses.iter().filter(|(status, length)| status == "HTTP/1.1 200" && *length > 2 * ANSWER).count();
+    let refused = statuses.iter().filter(|(status, length)| status == "HTTP/1.1 503" && *length < 1000).count();
+    assert!((10..=17).contains(&whole) && whole + refused == 30, "{statuses:?}");
+    // What was read makes room.
+    interpreter.answer_next(Answer::stdout(&text));
+    assert_eq!(exchange(unix(&daemon), "POST", "/mcp", &MODERN, &large).status, 200);
+}
+
 /// A daemon that serves TCP as well, at which address, and the file of its token.
 fn with_tcp(interpreter: &FakeInterpreter, more: &[&str]) -> (Daemon, String, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().unwrap();

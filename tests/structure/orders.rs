@@ -102,6 +102,7 @@ pub const DAEMON: Order = Order {
         "http::gate",
         "http::visitor",
         "http::connection",
+        "http::held",
         "http::tcp",
         "http",
         "socket_activation",

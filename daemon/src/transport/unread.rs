@@ -26,24 +26,41 @@ pub struct Share {
 impl Unread {
     /// Counts a message until its share is dropped. A message beyond a bound becomes an error. The session's bound always admits one message.
     pub fn count(&self, mut message: ServerJsonRpcMessage) -> (ServerJsonRpcMessage, Share) {
-        let mut bytes = large_bytes(&message);
+        let share = self.hold(large_bytes(&message)).unwrap_or_else(|reason| {
+            if let JsonRpcMessage::Response(response) = &message {
+                let error = ErrorData::internal_error(reason, None);
+                message = JsonRpcMessage::error(error, Some(response.id.clone()));
+            }
+            self.share(0)
+        });
+        (message, share)
+    }
+
+    /// Counts so many bytes, or says why they are too many.
+    pub fn hold(&self, bytes: usize) -> Result<Share, String> {
         let before = self.0.load(Ordering::Relaxed);
         let whose = if before > 0 && before + bytes > MAX_SESSION_BYTES {
-            Some("this client")
+            "this client"
         } else if TOTAL.load(Ordering::Relaxed) + bytes > MAX_TOTAL_BYTES {
-            Some("all clients together")
+            "all clients together"
         } else {
-            None
+            return Ok(self.share(bytes));
         };
-        if let Some(whose) = whose.filter(|_| bytes > 0) {
-            let mebibytes = bytes >> 20;
-            tracing::warn!(mebibytes, whose, "an answer is dropped: too many wait to be read");
-            message = dropped(message, mebibytes, whose);
-            bytes = 0;
+        if bytes == 0 {
+            return Ok(self.share(0));
         }
+        let mebibytes = bytes >> 20;
+        tracing::warn!(mebibytes, whose, "an answer is dropped: too many wait to be read");
+        Err(format!(
+            "The answer, of {mebibytes} MiB, was dropped: {whose} left too much unread. The request was carried out. Read answers as \
+             they come, or ask for less at once."
+        ))
+    }
+
+    fn share(&self, bytes: usize) -> Share {
         self.0.fetch_add(bytes, Ordering::Relaxed);
         TOTAL.fetch_add(bytes, Ordering::Relaxed);
-        (message, Share { session: self.0.clone(), bytes })
+        Share { session: self.0.clone(), bytes }
     }
 }
 
@@ -52,15 +69,6 @@ impl Drop for Share {
         self.session.fetch_sub(self.bytes, Ordering::Relaxed);
         TOTAL.fetch_sub(self.bytes, Ordering::Relaxed);
     }
-}
-
-fn dropped(message: ServerJsonRpcMessage, mebibytes: usize, whose: &str) -> ServerJsonRpcMessage {
-    let JsonRpcMessage::Response(response) = message else { return message };
-    let text = format!(
-        "The answer, of {mebibytes} MiB, was dropped: {whose} left too much unread. The request was carried out. Read answers as they \
-         come, or ask for less at once."
-    );
-    JsonRpcMessage::error(ErrorData::internal_error(text, None), Some(response.id))
 }
 
 /// The approximate size of a message's variable part, in bytes.
