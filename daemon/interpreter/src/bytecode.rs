@@ -38,7 +38,7 @@ const DEADLINE: Duration = Duration::from_secs(15 * 60);
 const MAX_BYTES: u64 = 1024 * 1024 * 1024;
 /// Longest source, in bytes. A longer one is left to the programs that import it: to compile 1 MiB can take 600 MiB of memory.
 const LONGEST_SOURCE: u64 = 512 * 1024;
-/// Longest bytecode, in bytes. `runner/compile.py` knows it too.
+/// Longest bytecode, in bytes.
 const LONGEST: u64 = 4 * 1024 * 1024;
 /// How many sources may end the process that compiles.
 const MOST_FAILURES: usize = 16;
@@ -187,7 +187,8 @@ impl Bytecode {
         }
     }
 
-    /// A source at which the process ends that compiles is left out, and the next slot goes on after it.
+    /// A source at which the process ends that compiles is left out, and the next slot goes on after it. The next workshop tries it again: the
+    /// process may have ended for another reason.
     async fn compile_all(
         &self,
         spawner: &Arc<SpawnerHandle>,
@@ -196,8 +197,7 @@ impl Bytecode {
     ) -> Result<(), SlotError> {
         for _ in 0..MOST_FAILURES {
             let Some(failed) = self.compile(spawner, &mut sources, &mut held).await? else { break };
-            tracing::debug!(source = %failed.path.display(), "a source cannot be compiled");
-            self.keep(failed, Vec::new()).await?;
+            tracing::debug!(source = %failed.path.display(), "the process that compiles has ended at this source");
         }
         Ok(())
     }

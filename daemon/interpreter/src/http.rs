@@ -1,5 +1,6 @@
-//! The interpreter API over HTTP/1.1, on a Unix socket or on TCP: `POST /v1/execute`, `GET` and `PUT /v1/files/{id}`,
-//! `DELETE /v1/executions/{id}`, `GET /healthz`. An execution is answered as one JSON object, or as a stream of events if the request accepts `application/x-ndjson`.
+//! The interpreter API over HTTP/1.1, on a Unix socket or on TCP: `POST /v1/execute`, `DELETE /v1/executions/{id}`, `GET` and
+//! `PUT /v1/files/{id}`, `GET /healthz`. An execution is answered as one JSON object, or as a stream of events if the request accepts
+//! `application/x-ndjson`.
 //!
 //! Closing the connection ends its execution. Errors are JSON: `{"detail": "…"}`.
 

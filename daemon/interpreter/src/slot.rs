@@ -106,9 +106,9 @@ impl Slot {
         rustix::fs::fstatvfs(&self.workspace).is_ok_and(|status| status.f_bfree == 0 || status.f_ffree == 0)
     }
 
-    /// Whether no process is left of a program whose first process has ended and been waited for. What a process leaves behind becomes the
-    /// child of the slot's first process, so if that has none, nothing can run or write any more. False if the kernel does not list
-    /// children (`CONFIG_PROC_CHILDREN`).
+    /// Whether no process is left of a program whose first process has ended and been waited for. The slot's first process adopts every
+    /// process that loses its parent. If it has no child, nothing of the program can run or write any more. False if the kernel does not
+    /// list children (`CONFIG_PROC_CHILDREN`).
     pub fn is_deserted(&self) -> bool {
         let first = self.first.as_raw_nonzero();
         // The kernel may skip a child while others end, but not the first one.

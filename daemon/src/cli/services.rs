@@ -42,8 +42,8 @@ pub struct ServeArguments {
 }
 
 /// The modules of the standard library that most programs import, counted in 3,800 public ones: examples of Real Python, TheAlgorithms/Python
-/// and the Python Data Science Handbook. Modules for tests, windows and servers are left out. A program that imports ten of them takes 0.08 of
-/// the time, an empty one 1.1 to 1.2 of it.
+/// and the Python Data Science Handbook. Modules for tests, windows and servers are left out. Measured against
+/// six modules: a program that imports ten others takes 0.08 times as long, and an empty one 1.1 to 1.2 times.
 const ORDINARY_MODULES: &str = "argparse,array,collections,copy,csv,dataclasses,datetime,decimal,functools,heapq,itertools,json,math,\
     pathlib,pprint,random,re,shutil,statistics,string,time,typing";
 

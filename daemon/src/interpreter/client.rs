@@ -31,6 +31,7 @@ use connections::{Answering, CONNECT_DEADLINE, Connections, IDLE, Place, SendErr
 const MAX_CAPABILITIES_BYTES: usize = 1024 * 1024;
 /// How long our own interpreter may take to answer after it was told to end a program.
 const STOPPED_DEADLINE: Duration = Duration::from_secs(5);
+/// The pause between two tries to tell it.
 const END_PAUSE: Duration = Duration::from_millis(50);
 const OWN_NAME: &str = concat!("python-interpreter-mcp/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";

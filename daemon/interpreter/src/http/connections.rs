@@ -68,8 +68,8 @@ impl Listener {
 /// The executor of the current settings. A request goes to the one that is current when it arrives.
 type Current = watch::Receiver<Arc<Executor>>;
 
-/// Serves until `shutdown` or idleness. Executions that run then may finish within [`DRAIN_DEADLINE`], and are
-/// ended after it.
+/// Serves until `shutdown` or idleness. Executions that run then may finish within [`DRAIN_DEADLINE`]. Then they
+/// are ended.
 pub async fn run(listener: Listener, executor: Current, leave: Leave, shutdown: impl Future<Output = ()>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = GracefulShutdown::new();
