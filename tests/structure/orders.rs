@@ -196,6 +196,7 @@ pub const INTERPRETER: Order = Order {
         "slot::workspace",
         "slot::error",
         "slot::control",
+        "slot::leaving",
         "slot",
         "total",
         "memory::processes",

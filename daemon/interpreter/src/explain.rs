@@ -36,19 +36,19 @@ pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> 
             notes.push(timeout(*limit, limits));
             return Ok((TIMED_OUT, Outcome::TimedOut));
         }
-        End::Itself(ended) => {
-            return Ok(match ended.exit {
+        End::Itself(exit) => {
+            return Ok(match *exit {
                 Exit::Code(code) => (code, Outcome::Finished),
-                Exit::Signal(9) if ended.cpu_time + Duration::from_secs(1) > limits.cpu_time => {
+                Exit::Signal { number: 9, cpu_time } if cpu_time + Duration::from_secs(1) > limits.cpu_time => {
                     let seconds = limits.cpu_time.as_secs();
                     notes.push(format!(
                         "Killed: the program used {seconds} s of processor time, its limit (PYTHON_INTERPRETER_MCP_CPU_TIME)"
                     ));
                     (KILLED, Outcome::Limited)
                 }
-                Exit::Signal(signal) => {
-                    notes.push(format!("Killed: the program was ended by signal {signal}{}", signal_name(signal)));
-                    (128 + signal, Outcome::Finished)
+                Exit::Signal { number, .. } => {
+                    notes.push(format!("Killed: the program was ended by signal {number}{}", signal_name(number)));
+                    (128 + number, Outcome::Finished)
                 }
             });
         }

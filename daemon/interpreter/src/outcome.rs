@@ -16,7 +16,7 @@ pub struct Executed {
 /// Why a program does not run any more.
 pub enum End {
     /// It exited, or a signal killed it.
-    Itself(Ended),
+    Itself(Exit),
     /// It was stopped at this time limit.
     Time(Duration),
     /// It was stopped by the interpreter's own watch of its memory.
@@ -30,20 +30,17 @@ pub enum End {
 impl End {
     /// Whether the program exited with code 0.
     pub fn is_success(&self) -> bool {
-        matches!(self, Self::Itself(Ended { exit: Exit::Code(0), .. }))
+        matches!(self, Self::Itself(Exit::Code(0)))
     }
 }
 
-/// The end of a program's first process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
-    pub exit: Exit,
-    /// CPU time of the process and of the children that it has waited for.
-    pub cpu_time: Duration,
-}
-
+/// How a program's first process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Code(i32),
-    Signal(i32),
+    Signal {
+        number: i32,
+        /// CPU time of the process and of the children that it has waited for.
+        cpu_time: Duration,
+    },
 }

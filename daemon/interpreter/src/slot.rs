@@ -3,6 +3,7 @@
 
 mod control;
 mod error;
+mod leaving;
 mod workspace;
 
 use std::io;
@@ -41,6 +42,8 @@ pub struct Slot {
 pub struct WaitingChild {
     pub control: Control,
     pub output: Output,
+    /// Its id in the interpreter's pid namespace.
+    pub process: Pid,
 }
 
 /// The program's output. A stream ends when the last process that holds it has ended.
@@ -98,7 +101,7 @@ impl Slot {
         }
         precedence::of_program(child, group.as_ref().is_some_and(ControlGroup::shares_processors));
         let slot = Slot { process, workspace: Arc::new(workspace), first, group, spawner };
-        Ok((slot, WaitingChild { control, output: Output { stdout, stderr } }))
+        Ok((slot, WaitingChild { control, output: Output { stdout, stderr }, process: child }))
     }
 
     /// Whether its writable places are full: no space, or no inodes left.
@@ -110,9 +113,15 @@ impl Slot {
     /// process that loses its parent. If it has no child, nothing of the program can run or write any more. False if the kernel does not
     /// list children (`CONFIG_PROC_CHILDREN`).
     pub fn is_deserted(&self) -> bool {
-        let first = self.first.as_raw_nonzero();
-        // The kernel may skip a child while others end, but not the first one.
-        std::fs::read(format!("/proc/{first}/task/{first}/children")).is_ok_and(|children| children.is_empty())
+        leaving::has_no_child(self.first)
+    }
+
+    /// The exit code of `program`, the first process of a program, if it is ending and none of its other processes is left: nothing of
+    /// the program can run or write any more. The kernel may still be taking its memory apart.
+    pub fn code_of_last_process(&self, program: Pid) -> Option<i32> {
+        // In this order: the children of a process that ends become the slot's first process's.
+        let code = leaving::exit_code(program)?;
+        (leaving::has_no_child(program) && self.is_deserted()).then_some(code)
     }
 
     /// Kills every process in the slot and waits until all have ended. The workspace stays readable.

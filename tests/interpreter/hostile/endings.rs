@@ -151,6 +151,40 @@ while os.path.exists('made'): time.sleep(0.01)"
 }
 
 #[test]
+fn a_program_that_closes_its_output_is_answered_for_when_it_ends() {
+    let interpreter = Interpreter::start();
+    for (end, exit_code) in [("pass", 0), ("sys.exit(3)", 3), ("os._exit(4)", 4), ("os.kill(os.getpid(), 9)", 137)] {
+        for close in [
+            "os.closerange(0, 3)",
+            "os.close(1); os.close(2); threading.Thread(target=time.sleep, args=(99,), daemon=True).start()",
+        ] {
+            for pause in [0.0, 0.02, 0.2] {
+                let program = format!(
+                    "import os, sys, threading, time\n{close}\ntime.sleep({pause})\nopen('late', 'w').close()\n{end}"
+                );
+                let result = interpreter.execute(&program);
+                assert_eq!(result["exit_code"], exit_code, "{program}: {result}");
+                assert!(result["files"]["/workspace/late"].is_string(), "{program}: {result}");
+            }
+        }
+    }
+    // Its last process, and not its first one, closes the output.
+    let result = interpreter.execute(
+        "import os, time
+if os.fork() == 0:
+    time.sleep(0.1)
+    open('child', 'w').close()
+    os._exit(0)
+os.closerange(0, 3)
+os.wait()
+os._exit(6)",
+    );
+    assert_eq!(result["exit_code"], 6, "{result}");
+    assert!(result["files"]["/workspace/child"].is_string(), "{result}");
+    interpreter.is_unscathed();
+}
+
+#[test]
 fn an_endless_line_is_bounded() {
     let interpreter = Interpreter::start();
     let result =
