@@ -163,6 +163,7 @@ pub const INTERPRETER: Order = Order {
         "files",
         "whole",
         "output",
+        "printing",
         "precedence",
         "runner",
         "sandbox::refused",

@@ -33,6 +33,7 @@ mod explain;
 mod memory;
 mod outcome;
 mod output;
+mod printing;
 mod run;
 mod total;
 mod whole;

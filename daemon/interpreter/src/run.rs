@@ -13,6 +13,7 @@ use crate::control_group::ControlGroup;
 use crate::memory;
 use crate::outcome::{End, Exit};
 use crate::output::{Kept, Progress, Sink, Stream, drain, read_stream};
+use crate::printing::Printing;
 use crate::slot::{Control, Output, Slot, SlotError, WaitingChild};
 use crate::total::Share;
 use crate::whole::STORE_DEADLINE;
@@ -96,8 +97,8 @@ impl<'a> Run<'a> {
         let sinks = [sink(|stdout| Event::Stdout { stdout }), sink(|stderr| Event::Stderr { stderr })];
         let reading = async {
             tokio::join!(
-                read_stream(output.stdout, &mut stdout, sinks[0], &progress),
-                read_stream(output.stderr, &mut stderr, sinks[1], &progress)
+                read_stream(Printing::from(output.stdout), &mut stdout, sinks[0], &progress),
+                read_stream(Printing::from(output.stderr), &mut stderr, sinks[1], &progress)
             );
             printed.cancel();
         };
