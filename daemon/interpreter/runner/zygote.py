@@ -19,6 +19,7 @@ import itertools
 import os
 import time
 import warnings
+from _operator import is_
 from _weakref import ref
 
 # A copy, because modules may change it.
@@ -89,6 +90,17 @@ def begin(job):
     return module
 
 
+def rehearse_imports():
+    """Imports the modules that were put aside, as a program might, and puts them aside again. This changes many pages."""
+    if aside:
+        for name in preload:
+            if name in aside:
+                __import__(name)
+        if Aside in sys.meta_path:
+            sys.meta_path.remove(Aside)
+        put_aside()
+
+
 def may_write_modules(path):
     """Whether a program's source names a `.py` file. Only then can it write modules that shadow others."""
     try:
@@ -107,7 +119,8 @@ def own_names():
 def put_aside():
     """Removes preloaded modules from `sys.modules`. If there are many, only the packages."""
     for name in to_put_aside:
-        aside[name] = sys.modules.pop(name)
+        if name in sys.modules:
+            aside[name] = sys.modules.pop(name)
     sys.meta_path.insert(0, Aside)
 
 
@@ -122,8 +135,8 @@ class Aside:
             aside.clear()
             sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not Aside]
             return None
-        package = package_of(name)
-        if package in own_names():
+        package, own = package_of(name), own_names()
+        if package in own:
             for modules in aside, sys.modules:
                 for other in [other for other in modules if package_of(other) == package]:
                     del modules[other]
@@ -131,30 +144,29 @@ class Aside:
         # The spec must have the module's own attributes, for programs that only look for it.
         spec = importlib.machinery.ModuleSpec(name, None)
         vars(spec).update(vars(aside[name].__spec__))
-        spec.loader = Given(aside[name])
+        spec.loader = Given(aside[name], own)
         return spec
 
 
 def replaced_by_program():
     """Whether a program has put a module of its own, or None, which forbids an import, into `sys.modules` in advance. What was put aside
     has been imported without it."""
-    return any(name in sys.modules for name in list(aside)) or any(module is None for module in list(sys.modules.values()))
+    return not aside.keys().isdisjoint(sys.modules) or any(map(is_, list(sys.modules.values()), itertools.repeat(None)))
 
 
 class Given:
     """A loader that returns a module that was put aside, unchanged. Also restores the modules of every package that it imports, because
     they refer to each other."""
 
-    def __init__(self, module):
-        self.module, self.spec = module, module.__spec__
+    def __init__(self, module, own):
+        self.module, self.spec, self.own = module, module.__spec__, own
 
     def create_module(self, spec):
-        package, own = package_of(spec.name), own_names()
-        packages = imports.get(package, set()) | {package}
-        for name in [name for name in aside if package_of(name) in packages]:
-            module = aside.pop(name)
+        package = package_of(spec.name)
+        for name in together[package] if few else with_its_imports(package):
+            module = aside.pop(name, None)
             # The import system itself adds the requested module.
-            if name != spec.name and package_of(name) not in own:
+            if module and name != spec.name and package_of(name) not in self.own:
                 sys.modules.setdefault(name, module)
         if not aside:
             sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not Aside]
@@ -165,6 +177,12 @@ class Given:
 
     def __getattr__(self, name):
         return getattr(self.spec.loader, name)
+
+
+def with_its_imports(package):
+    """The modules that are put aside of a package and of those that it imports, in the order of their import."""
+    packages = imports.get(package, set()) | {package}
+    return [name for name in to_put_aside if package_of(name) in packages]
 
 
 def package_of(name):
@@ -299,6 +317,7 @@ ahead = {name: module for name, module in sys.modules.items() if name not in AT_
 few = len(ahead) <= FEW
 # Some modules put objects into `sys.modules` that are not modules: these stay.
 to_put_aside = [name for name in ahead if (few or "." not in name) and getattr(ahead[name], "__spec__", None)]
+together = {package: with_its_imports(package) for package in {*map(package_of, to_put_aside)}} if few else {}
 aside = {}
 if few:
     put_aside()

@@ -17,6 +17,7 @@ const NOT_FLUSHED: c_int = 120;
 pub struct Runner {
     prepare: Reference,
     begin: Reference,
+    rehearse_imports: Reference,
     collector: GarbageCollector,
     imported: Imported,
 }
@@ -28,6 +29,7 @@ impl Runner {
         Some(Runner {
             prepare: find(c"prepare")?,
             begin: find(c"begin")?,
+            rehearse_imports: find(c"rehearse_imports")?,
             collector: GarbageCollector::of(&module)?,
             imported: Imported::new(find(c"IMPORTED")?),
         })
@@ -52,7 +54,10 @@ impl Runner {
         let ran = succeeded(&self.prepare.call()) && {
             let module = self.begin.call_with(&python::bytes(c"rehearsal.py".to_bytes_with_nul()));
             let stream = kernel::open_stream(REHEARSAL);
-            succeeded(&module) && !stream.is_null() && python::run_file(stream, REHEARSAL, &module)
+            succeeded(&module)
+                && !stream.is_null()
+                && python::run_file(stream, REHEARSAL, &module)
+                && succeeded(&self.rehearse_imports.call())
         };
         self.imported.destroy_other_modules(&self.collector);
         ran && flush_streams()
