@@ -15,8 +15,10 @@ const TIMED_OUT: i32 = 124;
 
 /// The exit code and outcome. Adds a line to `notes` unless the program simply exited.
 pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> Result<(i32, Outcome), SlotError> {
-    let out_of_memory = slot.group.as_ref().is_some_and(|group| group.ran_out_of_memory());
+    let out_of_memory = || slot.group.as_ref().is_some_and(|group| group.ran_out_of_memory());
     match end {
+        // The kernel kills all processes of a group that runs out of memory, so this one did not.
+        End::Itself(Exit::Code(code)) => return Ok((*code, Outcome::Finished)),
         End::Memory(Exceeded::Unknown) => {
             notes.push(
                 "Killed: the program has so many processes and mappings that its memory cannot be watched; with a control \
@@ -27,7 +29,7 @@ pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> 
         }
         End::Memory(Exceeded::Total) => return Ok(total(limits, notes)),
         End::Memory(Exceeded::Limit) => {}
-        _ if out_of_memory => {
+        _ if out_of_memory() => {
             if !slot.group.as_ref().is_some_and(|group| group.was_full()) {
                 return Ok(total(limits, notes));
             }
@@ -36,21 +38,16 @@ pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> 
             notes.push(timeout(*limit, limits));
             return Ok((TIMED_OUT, Outcome::TimedOut));
         }
-        End::Itself(exit) => {
-            return Ok(match *exit {
-                Exit::Code(code) => (code, Outcome::Finished),
-                Exit::Signal { number: 9, cpu_time } if cpu_time + Duration::from_secs(1) > limits.cpu_time => {
-                    let seconds = limits.cpu_time.as_secs();
-                    notes.push(format!(
-                        "Killed: the program used {seconds} s of processor time, its limit (PYTHON_INTERPRETER_MCP_CPU_TIME)"
-                    ));
-                    (KILLED, Outcome::Limited)
-                }
-                Exit::Signal { number, .. } => {
-                    notes.push(format!("Killed: the program was ended by signal {number}{}", signal_name(number)));
-                    (128 + number, Outcome::Finished)
-                }
-            });
+        End::Itself(Exit::Signal { number: 9, cpu_time }) if *cpu_time + Duration::from_secs(1) > limits.cpu_time => {
+            let seconds = limits.cpu_time.as_secs();
+            notes.push(format!(
+                "Killed: the program used {seconds} s of processor time, its limit (PYTHON_INTERPRETER_MCP_CPU_TIME)"
+            ));
+            return Ok((KILLED, Outcome::Limited));
+        }
+        End::Itself(Exit::Signal { number, .. }) => {
+            notes.push(format!("Killed: the program was ended by signal {number}{}", signal_name(*number)));
+            return Ok((128 + number, Outcome::Finished));
         }
         End::Asked => {
             notes.push("Killed: the interpreter was stopped while the program ran, or its caller ended it".to_owned());

@@ -9,7 +9,6 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::SlotMessage;
-use crate::control_group::ControlGroup;
 use crate::memory;
 use crate::outcome::{End, Exit};
 use crate::output::{Kept, Progress, Sink, Stream, drain, read_stream};
@@ -178,10 +177,11 @@ async fn is_crowded(slot: &Slot, end: &End, is_over: bool) -> bool {
 
 /// Waits until the slot exceeds its memory. While a control group bounds it, the kernel acts and this never ends.
 async fn memory_exceeded(slot: &Slot, share: &Share) -> memory::Exceeded {
-    while let Some(held) = slot.group.as_ref().and_then(ControlGroup::memory) {
+    while let Some(group) = &slot.group {
+        sleep(GROUP_INTERVAL).await;
+        let Some(held) = group.memory() else { break };
         // The kernel bounds the sum of all slots as well.
         share.holds(held, true);
-        sleep(GROUP_INTERVAL).await;
     }
     memory::exceeds(slot, share, slot.spawner.policy.limits.memory.0).await
 }
