@@ -13,6 +13,7 @@ mod client;
 
 mod config;
 mod control;
+mod preload;
 
 mod interpreter;
 mod services;
@@ -56,6 +57,8 @@ enum Command {
     Stop(control::Stop),
     /// Add this server to the configuration of AI clients, remove it, or list it
     Client(client::Arguments),
+    /// Show or forget the modules that the interpreter has learned to import in advance
+    Preload(preload::Arguments),
     /// Show and check the settings
     Config(config::Arguments),
     /// Print a shell completion script
@@ -97,6 +100,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Reload(arguments) => control::reload(&arguments),
         Command::Stop(arguments) => control::stop(&arguments),
         Command::Client(arguments) => client::run(arguments),
+        Command::Preload(arguments) => preload::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => completions::run(arguments, &command()),
         Command::Man(arguments) => man::run(arguments, command()),

@@ -48,10 +48,7 @@ in
       default = { };
       example = {
         memory = "4G";
-        preload = [
-          "numpy"
-          "pandas"
-        ];
+        timeout = 60;
       };
       type = types.submodule {
         freeformType = (pkgs.formats.toml { }).type;
@@ -60,7 +57,7 @@ in
           timeout = setting types.ints.positive "Longest time of one program, in seconds.";
           concurrency = setting types.ints.positive "Programs at the same time.";
           python = setting (types.either types.str types.path) "The Python that programs run in; by default the package's own, with the usual libraries.";
-          preload = setting (types.listOf types.str) "Modules that programs find imported already.";
+          preload = setting (types.either (types.enum [ "auto" ]) (types.listOf types.str)) "Modules that programs find imported already; `auto` learns them.";
           mounts = setting (types.listOf (types.either types.str (types.attrsOf types.str))) "Folders that programs may read, as `\"~/data:/data\"` or `{ source = \"~/data\"; target = \"/data\"; }`.";
           network = setting (types.enum [
             "none"

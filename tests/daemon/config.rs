@@ -104,7 +104,11 @@ fn mistakes_are_told_with_file_line_and_what_was_meant() {
         ("drain = 1\npython = 3", 2, "python = 3 is refused: a text in quotes is expected"),
         ("network = \"some\"", 1, "network = \"some\" is refused: it must be none or host"),
         ("memory = \"1T\"", 1, "memory = \"1T\" is refused: it is not a size such as 512M or 1G"),
-        ("preload = \"numpy\"", 1, "preload = \"numpy\" is refused: a list, as [\"a\", \"b\"] is expected"),
+        (
+            "preload = \"numpy\"",
+            1,
+            "preload = \"numpy\" is refused: a list, as [\"a\", \"b\"], or \"auto\" is expected",
+        ),
         ("timeout = 1\n[[mounts]]\nsource = \"/a\"", 2, "a list holds texts, or mounts as"),
         ("mounts = [{ source = \"/a\" }]", 1, "a list holds texts, or mounts as"),
         ("interpreter_url = \"localhost\"", 1, "interpreter_url = \"localhost\" is refused"),

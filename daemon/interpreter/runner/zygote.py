@@ -42,6 +42,20 @@ RESTARTED_THREADS = {"numexpr": "nthreads"}
 # Longest time for a fork, in seconds.
 FORK_DEADLINE = 5
 
+# Longest time for the trial of a module, in seconds.
+TRIAL_DEADLINE = 8
+# No trial begins after so many seconds.
+TRIALS_DEADLINE = 30
+STARVED = object()
+
+# Our own directories on the module path are below it.
+OWN_PATH = "/python-interpreter"
+
+# The native part's socket to the spawner.
+SOCKET = 3
+# Most bytes of the list of imported modules.
+LONGEST_LIST = 30_000
+
 # The native part looks these names up.
 from _io import BufferedWriter, TextIOWrapper
 
@@ -193,19 +207,153 @@ def load(names):
     """Imports the named modules. Reports and leaves out those that cannot be imported, and those that a fork would break."""
     left_out = []
     for name in names:
-        before = threads(), descriptors()
-        try:
-            __import__(name)
-        except BaseException as error:
-            say(f"cannot preload {name}: {type(error).__name__}: {error}")
-        if left := what_is_left(*before):
+        error, left = imported(name)
+        if error is not None:
+            say(f"cannot preload {name}: {described(error)}")
+        if left:
             say(f"{name} is not preloaded: its import leaves {left}, which children would miss")
             left_out.append(name)
     if left_out:
-        # Start this process anew without them: nothing else ends a thread.
-        os.closerange(FIRST_FREE_DESCRIPTOR, max(descriptors(), default=0) + 1)
-        rest = [name for name in names if name not in left_out]
-        os.execve(sys.executable, [sys.executable, *sys.argv[:2], *rest], ENVIRONMENT)
+        start_anew([name for name in names if name not in left_out], learned)
+
+
+def imported(name):
+    """Imports a module. Returns what it raised, and what it left that a child would miss; None for nothing."""
+    before, error = (threads(), descriptors()), None
+    try:
+        __import__(name)
+    except BaseException as raised:
+        error = raised
+    return error, what_is_left(*before)
+
+
+def described(error):
+    return f"{type(error).__name__}: {error}"
+
+
+def start_anew(preload, learned):
+    """Starts this process anew with other modules: nothing else ends a thread."""
+    os.closerange(FIRST_FREE_DESCRIPTOR, max(descriptors(), default=0) + 1)
+    os.execve(sys.executable, [sys.executable, *sys.argv[:2], room, ",".join(learned), *preload], ENVIRONMENT)
+
+
+def load_learned(names, room):
+    """Imports the named modules if the zygote then has at most `room` KiB more, each first in a child that is thrown away. Leaves out what a
+    program would miss, and tells the interpreter what became of each."""
+    # Only the configured Python's own modules are found.
+    own = [path for path in sys.path if path.startswith(OWN_PATH)]
+    sys.path[:] = [path for path in sys.path if path and path not in own]
+    rest, until = list(names), time.monotonic() + TRIALS_DEADLINE
+    for name in names:
+        verdict, size, remains = "Postponed", 0, None
+        if name in sys.modules:
+            verdict = "Loaded"
+        elif time.monotonic() < until:
+            verdict, size = tried(name, room)
+        if verdict == "Loaded":
+            error, remains = imported(name)
+            room -= size
+            if remains or error is not None:
+                verdict = {"LeftOut": f"its import leaves {remains}" if remains else described(error)}
+        tell({"Tried": {"name": name, "verdict": verdict}})
+        if verdict != "Loaded":
+            rest.remove(name)
+        if remains:
+            start_anew(preload, rest)
+    sys.path[:0] = own
+
+
+def tried(name, room):
+    """Imports a module in a child. Returns the verdict, and by how many KiB the import enlarges a process."""
+    reading, writing = os.pipe()
+    child = fork()
+    if not child:
+        try:
+            os.close(reading)
+            os.write(writing, json.dumps(trial(name, room)).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    status = wait_for(child, TRIAL_DEADLINE)
+    with open(reading, "rb") as file:
+        # The child's children may hold the other end as well.
+        os.set_blocking(reading, False)
+        result = file.read()
+    others = end_others()
+    if status is STARVED:
+        return "Postponed", 0
+    if status is None:
+        return {"LeftOut": f"its import takes more than {TRIAL_DEADLINE} seconds"}, 0
+    if not result:
+        return {"LeftOut": f"its import ends Python (wait status {status})"}, 0
+    verdict, size = json.loads(result)
+    return ({"LeftOut": "its import leaves a process"} if others and verdict == "Loaded" else verdict), size
+
+
+def trial(name, room):
+    """What `tried` returns, in the child."""
+    # Below programs. With SCHED_IDLE a busy machine would not get to it at all.
+    os.nice(10)
+    if not is_installed(package_of(name)):
+        return "Absent", 0
+    output = os.memfd_create("output")
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    before = memory()
+    error, left = imported(name)
+    size = max(memory() - before, 0)
+    if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+        return "Absent", 0
+    for stream in sys.stdout, sys.stderr:
+        stream.flush()
+    reason = None
+    if error is not None:
+        reason = described(error)
+    elif left:
+        reason = f"its import leaves {left}"
+    elif os.fstat(output).st_size:
+        reason = "its import prints"
+    elif size > room:
+        reason = f"its import takes {size >> 10} MiB of memory, and {room >> 10} MiB are left for modules"
+    return ({"LeftOut": reason} if reason else "Loaded"), size
+
+
+def is_installed(package):
+    """Whether it is a module of this Python's own, and not one that a finder makes up."""
+    return package in sys.builtin_module_names or importlib.machinery.PathFinder.find_spec(package, sys.path) is not None
+
+
+def memory():
+    """The memory of this process that has no file, in KiB."""
+    with open("/proc/self/status") as file:
+        return next((int(line.split()[1]) for line in file if line.startswith("RssAnon:")), 0)
+
+
+def end_others():
+    """Kills every process but this one and the first. There is no slot yet, so it belongs to a trial. Returns whether there was one."""
+    found = False
+    for process in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
+        with contextlib.suppress(OSError):
+            if process not in (1, os.getpid()):
+                with open(f"/proc/{process}/stat") as file:
+                    if file.read().rpartition(")")[2].split()[0] not in "ZX":
+                        os.kill(process, 9)
+                        found = True
+    return found
+
+
+def list_of_imported():
+    names, length = [], 0
+    for name in sorted(sys.modules, key=len):
+        length += len(name) + 4
+        if name.isascii() and length < LONGEST_LIST:
+            names.append(name)
+    return names
+
+
+def tell(message):
+    """Sends a message to the spawner."""
+    os.write(SOCKET, json.dumps(message).encode())
 
 
 def say(text):
@@ -247,20 +395,43 @@ def what_is_left(threads_before, descriptors_before):
 
 
 def fork_once():
-    with warnings.catch_warnings():
-        # Python warns about a fork in a process with threads, which is intended here.
-        warnings.simplefilter("ignore")
-        child = os.fork()
+    child = fork()
     if not child:
         os._exit(0)
     # A fork handler in the child may wait for a thread that does not exist there.
-    deadline = time.monotonic() + FORK_DEADLINE
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
-        if time.monotonic() > deadline:
+    wait_for(child, FORK_DEADLINE)
+
+
+def fork():
+    with warnings.catch_warnings():
+        # Python warns about a fork in a process with threads, which is intended here.
+        warnings.simplefilter("ignore")
+        return os.fork()
+
+
+def wait_for(child, deadline):
+    """Returns the child's wait status. One that takes more than `deadline` seconds is killed: then None, or STARVED if it was ready to run for
+    most of that time, and others had the CPU."""
+    started, pause = time.monotonic(), 0.001
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        elapsed, starved = time.monotonic() - started, waited_for_cpu(child)
+        if elapsed - starved > deadline or elapsed > 3 * deadline:
             os.kill(child, 9)
             os.waitpid(child, 0)
-            return
-        time.sleep(0.001)
+            return None if elapsed - starved > deadline else STARVED
+        time.sleep(pause)
+        pause = min(2 * pause, 0.02)
+    return ended[1]
+
+
+def waited_for_cpu(process):
+    """For how many seconds a process was ready to run and others ran."""
+    try:
+        with open(f"/proc/{process}/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError):
+        # The kernel does not count it.
+        return 0
 
 
 def load_and_note_generators(names):
@@ -279,6 +450,9 @@ def load_and_note_generators(names):
     random.Random.seed = seed
     try:
         load(names)
+        if learns:
+            tell({"Imported": list_of_imported()})
+            load_learned(learned, int(room))
     finally:
         random.Random.seed = plain
     numpy = sys.modules.get("numpy.random")
@@ -309,8 +483,13 @@ def load_and_watch(names):
     return imports, generators
 
 
-library, *preload = sys.argv[1:]
-imports, generators = load_and_watch(preload) if preload else ({}, [])
+# `room` is empty if no modules are learned.
+library, room, learned, *preload = sys.argv[1:]
+learns, learned = bool(room), [name for name in learned.split(",") if name]
+if learns:
+    import contextlib
+    import json
+imports, generators = load_and_watch(preload) if preload or learns else ({}, [])
 main = None
 IMPORTED = [module for name, module in sys.modules.items() if name != "__main__"]
 ahead = {name: module for name, module in sys.modules.items() if name not in AT_THE_START}

@@ -46,8 +46,31 @@ pub enum Need {
 pub enum SpawnerReport {
     /// The zygote is ready: slots can be built.
     Ready,
+    /// The modules that the zygote has imported, without those that were learned. Not if it has none to learn.
+    Imported(Vec<String>),
+    /// What became of a learned module.
+    Tried(Tried),
     /// The spawner ends for this reason.
     Failed(Failure),
+}
+
+/// What became of a module that the zygote was to import if it can.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    pub name: String,
+    pub verdict: Verdict,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    /// It is imported.
+    Loaded,
+    /// There is no such module.
+    Absent,
+    /// It is not imported for this reason.
+    LeftOut(String),
+    /// There was no time to try it.
+    Postponed,
 }
 
 /// What the interpreter is told about one slot, in this order.

@@ -12,9 +12,11 @@ use tokio::time::{Instant, timeout};
 
 use crate::caller::Caller;
 use crate::control_group::ControlGroups;
+use crate::counting;
 use crate::errors::ExecuteError;
 use crate::execution::{self, COLLECT_DEADLINE, ExecutionError, TEARDOWN_DEADLINE};
 use crate::files::FileStore;
+use crate::learning::{Learning, Report};
 use crate::outcome::Executed;
 use crate::pool::{Counts, Pool};
 use crate::precedence;
@@ -35,6 +37,7 @@ pub struct Executor {
     settings: Settings,
     pub files: Arc<FileStore>,
     pub running: Arc<Running>,
+    learning: Arc<Learning>,
     pool: Arc<Pool>,
     turns: Semaphore,
     total: Arc<TotalMemory>,
@@ -53,14 +56,16 @@ impl Executor {
         precedence::of_interpreter();
         let groups = Arc::new(ControlGroups::of_this_process());
         let total = TotalMemory::new(settings.limits.total_memory());
-        Ok(Self::with(settings, files, Some(groups), total))
+        let learning = Learning::open(&settings.state_directory);
+        Ok(Self::with(settings, files, Some(groups), total, learning))
     }
 
     /// An executor that leaves the control group of this process as it is.
     pub fn without_groups(settings: Settings) -> std::io::Result<Self> {
         let files = Arc::new(FileStore::open(settings.state_directory.join("files"))?);
         let total = TotalMemory::new(settings.limits.total_memory());
-        Ok(Self::with(settings, files, None, total))
+        let learning = Learning::open(&settings.state_directory);
+        Ok(Self::with(settings, files, None, total, learning))
     }
 
     /// A new executor with other settings, which shares this one's files, control groups and total memory.
@@ -68,7 +73,8 @@ impl Executor {
         // Programs that still run count towards the new limit.
         self.total.change(settings.limits.total_memory());
         let running = self.running.clone();
-        Self { running, ..Self::with(settings, self.files.clone(), self.pool.groups(), self.total.clone()) }
+        let (files, total, learning) = (self.files.clone(), self.total.clone(), self.learning.clone());
+        Self { running, ..Self::with(settings, files, self.pool.groups(), total, learning) }
     }
 
     fn with(
@@ -76,10 +82,21 @@ impl Executor {
         files: Arc<FileStore>,
         groups: Option<Arc<ControlGroups>>,
         total: Arc<TotalMemory>,
+        learning: Arc<Learning>,
     ) -> Self {
         let turns = Semaphore::new(settings.concurrency);
-        let pool = Arc::new(Pool::new(settings.clone(), groups));
-        Executor { settings, files, running: Arc::default(), pool, turns, total, waiting: AtomicUsize::new(0) }
+        let learns = settings.learns.then(|| learning.clone());
+        let pool = Arc::new(Pool::new(settings.clone(), groups, learns));
+        Executor {
+            settings,
+            files,
+            running: Arc::default(),
+            learning,
+            pool,
+            turns,
+            total,
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     pub fn state_directory(&self) -> &Path {
@@ -117,6 +134,7 @@ impl Executor {
         }
         let executed = executed?;
         let pool = self.pool.clone();
+        let learning = self.settings.learns.then(|| self.learning.clone());
         // Nothing of the program runs any more. Removing its slot and building another need not delay the answer. Until then it has memory.
         tokio::spawn(async move {
             if let Err(error) = taken.slot.kill().await {
@@ -124,6 +142,9 @@ impl Executor {
                 pool.discard(&taken.slot.spawner);
             }
             drop((taken, share));
+            if let Some(learning) = learning {
+                learning.observe(&prepared.source_code, prepared.files.iter().map(|(path, _)| path.as_path()));
+            }
         });
         tracing::info!(
             execution_id = caller.execution_id,
@@ -159,9 +180,23 @@ impl Executor {
         self.pool.counts()
     }
 
-    /// To be called about once a second: maintains the pool.
+    /// To be called about once a second: maintains the pool, and counts what programs have imported.
     pub fn maintain(&self) {
         self.pool.maintain();
+        if self.settings.learns && self.learning.has_news() && self.pool.is_idle() {
+            tokio::spawn(counting::count(self.pool.clone(), self.learning.clone()));
+        }
+    }
+
+    /// What was learned about modules.
+    pub fn learned(&self) -> Report {
+        let preloaded = self.pool.current().map(|workshop| workshop.learned.clone()).unwrap_or_default();
+        Report { learns: self.settings.learns, preloaded, ..self.learning.report() }
+    }
+
+    /// Forgets what was learned about modules. The next workshop has none of them.
+    pub async fn forget_learned(&self) -> std::io::Result<()> {
+        self.learning.clone().clear().await
     }
 
     /// Waits for a turn and for memory, together no longer than `limit`.

@@ -1,5 +1,5 @@
 //! The interpreter API over HTTP/1.1, on a Unix socket or on TCP: `POST /v1/execute`, `DELETE /v1/executions/{id}`, `GET` and
-//! `PUT /v1/files/{id}`, `GET /healthz`. An execution is answered as one JSON object, or as a stream of events if the request accepts
+//! `PUT /v1/files/{id}`, `GET` and `DELETE /v1/preload`, `GET /healthz`. An execution is answered as one JSON object, or as a stream of events if the request accepts
 //! `application/x-ndjson`.
 //!
 //! Closing the connection ends its execution. Errors are JSON: `{"detail": "…"}`.
@@ -8,6 +8,7 @@ mod body;
 mod connections;
 mod event_lines;
 mod events;
+mod learned;
 mod problem;
 mod stored_files;
 
@@ -25,7 +26,7 @@ use crate::caller::Caller;
 use crate::errors::ExecuteError;
 use crate::executor::Executor;
 use crate::outcome::Executed;
-use crate::wire::{EVENTS, EXECUTIONS_PATH, ExecuteRequest, OUTCOME_HEADER};
+use crate::wire::{EVENTS, EXECUTIONS_PATH, ExecuteRequest, OUTCOME_HEADER, PRELOAD_PATH};
 
 /// Longest body of `POST /v1/execute`, in bytes.
 const REQUEST_LIMIT: usize = 16 * 1024 * 1024;
@@ -39,6 +40,8 @@ async fn respond(executor: Arc<Executor>, request: Request<Incoming>, browser_re
     let answer = match (request.method(), path.as_str()) {
         (&Method::POST, "/v1/execute") => execute(executor, request).await,
         (&Method::GET, "/healthz") => health(&executor).await,
+        (&Method::GET, PRELOAD_PATH) => learned::get(&executor),
+        (&Method::DELETE, PRELOAD_PATH) => learned::forget(&executor).await,
         // Does not touch Python, which may be slow or broken.
         (&Method::GET, "/process") => json(StatusCode::OK, &serde_json::json!({ "process": std::process::id() })),
         (&Method::DELETE, path) if path.starts_with(EXECUTIONS_PATH) => end(&executor, &path[EXECUTIONS_PATH.len()..]),
@@ -50,6 +53,7 @@ async fn respond(executor: Arc<Executor>, request: Request<Incoming>, browser_re
             (None, _) if path.starts_with(EXECUTIONS_PATH) => {
                 Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use DELETE"))
             }
+            (None, _) if path == PRELOAD_PATH => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use GET or DELETE")),
             (None, _) if path == "/healthz" => Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "use GET")),
             (None, _) => Err(Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))),
         },
@@ -106,6 +110,7 @@ async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
     let workshop = executor.workshop().await.map_err(ExecuteError::from)?;
     let spawner = &workshop.spawner;
     let limits = &spawner.policy.limits;
+    let learned = executor.learned();
     let (is_kept, because) = spawner.groups.as_ref().map(|groups| groups.describe()).unwrap_or_default();
     json(
         StatusCode::OK,
@@ -113,6 +118,8 @@ async fn health(executor: &Executor) -> Result<Response<Body>, Problem> {
             "status": "ok",
             "python": workshop.python_version,
             "preloaded": spawner.launch.preload,
+            "learned": workshop.learned,
+            "left_out": learned.left_out,
             "libraries": workshop.libraries().await,
             "mounts": executor.mounts(),
             "limits": {

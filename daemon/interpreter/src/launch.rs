@@ -15,6 +15,15 @@ pub struct Launch {
     pub environment: BTreeMap<String, String>,
     /// Modules imported before a program starts.
     pub preload: Vec<String>,
+    /// Modules imported in addition, after a trial. `None` if the interpreter does not learn any.
+    pub learned: Option<Learned>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learned {
+    pub names: Vec<String>,
+    /// By how many KiB they may enlarge the zygote.
+    pub room: u64,
 }
 
 /// The whole environment of a program. Nothing of the host's environment is passed on.

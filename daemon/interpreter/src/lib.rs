@@ -16,12 +16,14 @@ mod caller;
 pub mod errors;
 pub mod executor;
 pub mod http;
+pub mod learning;
 pub mod limits;
 mod prepare;
 mod running;
 pub mod settings;
 
 mod bytecode;
+mod counting;
 mod pool;
 mod probe;
 mod workshop;

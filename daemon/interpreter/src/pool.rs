@@ -1,5 +1,7 @@
 //! Slots built ahead of need, so that a call finds a waiting child. As many wait as the largest number of simultaneous calls in the last minute. They all
-//! come from the current workshop, which is replaced when it is worn or has ended.
+//! come from the current workshop. When that is worn, or other modules were learned, the next one takes over once its own children wait.
+
+mod workshops;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,10 +11,12 @@ use serde::Serialize;
 
 use crate::channel::Need;
 use crate::control_group::ControlGroups;
+use crate::learning::Learning;
 use crate::settings::Settings;
 use crate::slot::{Slot, SlotError, WaitingChild};
 use crate::spawner::SpawnerHandle;
-use crate::workshop::{Workshop, WorkshopError};
+use crate::workshop::{Lesson, Workshop, WorkshopError};
+use workshops::{Next, Workshops};
 
 /// Fewest slots that wait.
 const FEWEST: usize = 2;
@@ -22,6 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub const PAUSE: Duration = Duration::from_millis(20);
 /// How long the peak of simultaneous calls is remembered.
 const PEAK_REMEMBERED: Duration = Duration::from_secs(60);
+/// Without a call for so long, the interpreter is idle.
+const IDLE: Duration = Duration::from_secs(1);
 /// No slots wait while less than this fraction (1/16) of the machine's memory is available.
 const SCARCE: u64 = 16;
 
@@ -29,14 +35,16 @@ pub struct Pool {
     settings: Settings,
     groups: Option<Arc<ControlGroups>>,
     cpus: usize,
-    /// Held while a workshop is opened, so that only one is.
+    /// What programs import. `None` if the settings name all modules.
+    learning: Option<Arc<Learning>>,
+    /// Held while calls wait for a workshop, so that only one is opened.
     opening: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    workshop: Option<Arc<Workshop>>,
+    workshops: Workshops,
     waiting: VecDeque<(Slot, WaitingChild)>,
     /// Slots that are being built in order to wait.
     building: usize,
@@ -45,7 +53,10 @@ struct State {
     /// The most slots lately in use, and when they were.
     peak: usize,
     peak_since: Option<Instant>,
-    replacing: bool,
+    /// When a call last began or ended.
+    last_used: Option<Instant>,
+    /// How many calls had to wait for their slot to be built.
+    missed: u64,
     /// Little memory is available: see [`SCARCE`].
     scarce: bool,
 }
@@ -56,6 +67,8 @@ pub struct Counts {
     pub waiting: usize,
     pub building: usize,
     pub in_use: usize,
+    /// Calls that found no waiting slot until now.
+    pub missed: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +87,11 @@ pub struct Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.pool.state().in_use -= 1;
+        {
+            let mut state = self.pool.state();
+            state.in_use -= 1;
+            state.last_used = Some(Instant::now());
+        }
         // When the process ends, the runtime may be gone already.
         if tokio::runtime::Handle::try_current().is_ok() {
             self.pool.refill();
@@ -84,9 +101,10 @@ impl Drop for Taken {
 
 impl Pool {
     /// `groups` are the control groups of this process: there may be only one [`ControlGroups`].
-    pub fn new(settings: Settings, groups: Option<Arc<ControlGroups>>) -> Self {
+    pub fn new(settings: Settings, groups: Option<Arc<ControlGroups>>, learning: Option<Arc<Learning>>) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        Pool { settings, groups, cpus, opening: tokio::sync::Mutex::default(), state: Mutex::default() }
+        let state = Mutex::new(State { last_used: Some(Instant::now()), ..State::default() });
+        Pool { settings, groups, cpus, learning, opening: tokio::sync::Mutex::default(), state }
     }
 
     pub fn groups(&self) -> Option<Arc<ControlGroups>> {
@@ -98,6 +116,7 @@ impl Pool {
         let waiting = {
             let mut state = self.state();
             state.drop_unusable();
+            state.missed += u64::from(state.waiting.is_empty());
             state.waiting.pop_front()
         };
         let (slot, child) = match waiting {
@@ -105,11 +124,11 @@ impl Pool {
             None => self.build().await?,
         };
         let mut state = self.state();
-        if let Some(workshop) = state.workshop.as_ref().filter(|workshop| Arc::ptr_eq(&workshop.spawner, &slot.spawner))
-        {
+        if let Some(workshop) = state.workshops.living().filter(|one| Arc::ptr_eq(&one.spawner, &slot.spawner)) {
             workshop.count_slot();
         }
         state.in_use += 1;
+        state.last_used = Some(Instant::now());
         if state.in_use >= state.peak {
             (state.peak, state.peak_since) = (state.in_use, Some(Instant::now()));
         }
@@ -126,33 +145,50 @@ impl Pool {
     /// searched again, because it may have been upgraded.
     pub fn discard(&self, spawner: &Arc<SpawnerHandle>) {
         let mut state = self.state();
-        if state.workshop.as_ref().is_some_and(|current| Arc::ptr_eq(&current.spawner, spawner)) {
-            state.workshop = None;
+        if state.workshops.is_current(spawner) {
+            state.workshops.retire();
             state.waiting.clear();
         }
     }
 
     /// The current workshop. Opens one if there is none.
     pub async fn workshop(&self) -> Result<Arc<Workshop>, WorkshopError> {
-        let current = |state: &State| state.workshop.clone().filter(|workshop| !workshop.has_ended());
-        if let Some(workshop) = current(&self.state()) {
+        if let Some(workshop) = self.current() {
             return Ok(workshop);
         }
         let _only_one = self.opening.lock().await;
-        if let Some(workshop) = current(&self.state()) {
+        if let Some(workshop) = self.current() {
             return Ok(workshop);
         }
-        let workshop = Workshop::open(&self.settings, self.groups.clone()).await?;
-        self.state().workshop = Some(workshop.clone());
+        let lesson = self.learning.as_deref().map_or(Lesson::Nothing, Lesson::Fast);
+        let workshop = Workshop::open(&self.settings, self.groups.clone(), lesson).await?;
+        let mut state = self.state();
+        // The next one may have taken over meanwhile.
+        if let Some(current) = state.workshops.living() {
+            return Ok(current.clone());
+        }
+        state.workshops.switch_to(workshop.clone());
         Ok(workshop)
+    }
+
+    /// The current workshop, unless it has ended.
+    pub fn current(&self) -> Option<Arc<Workshop>> {
+        self.state().workshops.living().cloned()
+    }
+
+    /// Whether there was no call for a moment.
+    pub fn is_idle(&self) -> bool {
+        self.state().is_idle()
     }
 
     pub fn counts(&self) -> Counts {
         let state = self.state();
-        Counts { waiting: state.waiting.len(), building: state.building, in_use: state.in_use }
+        let State { building, in_use, missed, .. } = *state;
+        Counts { waiting: state.waiting.len(), building, in_use, missed }
     }
 
-    /// Called about once a second: replaces a workshop that is worn or has ended, and adjusts the number of waiting slots.
+    /// Called about once a second: opens the next workshop if the current one is worn or has ended, or if other modules were learned. Adjusts
+    /// the number of waiting slots.
     pub fn maintain(self: &Arc<Self>) {
         if let Some(groups) = &self.groups {
             groups.remove_left();
@@ -167,16 +203,20 @@ impl Pool {
         while state.waiting.len() > wanted {
             state.waiting.pop_back();
         }
-        let gone = state.workshop.as_ref().is_some_and(|workshop| workshop.has_ended());
-        let worn = state.workshop.as_ref().is_some_and(|workshop| workshop.is_worn());
-        let replace = (gone || worn) && !state.replacing;
-        state.replacing |= replace;
-        drop(state);
-        if replace {
-            tokio::spawn(replace_workshop(self.clone()));
-        } else {
-            self.refill();
+        let gone = state.workshops.has_ended();
+        if gone {
+            state.workshops.retire();
         }
+        let is_idle = state.is_idle() && !state.scarce;
+        let next = state.workshops.begin_next(self.learning.as_deref(), is_idle);
+        drop(state);
+        if gone {
+            tokio::spawn(restart(self.clone()));
+        }
+        if let Some(next) = next {
+            tokio::spawn(replace_workshop(self.clone(), next));
+        }
+        self.refill();
     }
 
     async fn build(&self) -> Result<(Slot, WaitingChild), PoolError> {
@@ -210,10 +250,32 @@ impl Pool {
         built
     }
 
+    /// A new workshop, with waiting children of its own.
+    async fn open_next(&self, next: Next) -> Result<(Arc<Workshop>, VecDeque<(Slot, WaitingChild)>), PoolError> {
+        let current = self.current().map(|workshop| workshop.choice.clone()).unwrap_or_default();
+        let lesson = match (&self.learning, next) {
+            (None, _) => Lesson::Nothing,
+            (Some(learning), Next::WithLearned) => Lesson::All(learning, &current),
+            (Some(learning), Next::WithoutLearned) => Lesson::Fast(learning),
+        };
+        let workshop = Workshop::open(&self.settings, self.groups.clone(), lesson).await?;
+        let mut waiting = VecDeque::new();
+        let wanted = self.state().wanted(self.settings.concurrency);
+        while waiting.len() < wanted {
+            match Slot::build(workshop.spawner.clone(), Need::Later).await {
+                Ok(slot) => waiting.push_back(slot),
+                // The others are built later.
+                Err(SlotError::Short(_)) if !waiting.is_empty() => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok((workshop, waiting))
+    }
+
     /// Starts to build the slots that are missing. Does nothing without a workshop: the next call opens one, and gets its error.
     fn refill(self: &Arc<Self>) {
         let mut state = self.state();
-        let Some(workshop) = state.workshop.clone().filter(|workshop| !workshop.has_ended()) else { return };
+        let Some(workshop) = state.workshops.living().cloned() else { return };
         let wanted = state.wanted(self.settings.concurrency);
         // When all CPUs are busy, skip the rehearsal (a trial run in the child, after which the program starts faster): it would slow down running
         // programs.
@@ -230,13 +292,17 @@ impl Pool {
 }
 
 impl State {
+    fn is_idle(&self) -> bool {
+        self.in_use == 0 && self.last_used.is_none_or(|last| last.elapsed() >= IDLE)
+    }
+
     fn wanted(&self, most: usize) -> usize {
         if self.scarce { 0 } else { self.peak.clamp(FEWEST, most.max(FEWEST)) }
     }
 
     /// Drops slots whose child was killed from outside, and slots of any workshop but the current one.
     fn drop_unusable(&mut self) {
-        let current = self.workshop.clone().filter(|workshop| !workshop.has_ended());
+        let current = self.workshops.living().cloned();
         self.waiting.retain(|(slot, child)| {
             child.is_waiting() && current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.spawner, &slot.spawner))
         });
@@ -248,7 +314,9 @@ async fn add_waiting(pool: Arc<Pool>, spawner: Arc<SpawnerHandle>, need: Need) {
     let mut state = pool.state();
     state.building -= 1;
     match built {
-        Ok(slot) => state.waiting.push_back(slot),
+        Ok(slot) if state.workshops.is_current(&spawner) => state.waiting.push_back(slot),
+        // The next workshop has taken over.
+        Ok(_) => {}
         // Common under load, and temporary.
         Err(error @ SlotError::Short(_)) => tracing::debug!(%error, "cannot build a slot ahead of need"),
         // The next call tries again, and reports the error.
@@ -256,32 +324,34 @@ async fn add_waiting(pool: Arc<Pool>, spawner: Arc<SpawnerHandle>, need: Need) {
     }
 }
 
-/// Opens a new workshop. A worn one goes on serving meanwhile, so that no call waits. If the old one has ended, calls wait.
-async fn replace_workshop(pool: Arc<Pool>) {
-    let _only_one = pool.opening.lock().await;
-    {
-        let mut state = pool.state();
-        // A call may have opened a new one meanwhile.
-        if state.workshop.as_ref().is_some_and(|workshop| !workshop.has_ended() && !workshop.is_worn()) {
-            state.replacing = false;
-            return;
-        }
+/// Opens a workshop in place of one that has ended, as a call would.
+async fn restart(pool: Arc<Pool>) {
+    match pool.workshop().await {
+        Ok(_) => pool.refill(),
+        // The next call tries again, and reports the error.
+        Err(error) => tracing::warn!(%error, "cannot start Python again"),
     }
-    let opened = Workshop::open(&pool.settings, pool.groups.clone()).await;
+}
+
+/// Opens the next workshop, which takes over when it has waiting children: no call waits for it. Until then the current one serves, and goes on
+/// if this fails.
+async fn replace_workshop(pool: Arc<Pool>, next: Next) {
+    let opened = pool.open_next(next).await;
     let mut state = pool.state();
-    state.replacing = false;
-    match opened {
-        Ok(workshop) => {
+    let dropped = match opened {
+        Ok((workshop, waiting)) => {
             tracing::debug!("a new Python replaces the old one");
-            state.workshop = Some(workshop);
+            state.workshops.opened(next);
+            state.workshops.switch_to(workshop);
+            std::mem::replace(&mut state.waiting, waiting)
         }
         Err(error) => {
-            tracing::warn!(%error, "cannot replace Python");
-            state.workshop = None;
+            state.workshops.failed(&error);
+            VecDeque::new()
         }
-    }
-    state.drop_unusable();
+    };
     drop(state);
+    drop(dropped);
     pool.refill();
 }
 

@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_variable_that_acts_at_the_start_replaces_the_python() {
         let environment = BTreeMap::from([("A".to_owned(), "0".to_owned()), ("B".to_owned(), "2".to_owned())]);
-        let launch = Launch { executable: "/python".into(), environment, preload: Vec::new() };
+        let launch = Launch { executable: "/python".into(), environment, preload: Vec::new(), learned: None };
         let job = |name: &str| {
             let mut prepared = Prepared::of_source(String::new());
             prepared.env.insert(name.to_owned(), "1".to_owned());

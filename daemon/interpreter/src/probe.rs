@@ -1,7 +1,7 @@
 //! Builds a slot and attacks it. Which protections hold is found by trying, never by a version number. If one does not hold, no program
 //! is run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +32,9 @@ for library in importlib.metadata.distributions():
         found.setdefault(name, library.version)
 print(json.dumps(dict(sorted(found.items(), key=lambda item: item[0].lower())[:1000])))
 ";
+
+/// The program that looks names up.
+const MODULES: &str = include_str!("../runner/modules.py");
 
 /// Protection → whether it holds.
 pub type Protections = BTreeMap<String, bool>;
@@ -69,6 +72,12 @@ pub async fn attack(spawner: &Arc<SpawnerHandle>, private: &[PathBuf]) -> Result
 /// The distributions that programs can import from, as a program finds them: name → version.
 pub async fn libraries(spawner: &Arc<SpawnerHandle>) -> Result<BTreeMap<String, String>, ProbeError> {
     answer(run(spawner, LIBRARIES.to_owned()).await?)
+}
+
+/// Those of the names that are modules which programs can import, apart from their own files. None of them is imported.
+pub async fn modules(spawner: &Arc<SpawnerHandle>, names: &[String]) -> Result<BTreeSet<String>, ProbeError> {
+    let values = format!("NAMES = {}\n{PLACE}", serde_json::json!(names));
+    answer(run(spawner, MODULES.replace(PLACE, &values)).await?)
 }
 
 /// Parses what a program printed to stdout as JSON.

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use tokio::process::Command;
 
 use crate::launch::{Launch, environment};
@@ -66,6 +67,12 @@ impl Fingerprint {
             Some((status.dev(), status.ino(), if status.is_dir() { 0 } else { status.mtime() }))
         };
         paths.iter().map(one).collect()
+    }
+
+    /// A short text that another Python has not.
+    pub fn digest(&self) -> String {
+        let digest = Sha256::digest(format!("{:?}", (&self.paths, &self.files)));
+        digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Whether the same Python is still installed.
@@ -183,7 +190,12 @@ pub async fn discover(settings: &Settings, private: &[PathBuf]) -> Result<Python
     Ok(Python {
         fingerprint,
         version,
-        launch: Launch { executable: description.executable, environment, preload: settings.preload.clone() },
+        launch: Launch {
+            executable: description.executable,
+            environment,
+            preload: settings.preload.clone(),
+            learned: None,
+        },
         root,
         packages,
     })

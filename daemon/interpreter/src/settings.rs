@@ -14,6 +14,8 @@ pub struct Settings {
     pub python: Option<PathBuf>,
     /// Modules imported before a program starts.
     pub preload: Vec<String>,
+    /// Whether modules are preloaded as well that programs import again and again.
+    pub learns: bool,
     pub limits: Limits,
     /// Host folders that programs may read.
     pub mounts: Vec<Mount>,

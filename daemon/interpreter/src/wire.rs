@@ -67,6 +67,9 @@ pub const EXECUTION_ID_HEADER: &str = "x-execution-id";
 /// `DELETE` of this path and the execution's name ends it. Its own request is then answered with what the program printed until then.
 pub const EXECUTIONS_PATH: &str = "/v1/executions/";
 
+/// `GET` of this path says which modules were learned, `DELETE` forgets them.
+pub const PRELOAD_PATH: &str = "/v1/preload";
+
 /// A header of a request to the embedded interpreter: the one of the caller's clients that it is for. Files of the client that takes most
 /// room make way first.
 pub const CLIENT_HEADER: &str = "x-client";

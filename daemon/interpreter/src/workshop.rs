@@ -1,9 +1,9 @@
 //! A workshop: a Python that was found, and a spawner with a zygote of it, from which slots come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::OnceCell;
@@ -11,8 +11,10 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bytecode::Bytecode;
-use crate::channel::{Failure, SpawnerReport};
+use crate::channel::{Failure, SpawnerReport, Verdict};
 use crate::control_group::ControlGroups;
+use crate::launch::Learned;
+use crate::learning::{Choice, Learning};
 use crate::probe::{self, ProbeError, Protections};
 use crate::python::{self, Fingerprint, PythonError};
 use crate::sandbox::Policy;
@@ -21,6 +23,11 @@ use crate::spawner::SpawnerHandle;
 
 /// Longest wait for a zygote: it imports the preloaded modules, perhaps from a cold disk.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest wait if it is to import learned modules as well. Nobody waits for those.
+const LEARNED_DEADLINE: Duration = Duration::from_secs(150);
+/// Learned modules may enlarge a zygote by so many bytes, and by no more than this part (1/12) of the memory of all programs together.
+const ROOM: u64 = 512 * 1024 * 1024;
+const PART: u64 = 12;
 /// A workshop is replaced when it is this old. The new one has another hash seed, other addresses, and fresh memory.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
@@ -30,13 +37,31 @@ pub struct Workshop {
     fingerprint: Fingerprint,
     /// Which protections held when one of its slots was attacked.
     pub protections: Protections,
+    /// What it was to learn.
+    pub choice: Choice,
+    /// The learned modules that programs find imported.
+    pub learned: Vec<String>,
+    /// What programs find imported in any case, if modules are learned.
+    pub anyway: BTreeSet<String>,
     /// What programs can import: asked of a program at the first need.
     libraries: OnceCell<BTreeMap<String, String>>,
     opened: Instant,
     most_slots: u64,
     slots: AtomicU64,
+    bytecode: Option<Bytecode>,
     /// Compiles packages in the background, and ends with the workshop.
-    _compiling: Option<AbortOnDropHandle<()>>,
+    compiling: OnceLock<AbortOnDropHandle<()>>,
+}
+
+/// Which learned modules a workshop is to import.
+#[derive(Clone, Copy)]
+pub enum Lesson<'a> {
+    /// The settings name all modules.
+    Nothing,
+    /// None, so that it opens fast.
+    Fast(&'a Learning),
+    /// Those that were learned until now. The current workshop was to import those of the choice.
+    All(&'a Learning, &'a Choice),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +85,11 @@ pub enum WorkshopError {
 impl Workshop {
     /// Finds Python, starts a zygote of it, and attacks one of its slots. Must be called on the main thread: the spawner dies with the
     /// thread that starts it.
-    pub async fn open(settings: &Settings, groups: Option<Arc<ControlGroups>>) -> Result<Arc<Self>, WorkshopError> {
+    pub async fn open(
+        settings: &Settings,
+        groups: Option<Arc<ControlGroups>>,
+        lesson: Lesson<'_>,
+    ) -> Result<Arc<Self>, WorkshopError> {
         let private = python::private_directories(&settings.state_directory);
         let mut python = python::discover(settings, &private).await?;
         let bytecode = match &settings.bytecode {
@@ -68,30 +97,36 @@ impl Workshop {
             None => None,
         };
         python.root.binds.extend(bytecode.iter().map(Bytecode::bind));
+        let (learning, choice) = lesson.of(&python.fingerprint);
+        if learning.is_some() {
+            let room = ROOM.min(settings.limits.total_memory() / PART) / 1024;
+            python.launch.learned = Some(Learned { names: choice.names.clone(), room });
+        }
         let policy = Policy::new(python.root, settings.limits.clone(), settings.network);
         let spawner = SpawnerHandle::start(&settings.spawner, policy, python.launch, groups).map_err(|source| {
             let program = settings.spawner.first().map(|program| program.display().to_string()).unwrap_or_default();
             WorkshopError::Spawner { program, source }
         })?;
         let started = Instant::now();
-        match timeout(READY_DEADLINE, spawner.report()).await {
-            Ok(Some(SpawnerReport::Ready)) => {}
-            Ok(Some(SpawnerReport::Failed(failure))) => return Err(failure.into()),
-            Ok(None) => return Err(WorkshopError::Ended),
-            Err(_) => return Err(WorkshopError::Slow),
-        }
+        let deadline = if choice.names.is_empty() { READY_DEADLINE } else { LEARNED_DEADLINE };
+        let ready = wait_until_ready(&spawner, learning, &choice);
+        let (anyway, learned) = timeout(deadline, ready).await.map_err(|_| WorkshopError::Slow)??;
         tracing::info!(
             python_version = python.version,
             executable = %spawner.launch.executable.display(),
+            learned = learned.len(),
             duration_milliseconds = started.elapsed().as_millis() as u64,
             "Python is ready"
         );
         let spawner = Arc::new(spawner);
         let protections = probe::attack(&spawner, &private).await?;
         tokio::spawn(SpawnerHandle::watch_end(Arc::downgrade(&spawner)));
-        let compiling = bytecode.map(|bytecode| AbortOnDropHandle::new(tokio::spawn(bytecode.fill(spawner.clone()))));
         Ok(Arc::new(Workshop {
-            _compiling: compiling,
+            choice,
+            learned,
+            anyway,
+            bytecode,
+            compiling: OnceLock::new(),
             spawner,
             python_version: python.version,
             fingerprint: python.fingerprint,
@@ -101,6 +136,14 @@ impl Workshop {
             most_slots: settings.most_slots,
             slots: AtomicU64::new(0),
         }))
+    }
+
+    /// It becomes the current one: compiles packages from now on.
+    pub fn take_over(&self) {
+        let spawner = self.spawner.clone();
+        if let Some(bytecode) = self.bytecode.clone() {
+            self.compiling.get_or_init(|| AbortOnDropHandle::new(tokio::spawn(bytecode.fill(spawner))));
+        }
     }
 
     /// The installed libraries: name → version. Empty if they cannot be listed.
@@ -126,5 +169,42 @@ impl Workshop {
     /// Whether its spawner or zygote has ended, or its Python was removed or replaced.
     pub fn has_ended(&self) -> bool {
         self.spawner.has_ended() || !self.fingerprint.still_matches()
+    }
+}
+
+impl<'a> Lesson<'a> {
+    fn of(self, python: &Fingerprint) -> (Option<&'a Learning>, Choice) {
+        match self {
+            Lesson::Nothing => (None, Choice::default()),
+            Lesson::Fast(learning) => (Some(learning), learning.nothing()),
+            Lesson::All(learning, current) => (Some(learning), learning.choose(&python.digest(), current)),
+        }
+    }
+}
+
+/// Waits for the zygote. Returns the modules that it has imported in any case, and those of the choice that it has imported as well.
+async fn wait_until_ready(
+    spawner: &SpawnerHandle,
+    learning: Option<&Learning>,
+    choice: &Choice,
+) -> Result<(BTreeSet<String>, Vec<String>), WorkshopError> {
+    let (mut anyway, mut learned) = (BTreeSet::new(), Vec::new());
+    loop {
+        match spawner.report().await {
+            Some(SpawnerReport::Ready) => return Ok((anyway, learned)),
+            Some(SpawnerReport::Failed(failure)) => return Err(failure.into()),
+            None => return Err(WorkshopError::Ended),
+            // A zygote that starts anew reports once more.
+            Some(SpawnerReport::Imported(names)) => {
+                anyway = names.into_iter().collect();
+                learned.clear();
+            }
+            Some(SpawnerReport::Tried(tried)) => {
+                if let Some(learning) = learning.filter(|_| choice.names.contains(&tried.name)) {
+                    learning.tried(&tried);
+                    learned.extend((tried.verdict == Verdict::Loaded).then_some(tried.name));
+                }
+            }
+        }
     }
 }

@@ -77,7 +77,9 @@ fn show() -> anyhow::Result<String> {
         let source = config::source(matches, setting, file.as_ref());
         let kind = TomlType::of(setting);
         lines.push(
-            match words(matches, setting.get_id().as_str()).or_else(|| (kind == TomlType::List).then(Vec::new)) {
+            match words(matches, setting.get_id().as_str())
+                .or_else(|| matches!(kind, TomlType::List | TomlType::ListOr(_)).then(Vec::new))
+            {
                 Some(words) => (format!("{key} = {}", config::toml(kind, &words)), source),
                 None => (format!("#{key} ="), "not set".to_owned()),
             },

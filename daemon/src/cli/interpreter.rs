@@ -98,7 +98,9 @@ fn executor(arguments: &InterpreterArguments) -> anyhow::Result<Executor> {
 pub fn settings(arguments: &InterpreterArguments, state_directory: PathBuf) -> Settings {
     Settings {
         python: arguments.python.clone(),
-        preload: arguments.preload.iter().filter(|name| !name.is_empty()).cloned().collect(),
+        preload: arguments.preloaded(),
+        // Wrong settings of the daemon are reported by the daemon.
+        learns: arguments.learns().unwrap_or(false),
         // What the machine has is looked up once.
         limits: Limits {
             timeout: arguments.executions.timeout,

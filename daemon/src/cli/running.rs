@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use python_interpreter_mcp::endpoint::{self, Socket};
+use reqwest::Method;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Builder;
 
@@ -11,12 +12,17 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// The daemon's answer at `path`; none if no daemon runs.
 pub fn ask<T: DeserializeOwned>(path: &str) -> anyhow::Result<Option<T>> {
-    ask_at(Socket::Mcp, path)
+    ask_at(Socket::Mcp, Method::GET, path)
 }
 
 /// The embedded interpreter's answer at `path`; none if it does not run.
 pub fn ask_interpreter<T: DeserializeOwned>(path: &str) -> anyhow::Result<Option<T>> {
-    ask_at(Socket::Interpreter, path)
+    ask_at(Socket::Interpreter, Method::GET, path)
+}
+
+/// As [`ask_interpreter`], with `DELETE`.
+pub fn delete_at_interpreter<T: DeserializeOwned>(path: &str) -> anyhow::Result<Option<T>> {
+    ask_at(Socket::Interpreter, Method::DELETE, path)
 }
 
 /// Whether systemd listens and no process runs. Then connecting would start one.
@@ -27,7 +33,7 @@ pub fn is_only_listened_for(socket: Socket) -> bool {
         && endpoint::unit_property(socket.unit(), "ActiveState").as_deref() == Some("active")
 }
 
-fn ask_at<T: DeserializeOwned>(socket: Socket, path: &str) -> anyhow::Result<Option<T>> {
+fn ask_at<T: DeserializeOwned>(socket: Socket, method: Method, path: &str) -> anyhow::Result<Option<T>> {
     if is_only_listened_for(socket) {
         return Ok(None);
     }
@@ -38,7 +44,7 @@ fn ask_at<T: DeserializeOwned>(socket: Socket, path: &str) -> anyhow::Result<Opt
     }
     let client = reqwest::Client::builder().unix_socket(socket).no_proxy().timeout(DEADLINE).build()?;
     let asked = async {
-        let answer = client.get(format!("http://localhost{path}")).send().await?;
+        let answer = client.request(method, format!("http://localhost{path}")).send().await?;
         let status = answer.status();
         anyhow::Ok((status, answer.bytes().await?))
     };

@@ -41,6 +41,9 @@ pub struct ServeArguments {
     pub background: bool,
 }
 
+/// In the place of a module: the ordinary modules, and those that programs import again and again.
+pub const AUTO: &str = "auto";
+
 /// The modules of the standard library that most programs import, counted in 3,800 public ones: examples of Real Python, TheAlgorithms/Python
 /// and the Python Data Science Handbook. Modules for tests, windows and servers are left out. Measured against
 /// six modules: a program that imports ten others takes 0.08 times as long, and an empty one 1.1 to 1.2 times.
@@ -57,11 +60,15 @@ pub struct InterpreterArguments {
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_PYTHON", value_name = "PROGRAM")]
     pub python: Option<PathBuf>,
 
-    /// Modules to import ahead of every program, such as numpy,pandas,matplotlib.pyplot [default: the most used modules of the standard
-    /// library]
+    /// Modules to import ahead of every program, such as numpy,pandas,matplotlib.pyplot. With auto these are the most used modules of the
+    /// standard library, and installed modules that your programs import again and again
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_PRELOAD", value_name = "MODULES", value_delimiter = ',', value_parser = module,
-          default_value = ORDINARY_MODULES, hide_default_value = true)]
+          default_value = AUTO)]
     pub preload: Vec<String>,
+
+    /// Learn no modules: others than the user send programs. The daemon starts it with this if it serves HTTP on TCP
+    #[arg(long, hide = true)]
+    pub learn_nothing: bool,
 
     /// Directories that programs may read, such as ~/data:/data
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_MOUNT", value_name = "SOURCE:TARGET", value_delimiter = ',')]
@@ -98,6 +105,20 @@ pub enum NetworkChoice {
     None,
     /// Everything that you can reach, including services on this machine
     Host,
+}
+
+impl InterpreterArguments {
+    /// The modules to import, without those that are learned.
+    pub fn preloaded(&self) -> Vec<String> {
+        let named = self.preload.iter().flat_map(|name| if name == AUTO { ORDINARY_MODULES } else { name }.split(','));
+        named.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Whether modules are learned. Not if clients with a token, who may be strangers, send programs as well.
+    pub fn learns(&self) -> anyhow::Result<bool> {
+        let is_auto = self.preload.iter().any(|name| name == AUTO);
+        Ok(is_auto && !self.learn_nothing && serve_without_flags()?.settings.http.http.is_none())
+    }
 }
 
 impl From<NetworkChoice> for Network {

@@ -92,11 +92,16 @@ fn shown(status: &Status, paint: Paint) -> anyhow::Result<String> {
 }
 
 fn embedded(interpreter: &Capabilities) -> Vec<(&'static str, String)> {
-    let Capabilities { python, network, preloaded, slots, memory_limit, memory_limit_because, .. } = interpreter;
+    let Capabilities { python, network, preloaded, learned, left_out, slots, .. } = interpreter;
+    let Capabilities { memory_limit, memory_limit_because, .. } = interpreter;
     let modules = preloaded.len();
+    let left_out =
+        left_out.iter().map(|(module, reason)| format!("{module} ({reason})")).collect::<Vec<_>>().join("; ");
     let memory = format!("limit: {memory_limit} ({memory_limit_because})");
     let lines = [
         ("", format!("Python {python}, network {network}, {modules} modules ahead")),
+        ("learned", learned.join(", ")),
+        ("left out", left_out),
         ("memory", if memory_limit.is_empty() { "".to_owned() } else { memory }),
         ("slots", format!("{} in use, {} waiting, {} being built", slots.in_use, slots.waiting, slots.building)),
     ];

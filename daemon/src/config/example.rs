@@ -33,7 +33,7 @@ fn default(setting: &Arg) -> String {
     };
     let (kind, defaults) = (TomlType::of(setting), words(setting.get_default_values()));
     match (kind, setting.get_value_names()) {
-        (TomlType::List, _) => toml(kind, &defaults),
+        (TomlType::List | TomlType::ListOr(_), _) => toml(kind, &defaults),
         (_, Some([name, ..])) if defaults.is_empty() => toml(kind, &[name.to_string()]),
         _ => toml(kind, &defaults),
     }
@@ -43,7 +43,8 @@ fn default(setting: &Arg) -> String {
 pub fn toml(kind: TomlType, words: &[String]) -> String {
     let quoted = |text: &str| Value::from(text).to_string();
     match (kind, words) {
-        (TomlType::List, words) => {
+        (TomlType::ListOr(word), [only]) if only == word => quoted(word),
+        (TomlType::List | TomlType::ListOr(_), words) => {
             let items = words.iter().flat_map(|words| words.split(',')).filter(|word| !word.is_empty());
             format!("[{}]", items.map(quoted).collect::<Vec<_>>().join(", "))
         }

@@ -15,6 +15,8 @@ use super::file::{ConfigError, File, FileEntry};
 const COMMANDS: [&str; 2] = ["serve", "interpreter"];
 /// Flags whose key is in the plural, because it takes a list.
 const PLURALS: [(&str, &str); 2] = [("mount", "mounts"), ("http-host", "http_hosts")];
+/// Lists for which one word may stand.
+const WORDS: [(&str, &str); 1] = [("preload", "auto")];
 /// The least similarity of a suggestion (Jaro-Winkler).
 const ALIKE: f64 = 0.7;
 
@@ -25,12 +27,15 @@ pub enum TomlType {
     Size,
     Text,
     List,
+    /// A list, or this word.
+    ListOr(&'static str),
 }
 
 impl TomlType {
     pub fn of(setting: &Arg) -> Self {
         if setting.get_value_delimiter().is_some() {
-            return Self::List;
+            let word = WORDS.iter().find(|(flag, _)| setting.get_long() == Some(flag));
+            return word.map_or(Self::List, |(_, word)| Self::ListOr(word));
         }
         let parsed = setting.get_value_parser().type_id();
         let is_number = [TypeId::of::<u16>(), TypeId::of::<u32>(), TypeId::of::<u64>(), TypeId::of::<Duration>()]
@@ -43,12 +48,13 @@ impl TomlType {
         }
     }
 
-    fn words(self) -> &'static str {
+    fn words(self) -> String {
         match self {
-            Self::Number => "a number",
-            Self::Size => "a size, as \"512M\" or a number of bytes,",
-            Self::Text => "a text in quotes",
-            Self::List => "a list, as [\"a\", \"b\"],",
+            Self::Number => "a number".to_owned(),
+            Self::Size => "a size, as \"512M\" or a number of bytes,".to_owned(),
+            Self::Text => "a text in quotes".to_owned(),
+            Self::List => "a list, as [\"a\", \"b\"],".to_owned(),
+            Self::ListOr(word) => format!("a list, as [\"a\", \"b\"], or \"{word}\""),
         }
     }
 }
@@ -129,7 +135,8 @@ fn words(setting: &Arg, value: &Value) -> Result<Vec<String>, String> {
         (TomlType::Number | TomlType::Size, Value::Integer(number)) => Ok(vec![number.value().to_string()]),
         (TomlType::Text, Value::String(text)) if is_path => Ok(vec![at_home(text.value())]),
         (TomlType::Text | TomlType::Size, Value::String(text)) => Ok(vec![text.value().clone()]),
-        (TomlType::List, Value::Array(list)) => list.iter().map(word).collect(),
+        (TomlType::ListOr(word), Value::String(text)) if text.value() == word => Ok(vec![text.value().clone()]),
+        (TomlType::List | TomlType::ListOr(_), Value::Array(list)) => list.iter().map(word).collect(),
         _ => Err(format!("{} is expected", kind.words().trim_end_matches(','))),
     }
 }

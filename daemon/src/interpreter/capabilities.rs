@@ -12,6 +12,10 @@ pub struct Capabilities {
     pub python: String,
     /// Modules that are imported already.
     pub preloaded: Vec<String>,
+    /// Modules that are imported as well, because programs imported them again and again.
+    pub learned: Vec<String>,
+    /// Module that programs import often → why it is not imported.
+    pub left_out: BTreeMap<String, String>,
     /// Installed libraries, name → version.
     pub libraries: BTreeMap<String, String>,
     /// Directories that programs may read.

@@ -101,7 +101,7 @@ impl SpawnerHandle {
             let Some(held) = handle.upgrade() else { return };
             match timeout(WATCH_INTERVAL, held.report()).await {
                 Err(_still_running) => {}
-                Ok(Some(SpawnerReport::Ready)) => {}
+                Ok(Some(SpawnerReport::Ready | SpawnerReport::Imported(_) | SpawnerReport::Tried(_))) => {}
                 Ok(ended) => {
                     held.ended.store(true, Ordering::Relaxed);
                     let cause = match ended {

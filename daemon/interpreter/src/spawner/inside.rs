@@ -56,7 +56,7 @@ fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut ZygoteProcess, end
         }
         if from_zygote {
             match zygote.receive() {
-                Ok(()) => drop(send(interpreter, &SpawnerReport::Ready, &[])),
+                Ok(report) => drop(send(interpreter, &report, &[])),
                 // The zygote has closed its socket. Its wait status tells why.
                 Err(_) => return Some(zygote.failure(&zygote_end(zygote))),
             }

@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
-use crate::channel::{Failure, send_bytes};
+use crate::channel::{Failure, SpawnerReport, send_bytes};
 use crate::launch::Launch;
 use crate::protocol::ZYGOTE_SOCKET;
 use crate::runner;
@@ -17,6 +17,8 @@ use crate::sandbox::{self, Policy, step};
 
 /// Above the process ids in slots, which count from one; below the smallest usual `pid_max`.
 const FAR_PROCESS_ID: &str = "30000";
+/// Longest message of the zygote's, in bytes.
+const REPORT_LIMIT: usize = 48 * 1024;
 /// How much of the zygote's output a failure quotes, in bytes.
 const QUOTED_OUTPUT: usize = 1000;
 
@@ -44,7 +46,11 @@ impl ZygoteProcess {
             rustix::io::ioctl_fionbio(&output, true)?;
             let stderr = stdout.try_clone()?;
             let mut command = Command::new(&launch.executable);
-            command.arg(runner::ZYGOTE_SCRIPT).arg(runner::ZYGOTE_LIBRARY).args(&launch.preload);
+            let (room, learned) = match &launch.learned {
+                Some(learned) => (learned.room.to_string(), learned.names.join(",")),
+                None => Default::default(),
+            };
+            command.arg(runner::ZYGOTE_SCRIPT).arg(runner::ZYGOTE_LIBRARY).args([room, learned]).args(&launch.preload);
             command.env_clear().envs(&launch.environment).current_dir("/");
             command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
             sandbox::pass_on(&mut command, theirs, ZYGOTE_SOCKET);
@@ -60,11 +66,12 @@ impl ZygoteProcess {
         Ok(ZygoteProcess { process: Pid::from_child(&child), socket, output, last_output: Vec::new(), python })
     }
 
-    /// Receives the zygote's only message: it is ready. An error if it has ended.
-    pub fn receive(&mut self) -> io::Result<()> {
-        match rustix::io::read(&self.socket, &mut [0; 64])? {
+    /// Receives a message of the zygote's: a report as JSON or, at last, that it is ready. An error if it has ended.
+    pub fn receive(&mut self) -> io::Result<SpawnerReport> {
+        let mut message = vec![0; REPORT_LIMIT];
+        match rustix::io::read(&self.socket, &mut message)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
+            length => Ok(serde_json::from_slice(&message[..length]).unwrap_or(SpawnerReport::Ready)),
         }
     }
 

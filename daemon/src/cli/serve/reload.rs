@@ -14,10 +14,12 @@ use crate::systemd;
 /// The interpreters that these settings name.
 pub fn interpreters(settings: &Settings) -> anyhow::Result<Interpreters> {
     let found = serve_without_flags()?;
-    Ok(interpreter::interpreters(
-        &settings.interpreter,
-        &settings.interpreter.flags_beyond(&found.settings.interpreter),
-    )?)
+    let mut flags = settings.interpreter.flags_beyond(&found.settings.interpreter);
+    // It finds the address in the environment and the file itself.
+    if settings.http.http.is_some() && found.settings.http.http.is_none() {
+        flags.push("--learn-nothing".into());
+    }
+    Ok(interpreter::interpreters(&settings.interpreter, &flags)?)
 }
 
 /// Reads the configuration again at each SIGHUP. If it is wrong, the reason is logged and the old settings stay.
