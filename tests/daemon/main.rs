@@ -40,5 +40,6 @@ mod command_line;
 mod config;
 mod doctor;
 mod exec;
+mod preload;
 mod status;
 mod terminal;

@@ -15,6 +15,7 @@ mod which_python;
 
 // A program is what it is under plain Python.
 mod fidelity;
+mod learned_preload;
 mod preload;
 mod unprivileged;
 
@@ -23,6 +24,7 @@ mod bounds;
 mod few_descriptors;
 mod precedence;
 mod slow_disk;
+mod takeover;
 mod total_memory;
 mod workshop;
 

@@ -5,36 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
+use crate::support::environment::Environment;
 use crate::support::interpreter::Interpreter;
-
-/// A virtual environment of the system's Python with modules of its own.
-struct Environment(tempfile::TempDir);
-
-impl Environment {
-    /// `modules` are pairs of a name and a text.
-    fn with(modules: &[(&str, &str)]) -> Self {
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-        let directory = tempfile::tempdir().unwrap();
-        // An ordinary user is to look into it.
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let made =
-            Command::new("/usr/bin/python3").args(["-m", "venv", "--without-pip"]).arg(directory.path()).status();
-        assert!(made.unwrap().success());
-        let library = fs::read_dir(directory.path().join("lib")).unwrap().next().unwrap().unwrap().path();
-        for (name, text) in modules {
-            fs::write(library.join(format!("site-packages/{name}.py")), text).unwrap();
-        }
-        Environment(directory)
-    }
-
-    fn preloading(&self, modules: &str) -> Interpreter {
-        let python = self.0.path().join("bin/python");
-        Interpreter::start_with(&[
-            ("PYTHON_INTERPRETER_MCP_PYTHON", python.to_str().unwrap()),
-            ("PYTHON_INTERPRETER_MCP_PRELOAD", modules),
-        ])
-    }
-}
 
 fn printed(interpreter: &Interpreter, program: &str) -> String {
     let result = interpreter.execute(program);
@@ -138,20 +110,19 @@ print(random.Random.seed.__qualname__)
 #[test]
 fn nothing_that_lies_in_an_environment_runs_outside_the_sandbox() {
     let environment = Environment::with(&[("found", "")]);
-    let library = fs::read_dir(environment.0.path().join("lib")).unwrap().next().unwrap().unwrap().path();
     let home = tempfile::tempdir().unwrap();
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let ran = home.path().join("ran-outside");
     let line = format!("import os; open({:?}, 'w').write(str(os.getpid()))\n", ran.to_str().unwrap());
-    fs::write(library.join("site-packages/runs.pth"), line).unwrap();
+    fs::write(environment.packages().join("runs.pth"), line).unwrap();
     // The harmless twin: the same Python outside, started as usual.
-    let python = environment.0.path().join("bin/python");
+    let python = environment.path().join("bin/python");
     assert!(Command::new(&python).args(["-I", "-c", "pass"]).status().unwrap().success());
     assert!(ran.exists());
     fs::remove_file(&ran).unwrap();
     let interpreter = environment.preloading("");
     let program = "import found, sys; print(sys.prefix, sys.executable)";
-    let prefix = environment.0.path().display();
+    let prefix = environment.path().display();
     assert_eq!(interpreter.execute(program)["stdout"], format!("{prefix} {}\n", python.display()));
     assert!(!ran.exists());
 }

@@ -72,6 +72,10 @@ impl Interpreter {
         Self::launch(ordinary_user(), &[], arguments, None)
     }
 
+    pub fn start_with_both(environment: &[(&str, &str)], arguments: &[&str]) -> Self {
+        Self::launch(ordinary_user(), environment, arguments, None)
+    }
+
     /// By a shell that first runs `limit`, such as `ulimit -n 64`.
     pub fn start_limited(limit: &str) -> Self {
         Self::launch(ordinary_user(), &[], &[], Some(limit))
@@ -231,8 +235,9 @@ impl Interpreter {
     }
 
     pub fn spawner(&self) -> u32 {
-        let [spawner] = children(self.id())[..] else { panic!("one spawner: {:?}", children(self.id())) };
-        spawner
+        // There are two while the next Python is being started.
+        until("there is one spawner", || children(self.id()).len() == 1);
+        children(self.id())[0]
     }
 
     /// How many slots are "waiting", "building" or "in_use".

@@ -4,6 +4,7 @@
 
 pub mod client_software;
 pub mod daemon;
+pub mod environment;
 pub mod fake_interpreter;
 pub mod installed;
 pub mod interpreter;

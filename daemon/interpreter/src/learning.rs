@@ -162,10 +162,14 @@ impl Learning {
         state.choose(current)
     }
 
-    /// Whether a new workshop would have other modules than the current one.
-    pub fn wants_another(&self, current: &Choice) -> bool {
-        let state = self.state();
-        state.cleared != current.cleared || state.choose(current).names.iter().any(|name| !current.names.contains(name))
+    /// Whether a new workshop would have modules that the current one has not.
+    pub fn has_more_than(&self, current: &Choice) -> bool {
+        self.state().choose(current).names.iter().any(|name| !current.names.contains(name))
+    }
+
+    /// Whether everything was forgotten since `current`.
+    pub fn was_cleared_since(&self, current: &Choice) -> bool {
+        self.state().cleared != current.cleared
     }
 
     /// Remembers what became of a module. What is left out is logged, but once.

@@ -42,10 +42,12 @@ pub struct Pool {
     state: Mutex<State>,
 }
 
+type WaitingSlots = VecDeque<(Slot, WaitingChild)>;
+
 #[derive(Default)]
 struct State {
     workshops: Workshops,
-    waiting: VecDeque<(Slot, WaitingChild)>,
+    waiting: WaitingSlots,
     /// Slots that are being built in order to wait.
     building: usize,
     /// Slots that programs use, or that are being removed.
@@ -251,7 +253,7 @@ impl Pool {
     }
 
     /// A new workshop, with waiting children of its own.
-    async fn open_next(&self, next: Next) -> Result<(Arc<Workshop>, VecDeque<(Slot, WaitingChild)>), PoolError> {
+    async fn open_next(&self, next: Next) -> Result<(Arc<Workshop>, WaitingSlots), PoolError> {
         let current = self.current().map(|workshop| workshop.choice.clone()).unwrap_or_default();
         let lesson = match (&self.learning, next) {
             (None, _) => Lesson::Nothing,
@@ -259,7 +261,7 @@ impl Pool {
             (Some(learning), Next::WithoutLearned) => Lesson::Fast(learning),
         };
         let workshop = Workshop::open(&self.settings, self.groups.clone(), lesson).await?;
-        let mut waiting = VecDeque::new();
+        let mut waiting = WaitingSlots::new();
         let wanted = self.state().wanted(self.settings.concurrency);
         while waiting.len() < wanted {
             match Slot::build(workshop.spawner.clone(), Need::Later).await {
@@ -270,6 +272,25 @@ impl Pool {
             }
         }
         Ok((workshop, waiting))
+    }
+
+    fn take_over(self: &Arc<Self>, next: Next, opened: Result<(Arc<Workshop>, WaitingSlots), PoolError>) {
+        let mut state = self.state();
+        let dropped = match opened {
+            Ok((workshop, waiting)) => {
+                tracing::debug!("a new Python replaces the old one");
+                state.workshops.opened(next);
+                state.workshops.switch_to(workshop);
+                std::mem::replace(&mut state.waiting, waiting)
+            }
+            Err(error) => {
+                state.workshops.failed(&error);
+                WaitingSlots::new()
+            }
+        };
+        drop(state);
+        drop(dropped);
+        self.refill();
     }
 
     /// Starts to build the slots that are missing. Does nothing without a workshop: the next call opens one, and gets its error.
@@ -337,22 +358,10 @@ async fn restart(pool: Arc<Pool>) {
 /// if this fails.
 async fn replace_workshop(pool: Arc<Pool>, next: Next) {
     let opened = pool.open_next(next).await;
-    let mut state = pool.state();
-    let dropped = match opened {
-        Ok((workshop, waiting)) => {
-            tracing::debug!("a new Python replaces the old one");
-            state.workshops.opened(next);
-            state.workshops.switch_to(workshop);
-            std::mem::replace(&mut state.waiting, waiting)
-        }
-        Err(error) => {
-            state.workshops.failed(&error);
-            VecDeque::new()
-        }
-    };
-    drop(state);
-    drop(dropped);
-    pool.refill();
+    pool.take_over(next, opened);
+    if let Some(learning) = &pool.learning {
+        learning.clone().write().await;
+    }
 }
 
 fn memory_is_scarce() -> bool {

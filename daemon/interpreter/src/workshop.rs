@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::bytecode::Bytecode;
-use crate::channel::{Failure, SpawnerReport, Verdict};
+use crate::channel::{Failure, SpawnerReport, Tried, Verdict};
 use crate::control_group::ControlGroups;
 use crate::launch::Learned;
 use crate::learning::{Choice, Learning};
@@ -109,8 +109,11 @@ impl Workshop {
         })?;
         let started = Instant::now();
         let deadline = if choice.names.is_empty() { READY_DEADLINE } else { LEARNED_DEADLINE };
-        let ready = wait_until_ready(&spawner, learning, &choice);
-        let (anyway, learned) = timeout(deadline, ready).await.map_err(|_| WorkshopError::Slow)??;
+        let mut reported = Reported::default();
+        let lesson = learning.map(|learning| (learning, &choice));
+        let ready = timeout(deadline, reported.wait_until_ready(&spawner, lesson)).await;
+        ready.unwrap_or(Err(WorkshopError::Slow)).inspect_err(|_| reported.blame(lesson))?;
+        let Reported { anyway, learned, .. } = reported;
         tracing::info!(
             python_version = python.version,
             executable = %spawner.launch.executable.display(),
@@ -182,29 +185,53 @@ impl<'a> Lesson<'a> {
     }
 }
 
-/// Waits for the zygote. Returns the modules that it has imported in any case, and those of the choice that it has imported as well.
-async fn wait_until_ready(
-    spawner: &SpawnerHandle,
-    learning: Option<&Learning>,
-    choice: &Choice,
-) -> Result<(BTreeSet<String>, Vec<String>), WorkshopError> {
-    let (mut anyway, mut learned) = (BTreeSet::new(), Vec::new());
-    loop {
-        match spawner.report().await {
-            Some(SpawnerReport::Ready) => return Ok((anyway, learned)),
-            Some(SpawnerReport::Failed(failure)) => return Err(failure.into()),
-            None => return Err(WorkshopError::Ended),
-            // A zygote that starts anew reports once more.
-            Some(SpawnerReport::Imported(names)) => {
-                anyway = names.into_iter().collect();
-                learned.clear();
-            }
-            Some(SpawnerReport::Tried(tried)) => {
-                if let Some(learning) = learning.filter(|_| choice.names.contains(&tried.name)) {
-                    learning.tried(&tried);
-                    learned.extend((tried.verdict == Verdict::Loaded).then_some(tried.name));
+/// What a zygote has reported until it was ready.
+#[derive(Default)]
+struct Reported {
+    /// What it has imported in any case.
+    anyway: BTreeSet<String>,
+    /// The learned modules that it has imported, and those of which it said anything.
+    learned: Vec<String>,
+    tried: Vec<String>,
+}
+
+impl Reported {
+    async fn wait_until_ready(
+        &mut self,
+        spawner: &SpawnerHandle,
+        lesson: Option<(&Learning, &Choice)>,
+    ) -> Result<(), WorkshopError> {
+        loop {
+            match spawner.report().await {
+                Some(SpawnerReport::Ready) => return Ok(()),
+                Some(SpawnerReport::Failed(failure)) => return Err(failure.into()),
+                None => return Err(WorkshopError::Ended),
+                // A zygote that starts anew imports once more.
+                Some(SpawnerReport::Imported(names)) => {
+                    self.anyway = names.into_iter().collect();
+                    self.learned.clear();
+                }
+                Some(SpawnerReport::Tried(tried)) => {
+                    if let Some((learning, choice)) = lesson
+                        && choice.names.contains(&tried.name)
+                    {
+                        learning.tried(&tried);
+                        self.tried.push(tried.name.clone());
+                        self.learned.extend((tried.verdict == Verdict::Loaded).then_some(tried.name));
+                    }
                 }
             }
+        }
+    }
+
+    /// Leaves out the module at whose import the zygote has failed, although its trial went well.
+    fn blame(&self, lesson: Option<(&Learning, &Choice)>) {
+        if let Some((learning, choice)) = lesson
+            && !self.anyway.is_empty()
+            && let Some(name) = choice.names.iter().find(|name| !self.tried.contains(name))
+        {
+            let verdict = Verdict::LeftOut("its import ends or stops Python".to_owned());
+            learning.tried(&Tried { name: name.clone(), verdict });
         }
     }
 }

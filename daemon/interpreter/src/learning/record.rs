@@ -94,14 +94,13 @@ impl Record {
         }
     }
 
-    /// Forgets what was left out of another Python. True if that was another one.
+    /// Forgets what was left out of another Python. True if there was something.
     pub fn is_of(&mut self, python: &str) -> bool {
-        let is_another = self.python != python;
-        if is_another {
-            python.clone_into(&mut self.python);
-            self.left_out.clear();
+        if self.python == python {
+            return false;
         }
-        is_another
+        python.clone_into(&mut self.python);
+        !std::mem::take(&mut self.left_out).is_empty()
     }
 
     /// The modules that programs import again and again, and that were not left out lately. The most used come first.

@@ -73,8 +73,9 @@ impl Workshops {
         let is_early = self.learned.is_some_and(|then| then.elapsed() < LEARNED_PAUSE);
         let has_learned = is_idle
             && !is_retiring
-            && !is_early
-            && learning.is_some_and(|learning| learning.wants_another(&current.choice));
+            && learning.is_some_and(|learning| {
+                learning.was_cleared_since(&current.choice) || !is_early && learning.has_more_than(&current.choice)
+            });
         let next = match (has_learned, current.is_worn()) {
             (true, _) => Next::WithLearned,
             (false, true) if self.failures == 0 => Next::WithLearned,
