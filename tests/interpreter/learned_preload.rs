@@ -133,7 +133,7 @@ fn what_a_program_would_miss_is_left_out_and_named_once() {
 
 #[test]
 fn no_file_of_a_program_and_no_strange_name_gets_into_the_python_that_programs_are_forked_from() {
-    let environment = Environment::with(&[("telling", TELLING)]);
+    let environment = Environment::with(&[("telling", TELLING), ("last", "")]);
     let interpreter = environment.preloading("auto");
     let made = interpreter.execute("open('evil.py', 'w').write('import os; os._exit(1)')");
     let id = made["files"]["/workspace/evil.py"].as_str().unwrap().to_owned();
@@ -154,9 +154,9 @@ fn no_file_of_a_program_and_no_strange_name_gets_into_the_python_that_programs_a
             interpreter.run(&json!({ "source_code": program, "files": files }));
         }
     }
-    twice(&interpreter, &["telling"]);
-    until_preloaded(&interpreter, &["telling"]);
-    assert_eq!(counted(&interpreter), ["telling"]);
+    twice(&interpreter, &["last"]);
+    until_preloaded(&interpreter, &["last"]);
+    assert_eq!(counted(&interpreter), ["last"]);
     assert_eq!(learned(&interpreter)["left_out"], json!({}));
     interpreter.is_unscathed();
 }
@@ -214,10 +214,10 @@ fn nothing_is_learned_from_a_damaged_record() {
 fn a_fixed_list_learns_nothing_and_neither_does_an_interpreter_that_strangers_reach() {
     let environment = Environment::with(&[("telling", TELLING), ("named", TELLING)]);
     let http = [("PYTHON_INTERPRETER_MCP_HTTP", "127.0.0.1:0")];
-    let all: [(&str, &[(&str, &str)], &[&str]); 4] =
-        [("named", &[], &[]), ("", &[], &[]), ("auto,named", &http, &[]), ("auto", &[], &["--learn-nothing"])];
-    for (preload, variables, flags) in all {
-        let flags = [flags, &["--most-slots", "2"]].concat();
+    for (preload, flag) in [("named", ""), ("", ""), ("auto,named", "http"), ("auto", "--learn-nothing")] {
+        let variables: &[_] = if flag == "http" { &http } else { &[] };
+        let mut flags = vec!["--most-slots", "2"];
+        flags.extend(flag.starts_with("--").then_some(flag));
         let interpreter = environment.start(preload, variables, &flags);
         interpreter.works();
         let spawner = interpreter.spawner();

@@ -53,6 +53,8 @@ OWN_PATH = "/python-interpreter"
 
 # The native part's socket to the spawner.
 SOCKET = 3
+# Longest text of an exception, in characters.
+LONGEST_REASON = 500
 # Most bytes of the list of imported modules.
 LONGEST_LIST = 30_000
 
@@ -209,7 +211,7 @@ def load(names):
     for name in names:
         error, left = imported(name)
         if error is not None:
-            say(f"cannot preload {name}: {described(error)}")
+            say(f"cannot preload {name}: {type(error).__name__}: {error}")
         if left:
             say(f"{name} is not preloaded: its import leaves {left}, which children would miss")
             left_out.append(name)
@@ -228,7 +230,7 @@ def imported(name):
 
 
 def described(error):
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}"[:LONGEST_REASON].encode("ascii", "backslashreplace").decode()
 
 
 def start_anew(preload, learned):

@@ -158,3 +158,64 @@ impl Counted {
         self.times * 0.5_f64.powf(now.saturating_sub(self.last) as f64 / HALF_LIFE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 24 * 3600;
+    const NOW: u64 = 1_800_000_000;
+
+    fn with(times: &[(&str, u32, u64)]) -> Record {
+        let mut record = Record::default();
+        times.iter().for_each(|(name, programs, at)| record.count(name, *programs, *at));
+        record
+    }
+
+    #[test]
+    fn what_is_imported_again_and_again_is_wanted_until_it_is_not_any_more() {
+        let record = with(&[("once", 1, NOW), ("twice", 1, NOW - 2 * DAY), ("twice", 1, NOW), ("often", 1000, NOW)]);
+        assert_eq!(record.wanted(NOW), ["often", "twice"]);
+        assert_eq!(record.wanted(NOW + 4 * DAY), ["often"]);
+        assert_eq!(record.wanted(NOW + 36 * DAY), Vec::<String>::new());
+        assert_eq!(with(&[("rarely", 1, NOW - 9 * DAY), ("rarely", 1, NOW)]).wanted(NOW), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_was_left_out_is_named_once_and_tried_again_a_day_later_or_with_another_python() {
+        let mut record = with(&[("left", 9, NOW)]);
+        record.is_of("one");
+        assert!(record.leave_out("left", "a\nreason", NOW) && record.wanted(NOW).is_empty());
+        assert_eq!(record.left_out()["left"], "a reason");
+        assert!(!record.is_of("one") && record.wanted(NOW + DAY - 1).is_empty());
+        assert_eq!(record.wanted(NOW + DAY), ["left"]);
+        assert!(!record.leave_out("left", "a\nreason", NOW + DAY) && record.leave_out("left", "another", NOW + DAY));
+        assert!(record.is_of("another") && record.left_out().is_empty());
+        assert_eq!(record.wanted(NOW), ["left"]);
+    }
+
+    #[test]
+    fn the_number_of_names_is_bounded_and_the_most_used_stay() {
+        let mut record = with(&[("used", 3, NOW)]);
+        (0..3000).for_each(|number| record.count(&format!("m{number}"), 1, NOW));
+        (0..3000).for_each(|number| drop(record.leave_out(&format!("m{number}"), &"x".repeat(9999), NOW + number)));
+        assert_eq!((record.modules.len(), record.left_out.len()), (MOST_MODULES, MOST_LEFT_OUT));
+        assert!(record.modules.contains_key("used") && record.left_out.contains_key("m2999"));
+        assert_eq!(record.left_out["m2999"].reason.len(), LONGEST_REASON);
+    }
+
+    #[test]
+    fn the_file_is_its_owners_and_what_is_wrong_in_it_is_left_out() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        assert_eq!(Record::read(&file, NOW).unwrap(), Record::default());
+        let mut record = with(&[("good", 2, NOW), ("of; evil", 2, NOW), ("later", 2, NOW + 1)]);
+        record.write(&file).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        record = Record::read(&file, NOW).unwrap();
+        assert_eq!(record.wanted(NOW), ["good"]);
+        std::fs::write(&file, "{").unwrap();
+        assert!(Record::read(&file, NOW).is_err());
+    }
+}

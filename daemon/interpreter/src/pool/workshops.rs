@@ -78,7 +78,7 @@ impl Workshops {
             });
         let next = match (has_learned, current.is_worn()) {
             (true, _) => Next::WithLearned,
-            (false, true) if self.failures == 0 => Next::WithLearned,
+            (false, true) if self.failures == 0 || learning.is_none() => Next::WithLearned,
             // What was learned may be the reason for the failure.
             (false, true) => Next::WithoutLearned,
             (false, false) => return None,

@@ -56,7 +56,8 @@ fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut ZygoteProcess, end
         }
         if from_zygote {
             match zygote.receive() {
-                Ok(report) => drop(send(interpreter, &report, &[])),
+                Ok(Some(report)) => drop(send(interpreter, &report, &[])),
+                Ok(None) => {}
                 // The zygote has closed its socket. Its wait status tells why.
                 Err(_) => return Some(zygote.failure(&zygote_end(zygote))),
             }

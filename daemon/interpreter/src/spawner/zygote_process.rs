@@ -17,6 +17,8 @@ use crate::sandbox::{self, Policy, step};
 
 /// Above the process ids in slots, which count from one; below the smallest usual `pid_max`.
 const FAR_PROCESS_ID: &str = "30000";
+/// The zygote's last message, from `zygote/src/serve.rs`.
+const READY: &[u8] = b"ready";
 /// Longest message of the zygote's, in bytes.
 const REPORT_LIMIT: usize = 48 * 1024;
 /// How much of the zygote's output a failure quotes, in bytes.
@@ -66,12 +68,14 @@ impl ZygoteProcess {
         Ok(ZygoteProcess { process: Pid::from_child(&child), socket, output, last_output: Vec::new(), python })
     }
 
-    /// Receives a message of the zygote's: a report as JSON or, at last, that it is ready. An error if it has ended.
-    pub fn receive(&mut self) -> io::Result<SpawnerReport> {
+    /// Receives a message of the zygote's: a report as JSON or, at last, that it is ready. `None` for anything else, which a module may have
+    /// written. An error if the zygote has ended.
+    pub fn receive(&mut self) -> io::Result<Option<SpawnerReport>> {
         let mut message = vec![0; REPORT_LIMIT];
         match rustix::io::read(&self.socket, &mut message)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            length => Ok(serde_json::from_slice(&message[..length]).unwrap_or(SpawnerReport::Ready)),
+            length if &message[..length] == READY => Ok(Some(SpawnerReport::Ready)),
+            length => Ok(serde_json::from_slice(&message[..length]).ok()),
         }
     }
 
