@@ -12,26 +12,28 @@ fn slots(interpreter: &Interpreter) -> (u64, u64) {
 }
 
 #[test]
-fn there_is_a_waiting_child_at_any_moment_of_the_change() {
-    let interpreter = Interpreter::start_with_arguments(&["--most-slots", "1"]);
+fn children_of_the_next_one_wait_when_it_takes_over() {
+    let interpreter = Interpreter::start_with_arguments(&["--most-slots", "1", "--log", "debug"]);
     interpreter.works();
     let (_, missed) = slots(&interpreter);
-    let mut seen = Vec::new();
-    for _ in 0..4 {
+    let takeovers = || {
+        let log = interpreter.log();
+        let lines = log.lines().filter_map(|line| line.split_once("a new Python replaces the old one waiting="));
+        lines.map(|(_, waiting)| waiting.trim().to_owned()).collect::<Vec<_>>()
+    };
+    for number in 1..=4 {
         until("children wait", || slots(&interpreter).0 == 2);
         // The old Python is worn after this call.
         assert_eq!(interpreter.execute("print(1)")["stdout"], "1\n");
-        until("another Python takes over, and the old one is gone", || {
-            let (waiting, _) = slots(&interpreter);
-            assert!(waiting > 0, "no child waits");
-            let living = children(interpreter.id());
+        until("the next one takes over", || {
             // The current one, and the next one.
+            let living = children(interpreter.id());
             assert!(living.len() <= 2, "{living:?}");
-            let is_new = living.len() == 1 && !seen.contains(&living[0]);
-            seen.extend(is_new.then(|| living[0]));
-            is_new
+            takeovers().len() >= number
         });
+        until("the old one is gone", || children(interpreter.id()).len() == 1);
     }
+    assert!(takeovers().iter().all(|waiting| waiting == "2"), "{:?}", takeovers());
     assert_eq!(slots(&interpreter).1, missed);
     interpreter.is_unscathed();
 }

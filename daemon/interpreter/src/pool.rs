@@ -126,9 +126,7 @@ impl Pool {
             None => self.build().await?,
         };
         let mut state = self.state();
-        if let Some(workshop) = state.workshops.living().filter(|one| Arc::ptr_eq(&one.spawner, &slot.spawner)) {
-            workshop.count_slot();
-        }
+        state.workshops.count_slot(&slot.spawner);
         state.in_use += 1;
         state.last_used = Some(Instant::now());
         if state.in_use >= state.peak {
@@ -278,7 +276,7 @@ impl Pool {
         let mut state = self.state();
         let dropped = match opened {
             Ok((workshop, waiting)) => {
-                tracing::debug!("a new Python replaces the old one");
+                tracing::debug!(waiting = waiting.len(), "a new Python replaces the old one");
                 state.workshops.opened(next);
                 state.workshops.switch_to(workshop);
                 std::mem::replace(&mut state.waiting, waiting)

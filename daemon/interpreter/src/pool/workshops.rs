@@ -45,6 +45,13 @@ impl Workshops {
         self.current.as_ref().is_some_and(|workshop| workshop.has_ended())
     }
 
+    /// Counts a slot of `spawner` that a program gets.
+    pub fn count_slot(&self, spawner: &Arc<SpawnerHandle>) {
+        if let Some(current) = self.current.as_ref().filter(|workshop| Arc::ptr_eq(&workshop.spawner, spawner)) {
+            current.count_slot();
+        }
+    }
+
     /// Whether slots of `spawner` are of the current one, which may have ended.
     pub fn is_current(&self, spawner: &Arc<SpawnerHandle>) -> bool {
         self.current.as_ref().is_some_and(|workshop| Arc::ptr_eq(&workshop.spawner, spawner))
