@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::support::environment::Environment;
 use crate::support::interpreter::Interpreter;
-use crate::support::until;
+use crate::support::{python_with_packages, until};
 use serde_json::{Value, json};
 
 /// A module that differs wherever it is imported anew.
@@ -71,14 +71,39 @@ from space.inner import deep\nprint(imported)";
     until_preloaded(&interpreter, &["space.inner", "space.inner.deep", "telling"]);
     let [first, second] = [(); 2].map(|()| printed(&interpreter, program));
     assert_eq!(first, second);
-    // It is hidden until a program imports it.
+    // It is hidden until a program imports it, and makes way for a file of the program's own.
     assert!(first.starts_with("False\n"), "{first}");
+    let own = "open('telling.py', 'w').write('imported = 5')\nimport telling\nprint(telling.imported)";
+    assert_eq!(printed(&interpreter, own), "5\n");
     // Nothing but modules that are installed is kept.
     let file = record(&interpreter);
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains("telling") && !text.contains("secret") && !text.contains("imported"), "{text}");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
     assert_eq!(counted(&interpreter), ["space.inner", "space.inner.deep", "telling"]);
+}
+
+#[test]
+fn large_packages_are_learned_and_work() {
+    let Some(python) = python_with_packages() else { return };
+    let python = ("PYTHON_INTERPRETER_MCP_PYTHON", python.to_str().unwrap());
+    let interpreter = Interpreter::start_with(&[python, ("PYTHON_INTERPRETER_MCP_PRELOAD", "auto")]);
+    let program = "import matplotlib.pyplot as plt, numpy as np\nfrom pandas import DataFrame
+plt.plot(DataFrame({'a': np.arange(9) ** 2})); plt.show(); print(np.random.rand(), np.dot(np.ones((99, 99)), np.ones(99))[0])";
+    let mut printed = Vec::new();
+    let mut run = || {
+        let result = interpreter.execute(program);
+        assert_eq!((&result["stderr"], result["files"].as_object().unwrap().len()), (&"".into(), 1), "{result}");
+        printed.push(result["stdout"].as_str().unwrap().to_owned());
+    };
+    run();
+    run();
+    until_preloaded(&interpreter, &["matplotlib.pyplot", "numpy", "pandas"]);
+    run();
+    run();
+    printed.sort();
+    printed.dedup();
+    assert!(printed.len() == 4 && printed.iter().all(|line| line.ends_with(" 99.0\n")), "{printed:?}");
 }
 
 #[test]

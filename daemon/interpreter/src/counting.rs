@@ -16,10 +16,9 @@ pub async fn count(pool: Arc<Pool>, learning: Arc<Learning>) {
             true => Ok(Default::default()),
             false => probe::modules(&workshop.spawner, &unknown).await,
         };
-        match found {
-            Ok(found) => learning.count(&unknown, &found, &workshop.anyway),
-            Err(error) => tracing::debug!(%error, "cannot look up which modules are installed"),
-        }
+        // Counted as not installed, so that it is not tried again and again.
+        let found = found.inspect_err(|error| tracing::debug!(%error, "cannot look up which modules are installed"));
+        learning.count(&unknown, &found.unwrap_or_default(), &workshop.anyway);
     }
     learning.clone().write().await;
 }

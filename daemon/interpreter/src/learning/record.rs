@@ -198,7 +198,9 @@ mod tests {
     fn the_number_of_names_is_bounded_and_the_most_used_stay() {
         let mut record = with(&[("used", 3, NOW)]);
         (0..3000).for_each(|number| record.count(&format!("m{number}"), 1, NOW));
-        (0..3000).for_each(|number| drop(record.leave_out(&format!("m{number}"), &"x".repeat(9999), NOW + number)));
+        for number in 0..3000 {
+            record.leave_out(&format!("m{number}"), &"x".repeat(9999), NOW + number);
+        }
         assert_eq!((record.modules.len(), record.left_out.len()), (MOST_MODULES, MOST_LEFT_OUT));
         assert!(record.modules.contains_key("used") && record.left_out.contains_key("m2999"));
         assert_eq!(record.left_out["m2999"].reason.len(), LONGEST_REASON);
