@@ -108,7 +108,8 @@ impl Workshops {
     pub fn failed(&mut self, error: &dyn Display) {
         self.opening_next = false;
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
-        self.tried_again = Some(Instant::now() + pause);
+        // Instead of the pause between two that differ in what was learned.
+        (self.tried_again, self.learned) = (Some(Instant::now() + pause), None);
         self.failures = self.failures.saturating_add(1);
         let seconds = pause.as_secs();
         match self.failures {
