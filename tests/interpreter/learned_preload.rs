@@ -118,6 +118,10 @@ fn what_a_program_would_miss_is_left_out_and_named_once() {
         ("sleeps", "import time\ntime.sleep(10)\n"),
         ("exits", "import os\nos._exit(0)\n"),
         ("spawns", "import subprocess\nprocess = subprocess.Popen(['sleep', '600'])\n"),
+        ("moves", "import os\nos.chdir('/usr')\n"),
+        ("hooks", "import sys\nsys.excepthook = print\n"),
+        ("handles", "import signal\nsignal.signal(signal.SIGTERM, print)\n"),
+        ("adds", "import builtins\nbuiltins.added = 1\n"),
         ("takes", "taken = b'x' * (600 << 20)\n"),
         ("telling", TELLING),
     ];
@@ -136,13 +140,17 @@ fn what_a_program_would_miss_is_left_out_and_named_once() {
         ("sleeps", "its import takes more than 8 seconds"),
         ("exits", "its import ends Python (wait status 0)"),
         ("spawns", "its import leaves a process"),
+        ("moves", "its import changes the working directory"),
+        ("hooks", "its import changes how exceptions are shown"),
+        ("handles", "its import changes signal handlers"),
+        ("adds", "its import changes builtins"),
     ];
     let left_out = learned(&interpreter)["left_out"].clone();
     for (name, reason) in reasons {
         assert_eq!(left_out[name], reason, "{left_out}");
     }
     assert!(left_out["takes"].as_str().unwrap().starts_with("its import takes 600 MiB of memory, and "), "{left_out}");
-    assert_eq!(left_out.as_object().unwrap().len(), 10, "{left_out}");
+    assert_eq!(left_out.as_object().unwrap().len(), 14, "{left_out}");
     // Nothing of a trial is left.
     interpreter.wait_until_empty();
     let health = interpreter.request("GET", "/healthz", &[], b"").json();

@@ -12,6 +12,7 @@ import sys
 AT_THE_START = set(sys.modules)
 
 import _imp
+import _signal
 import builtins
 import gc
 import importlib.machinery
@@ -301,9 +302,10 @@ def trial(name, room):
     output = os.memfd_create("output")
     os.dup2(output, 1)
     os.dup2(output, 2)
-    before = memory()
+    before, found = memory(), surroundings()
     error, left = imported(name)
     size = max(memory() - before, 0)
+    changed = [what for what, value in surroundings().items() if value != found[what]]
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
         return "Absent", 0
     for stream in sys.stdout, sys.stderr:
@@ -315,9 +317,23 @@ def trial(name, room):
         reason = f"its import leaves {left}"
     elif os.fstat(output).st_size:
         reason = "its import prints"
+    elif changed:
+        reason = f"its import changes {changed[0]}"
     elif size > room:
         reason = f"its import takes {size >> 10} MiB of memory, and {room >> 10} MiB are left for modules"
     return ({"LeftOut": reason} if reason else "Loaded"), size
+
+
+def surroundings():
+    """What programs find that do not import a module."""
+    return {
+        "the working directory": os.getcwd(),
+        "signal handlers": [_signal.getsignal(number) for number in range(1, _signal.NSIG)],
+        "how exceptions are shown": sys.excepthook,
+        "how values are shown": sys.displayhook,
+        "the standard streams": [sys.stdin, sys.stdout, sys.stderr],
+        "builtins": set(vars(builtins)),
+    }
 
 
 def is_installed(package):
