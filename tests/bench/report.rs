@@ -59,8 +59,15 @@ impl Report {
         self.0.push(Row { name, value, bounds: None, detail, figures });
     }
 
-    /// What this share of `times` stays within, measured by the same of `baseline`.
-    pub fn ratio(&mut self, name: &'static str, share: f64, times: &Samples, baseline: &Samples, bounds: Bounds) {
+    /// What this share of `times` stays within, measured by the same of `baseline`. Without bounds it is for information.
+    pub fn ratio(
+        &mut self,
+        name: &'static str,
+        share: f64,
+        times: &Samples,
+        baseline: &Samples,
+        bounds: impl Into<Option<Bounds>>,
+    ) {
         let both = |share| (times.quantile(share), baseline.quantile(share));
         let ((p50, baseline_p50), (p99, baseline_p99)) = (both(0.50), both(0.99));
         let detail = format!(
@@ -71,7 +78,8 @@ impl Report {
             "p50_ms": p50, "p99_ms": p99, "baseline_p50_ms": baseline_p50, "baseline_p99_ms": baseline_p99,
             "rounds": times.count(),
         });
-        self.add(name, Some(times.quantile(share) / baseline.quantile(share)), bounds, detail, figures);
+        let value = Some(times.quantile(share) / baseline.quantile(share));
+        self.0.push(Row { name, value, bounds: bounds.into(), detail, figures });
     }
 
     pub fn passed(&self) -> bool {
@@ -81,11 +89,11 @@ impl Report {
     pub fn print(&self) {
         // What else runs takes its share of the processors by the number of its processes.
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        println!("{:24}{:>10}  {:16}{:16}load averages now: {}", "", "", "must", "aim", load.trim());
+        println!("{:28}{:>10}  {:16}{:16}load averages now: {}", "", "", "must", "aim", load.trim());
         for row in &self.0 {
             let value = row.value.map_or("–".to_owned(), |value| format!("{value:.3}"));
             println!(
-                "{:24}{value:>10}  {:16}{:16}{}",
+                "{:28}{value:>10}  {:16}{:16}{}",
                 row.name,
                 row.shown(|bounds| bounds.must),
                 row.shown(|bounds| bounds.aim),

@@ -23,7 +23,8 @@ pub struct Throughput {
     pub spawns: f64,
 }
 
-type Worker<'a> = Box<dyn FnMut() -> Result<Duration> + Send + 'a>;
+/// What does one thing over and over.
+pub type Worker<'a> = Box<dyn FnMut() -> Result<Duration> + Send + 'a>;
 
 pub fn measure(
     interpreter: &Interpreter,
@@ -39,9 +40,6 @@ pub fn measure(
         };
         (0..connections).map(client).collect()
     };
-    let processors = thread::available_parallelism()?.get();
-    let mut spawners: Vec<Worker> = (0..processors).map(|_| Box::new(|| bare.spawn()) as Worker).collect();
-
     let mut best = (0.0, CONNECTIONS[0]);
     for connections in CONNECTIONS {
         let (count, time) = work(&mut clients(connections)?, slice)?;
@@ -51,16 +49,23 @@ pub fn measure(
         }
     }
 
-    let mut clients = clients(best.1)?;
+    let [executions, spawns] = alternate(&mut clients(best.1)?, bare, slices, slice)?;
+    Ok(Throughput { executions, connections: best.1, spawns })
+}
+
+/// How often a second the clients and the spawners of bare Pythons, one a processor, do what they do, in turn.
+pub fn alternate<'a>(clients: &mut [Worker<'a>], bare: &'a Bare, slices: usize, slice: Duration) -> Result<[f64; 2]> {
+    let processors = thread::available_parallelism()?.get();
+    let mut spawners: Vec<Worker> = (0..processors).map(|_| Box::new(|| bare.spawn()) as Worker).collect();
     let (mut executions, mut spawns) = ((0, Duration::ZERO), (0, Duration::ZERO));
     for _ in 0..slices {
-        for (workers, total) in [(&mut clients, &mut executions), (&mut spawners, &mut spawns)] {
+        for (workers, total) in [(&mut *clients, &mut executions), (&mut spawners[..], &mut spawns)] {
             let (count, time) = work(workers, slice)?;
             *total = (total.0 + count, total.1 + time);
         }
     }
     let rate = |(count, time): (usize, Duration)| count as f64 / time.as_secs_f64();
-    Ok(Throughput { executions: rate(executions), connections: best.1, spawns: rate(spawns) })
+    Ok([rate(executions), rate(spawns)])
 }
 
 /// Has all work for a slice of time, each over and over. How often they did altogether, and in what time.

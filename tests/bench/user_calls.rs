@@ -1,6 +1,9 @@
 //! Calls as a user feels them: from the client through the real shim and daemon to the embedded interpreter and back, each beside what
 //! plain Python takes.
 
+mod idle;
+mod many_clients;
+
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -34,6 +37,11 @@ const PRINTS: &str = "for number in range(300_000): print(number)";
 pub struct Effort {
     pub calls: Rounds,
     pub slow_calls: Rounds,
+    /// Each after the pause of somebody who reads.
+    pub calls_after_idle: Rounds,
+    pub idle: Duration,
+    pub slices: usize,
+    pub slice: Duration,
     /// So few that p99 means nothing.
     pub is_quick: bool,
 }
@@ -46,6 +54,9 @@ pub fn measure(program: &Path, effort: &Effort, report: &mut Report) -> Result<(
     let mut client = as_user(|| Client::connect(&mut daemon.shim()))?;
     measure_light(&mut client, &bare, effort, report)?;
     measure_memory(&daemon, &client, report)?;
+    idle::measure_processor_time(&daemon, &client, effort.idle, report)?;
+    idle::measure_calls(&mut client, &bare, effort.calls_after_idle, report)?;
+    many_clients::measure(&daemon, &bare, effort, report)?;
     drop(client);
     as_user(|| stop(program, daemon.home()))?;
     match venv::python() {
@@ -135,9 +146,7 @@ fn measure_first_calls(program: &Path, report: &mut Report) -> Result<()> {
 /// Everything that serves one idle client.
 fn measure_memory(daemon: &Daemon, client: &Client, report: &mut Report) -> Result<()> {
     thread::sleep(WARM);
-    let interpreter = interpreter_below(daemon.home()).context("the embedded interpreter does not run")?;
-    let mut processes = vec![client.id(), daemon.id()];
-    processes.extend(tree(interpreter)?.iter().map(|process| process.id));
+    let processes = serving(daemon, client)?;
     let sizes = processes.iter().map(|process| memory_kb(*process, &["Pss:"])).collect::<Result<Vec<_>>>();
     let (total, detail) = match &sizes {
         Ok(sizes) => (Some(sizes.iter().sum::<u64>() as f64), format!("{} processes", sizes.len())),
@@ -159,6 +168,14 @@ fn warm_up(client: &mut Client, script: &Script) -> Result<()> {
     }
     thread::sleep(WARM);
     Ok(())
+}
+
+/// The shim, the daemon, and the interpreter with everything below it.
+fn serving(daemon: &Daemon, client: &Client) -> Result<Vec<u32>> {
+    let interpreter = interpreter_below(daemon.home()).context("the embedded interpreter does not run")?;
+    let mut processes = vec![client.id(), daemon.id()];
+    processes.extend(tree(interpreter)?.iter().map(|process| process.id));
+    Ok(processes)
 }
 
 /// The interpreter that a daemon with this home has started.
