@@ -19,6 +19,8 @@ mod processes;
 mod mcp;
 mod user_calls;
 
+mod peers;
+
 mod report;
 
 #[path = "../support/installed.rs"]
@@ -61,6 +63,12 @@ struct Arguments {
     /// Write every figure to this file as well
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Compare with others that run Python for a client, and measure nothing else
+    #[arg(long, conflicts_with_all = ["only", "check"])]
+    peers: bool,
+    /// Draw the comparison with others into this directory
+    #[arg(long, value_name = "DIRECTORY", requires = "peers")]
+    svg: Option<PathBuf>,
     /// Be the server of rmcp that is compared with, in front of this interpreter
     #[arg(long, hide = true, value_name = "URL")]
     rmcp_server: Option<String>,
@@ -159,6 +167,7 @@ fn main() -> Result<ExitCode> {
         return mcp::plain_relay::run(&socket).map(|()| ExitCode::SUCCESS);
     }
     arguments.json = arguments.json.map(std::path::absolute).transpose()?;
+    arguments.svg = arguments.svg.map(std::path::absolute).transpose()?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let scratch = tempfile::tempdir()?;
     // What cargo built may lie where the user cannot look.
@@ -168,6 +177,10 @@ fn main() -> Result<ExitCode> {
     chown(scratch.path(), Some(user::id()), Some(user::id()))?;
     std::env::set_current_dir(scratch.path())?;
 
+    if arguments.peers {
+        let request = peers::Request { quick: arguments.quick, json: arguments.json, svg: arguments.svg };
+        return peers::measure(&program, &request).map(|()| ExitCode::SUCCESS);
+    }
     let effort = Effort::new(arguments.quick);
     let mut report = Report::default();
     let wants = |part| arguments.only.is_none_or(|only| only == part);

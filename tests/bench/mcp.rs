@@ -5,7 +5,7 @@ mod client;
 mod daemon;
 mod stub;
 
-mod fastmcp;
+pub mod fastmcp;
 mod floors;
 pub mod plain_relay;
 pub mod rmcp_server;
@@ -27,7 +27,7 @@ use anyhow::{Context as _, Result};
 use crate::report::Report;
 use crate::rounds::Rounds;
 use crate::user::as_user;
-pub use client::{Client, Script};
+pub use client::{Client, INITIALIZED, Script, initialize};
 pub use daemon::{Daemon, command};
 use stub::Stub;
 

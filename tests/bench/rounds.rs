@@ -21,6 +21,11 @@ pub struct Rounds {
 pub struct Samples(Vec<Duration>);
 
 impl Samples {
+    pub fn new(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Samples(times)
+    }
+
     /// The time in milliseconds within which this share of the samples is.
     pub fn quantile(&self, share: f64) -> f64 {
         let rank = (self.0.len() as f64 * share).ceil() as usize;
@@ -62,8 +67,5 @@ pub fn interleave_turns<const VARIANTS: usize>(
             }
         }
     }
-    Ok(times.map(|mut times| {
-        times.sort_unstable();
-        Samples(times)
-    }))
+    Ok(times.map(Samples::new))
 }

@@ -21,7 +21,17 @@ pub fn install(
     wanted: &str,
     build: impl FnOnce(&Path, &Path) -> Result<(), String>,
 ) -> Result<PathBuf, String> {
-    let folder = software()?;
+    install_in("test-software", name, wanted, build)
+}
+
+/// The same in another directory than that of the tests' software.
+pub fn install_in(
+    directory: &str,
+    name: &str,
+    wanted: &str,
+    build: impl FnOnce(&Path, &Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let folder = software(directory)?;
     let (place, log) = (folder.join(name), folder.join(format!("{name}.log")));
     let failed = |error: io::Error| format!("{}: {error}", folder.display());
     let lock = File::create(folder.join(format!("{name}.lock"))).map_err(failed)?;
@@ -46,15 +56,15 @@ pub fn install(
     Ok(place)
 }
 
-/// The directory of all software, which exists: below cargo's target directory. If that is closed to other users, as one of whom root's
+/// A directory of software, which exists: below cargo's target directory. If that is closed to other users, as one of whom root's
 /// interpreters run, it is below /var/tmp. `tests/system/software` prints the same.
-fn software() -> Result<PathBuf, String> {
+fn software(name: &str) -> Result<PathBuf, String> {
     let uid = rustix::process::getuid();
-    let below_target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-software");
+    let below_target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(name);
     let is_open = |directory: &Path| fs::metadata(directory).is_ok_and(|status| status.mode() & 0o001 != 0);
     let folder = match !uid.is_root() || below_target.ancestors().skip(1).all(is_open) {
         true => below_target,
-        false => PathBuf::from(format!("/var/tmp/python-interpreter-mcp-test-software-{}", uid.as_raw())),
+        false => PathBuf::from(format!("/var/tmp/python-interpreter-mcp-{name}-{}", uid.as_raw())),
     };
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     // Anybody can create a directory below /var/tmp.

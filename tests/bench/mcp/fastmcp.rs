@@ -15,7 +15,7 @@ use crate::user::as_user;
 const PACKAGES: [&str; 2] = ["fastmcp==4.2.3", "httpx==0.28.1"];
 /// Not a user's own, which may lie where another user cannot look.
 const BASE: &str = "/usr/bin/python3";
-const SERVER: &str = include_str!("fastmcp_server.py");
+pub const SERVER: &str = include_str!("fastmcp_server.py");
 
 /// The Python that has the packages, if the user can run it.
 pub fn python() -> Result<PathBuf> {
