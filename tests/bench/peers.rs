@@ -95,9 +95,11 @@ fn row(program: &Program, peers: &[Option<Box<dyn Peer>>], quick: bool) -> Resul
 }
 
 fn effort(program: &Program, quick: bool) -> Effort {
+    let quick_one =
+        |samples, seconds| Effort { samples, time: Duration::from_secs(seconds), row: Duration::from_secs(60) };
     match (quick, program.clients) {
-        (true, 1) => Effort { samples: 20, time: Duration::from_secs(2) },
-        (true, clients) => Effort { samples: 2 * clients, time: Duration::from_secs(4) },
+        (true, 1) => quick_one(20, 2),
+        (true, clients) => quick_one(2 * clients, 4),
         (false, _) => program.full,
     }
 }

@@ -7,9 +7,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 /// How long an answer may take, start included.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -19,38 +19,43 @@ const STEP: Duration = Duration::from_millis(5);
 /// A process with whatever it starts in its group, all of which ends with the value.
 pub struct Group {
     pub process: Child,
-    /// How it is asked to leave.
-    pub signal: Signal,
-    /// How long it may take to.
+    /// How long it may take to leave when it is asked to.
     pub patience: Duration,
 }
 
 impl Group {
     pub fn start(command: &mut Command) -> Result<Self> {
         let process = command.process_group(0).spawn().with_context(|| format!("{:?}", command.get_program()))?;
-        Ok(Group { process, signal: Signal::TERM, patience: Duration::from_secs(10) })
+        Ok(Group { process, patience: Duration::from_secs(10) })
     }
 
-    fn pid(&self) -> Option<Pid> {
-        Pid::from_raw(self.process.id().cast_signed())
+    /// Waits for the end of the process, which stays a zombie: until it is reaped, its id names no other process and no other group.
+    fn ends_by(&self, deadline: Instant) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        loop {
+            if !matches!(waitid(WaitId::Pid(Pid::from_child(&self.process)), options), Ok(None)) {
+                return true;
+            }
+            if Instant::now() > deadline {
+                return false;
+            }
+            thread::sleep(STEP);
+        }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let Some(pid) = self.pid() else { return };
-        let _ = kill_process(pid, self.signal);
-        let deadline = Instant::now() + self.patience;
-        while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
-            thread::sleep(STEP);
-        }
-        let _ = kill_process_group(pid, Signal::KILL);
+        let process = Pid::from_child(&self.process);
+        let _ = kill_process(process, Signal::TERM);
+        self.ends_by(Instant::now() + self.patience);
+        let _ = kill_process_group(process, Signal::KILL);
         let _ = self.process.wait();
     }
 }
 
 pub struct Lines {
-    /// Dropped first: most leave when nobody speaks to them any more.
+    /// None when the process is to leave: most do when nobody speaks to them any more.
     input: Option<ChildStdin>,
     output: ChildStdout,
     received: Vec<u8>,
@@ -80,10 +85,7 @@ impl Lines {
                 return Ok(std::mem::replace(&mut self.received, rest));
             }
             seen = self.received.len();
-            if read_some(&mut self.output, &mut self.received, deadline)? == 0 {
-                let status = self.group.process.try_wait()?;
-                bail!("it hung up{}", status.map_or(String::new(), |status| format!(": {status}")));
-            }
+            ensure!(read_some(&mut self.output, &mut self.received, deadline)? > 0, "it hung up");
         }
     }
 }
@@ -91,10 +93,7 @@ impl Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         self.input = None;
-        let deadline = Instant::now() + self.group.patience;
-        while matches!(self.group.process.try_wait(), Ok(None)) && Instant::now() < deadline {
-            thread::sleep(STEP);
-        }
+        self.group.ends_by(Instant::now() + self.group.patience);
     }
 }
 

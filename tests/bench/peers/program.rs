@@ -21,11 +21,15 @@ pub struct Program {
     pub full: Effort,
 }
 
-/// What each peer gets at most.
+/// How much of a program's row, at most.
 #[derive(Clone, Copy)]
 pub struct Effort {
+    /// For each peer.
     pub samples: usize,
+    /// For each peer.
     pub time: Duration,
+    /// For all together.
+    pub row: Duration,
 }
 
 enum Outcome {
@@ -57,8 +61,8 @@ plt.savefig('plot.png')
 print('saved', os.path.getsize('plot.png') > 1000)
 ";
 
-const MOST: Effort = Effort { samples: 1000, time: Duration::from_secs(40) };
-const USUAL: Effort = Effort { samples: 300, time: Duration::from_secs(25) };
+const MOST: Effort = Effort { samples: 1000, time: Duration::from_secs(40), row: Duration::from_secs(600) };
+const USUAL: Effort = Effort { samples: 300, time: Duration::from_secs(25), row: Duration::from_secs(240) };
 
 pub const PROGRAMS: [Program; 8] = [
     Program { full: MOST, ..Program::new("print(1)", "print(1)", Outcome::Says("1")) },

@@ -41,9 +41,14 @@ pub fn measure(
     let rounds = effort.samples.div_ceil(program.clients * program.in_a_row);
     let spawns = (program.clients * program.in_a_row).min(SPAWNS);
     let mut baseline = Vec::new();
+    let started = Instant::now();
     for round in 0..rounds {
+        let of_row = started.elapsed().as_secs_f64() / effort.row.as_secs_f64();
+        if of_row > 1.0 && round >= LEAST {
+            break;
+        }
         // Those that take long take turns all along the row, not only at its beginning.
-        let due = effort.time.mul_f64(round as f64 / rounds as f64);
+        let due = effort.time.mul_f64(of_row.max(round as f64 / rounds as f64));
         let variants = runners.len() + 1;
         for position in 0..variants {
             // Forwards and backwards from each in turn, so that each comes after each as often.
