@@ -119,7 +119,7 @@ impl Executor {
         let (_turn, share) =
             entry.end.run_until_cancelled(self.admission(limit)).await.ok_or(ExecuteError::Stopped)??;
         let files = self.open_files(&prepared).await?;
-        let (taken, child) = self.pool.take().await?;
+        let (mut taken, child) = self.pool.take().await?;
         // Waiting for a slot can take long.
         if entry.end.is_cancelled() {
             return Err(ExecuteError::Stopped);
@@ -135,6 +135,7 @@ impl Executor {
         let executed = executed?;
         let pool = self.pool.clone();
         let learning = self.settings.learns.then(|| self.learning.clone());
+        taken.is_over();
         // Nothing of the program runs any more. Removing its slot and building another need not delay the answer. Until then it has memory.
         tokio::spawn(async move {
             if let Err(error) = taken.slot.kill().await {

@@ -52,6 +52,8 @@ struct State {
     building: usize,
     /// Slots that programs use, or that are being removed.
     in_use: usize,
+    /// Those of them that are being removed.
+    removing: usize,
     /// The most slots lately in use, and when they were.
     peak: usize,
     peak_since: Option<Instant>,
@@ -85,6 +87,15 @@ pub enum PoolError {
 pub struct Taken {
     pub slot: Slot,
     pool: Arc<Pool>,
+    is_over: bool,
+}
+
+impl Taken {
+    /// Its program has ended, and the slot is being removed.
+    pub fn is_over(&mut self) {
+        self.is_over = true;
+        self.pool.state().removing += 1;
+    }
 }
 
 impl Drop for Taken {
@@ -92,6 +103,7 @@ impl Drop for Taken {
         {
             let mut state = self.pool.state();
             state.in_use -= 1;
+            state.removing -= usize::from(self.is_over);
             state.last_used = Some(Instant::now());
         }
         // When the process ends, the runtime may be gone already.
@@ -129,8 +141,10 @@ impl Pool {
         state.workshops.count_slot(&slot.spawner);
         state.in_use += 1;
         state.last_used = Some(Instant::now());
-        if state.in_use >= state.peak {
-            (state.peak, state.peak_since) = (state.in_use, Some(Instant::now()));
+        // Not those that are being removed: a single client whose calls follow each other at once needs no more waiting children than others.
+        let running = state.in_use - state.removing;
+        if running >= state.peak {
+            (state.peak, state.peak_since) = (running, Some(Instant::now()));
         }
         let empty = state.waiting.is_empty();
         drop(state);
@@ -138,7 +152,7 @@ impl Pool {
             // The next call may come before this one has ended. Otherwise refill later, and leave the CPUs to this call.
             self.refill();
         }
-        Ok((Taken { slot, pool: self.clone() }, child))
+        Ok((Taken { slot, pool: self.clone(), is_over: false }, child))
     }
 
     /// Discards the workshop of `spawner`, if it is still the current one. The next slot comes from a new workshop, for which Python is
@@ -197,7 +211,7 @@ impl Pool {
         state.scarce = memory_is_scarce();
         state.drop_unusable();
         if state.peak_since.is_some_and(|since| since.elapsed() > PEAK_REMEMBERED) {
-            (state.peak, state.peak_since) = (state.in_use, None);
+            (state.peak, state.peak_since) = (state.in_use - state.removing, None);
         }
         let wanted = state.wanted(self.settings.concurrency);
         while state.waiting.len() > wanted {
