@@ -13,7 +13,7 @@ use crate::memory;
 use crate::outcome::{End, Exit};
 use crate::output::{Kept, Progress, Sink, Stream, drain, read_stream};
 use crate::printing::Printing;
-use crate::slot::{Control, Output, Slot, SlotError, WaitingChild};
+use crate::slot::{Control, Output, Slot, SlotError, WaitingChild, code_of_last_process};
 use crate::total::Share;
 use crate::whole::STORE_DEADLINE;
 use crate::wire::Event;
@@ -21,8 +21,9 @@ use crate::wire::Event;
 /// How often the memory of a control group is read.
 const GROUP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Pauses in milliseconds between looks whether a program is ending whose output has ended. Most programs close their output just before their end.
-const LOOKS: [u64; 6] = [1, 1, 2, 4, 8, 16];
+/// Pauses in microseconds between looks whether a program is ending whose output has ended. Most close their output just before their end, and
+/// the kernel often runs the reader at once, and the program later.
+const LOOKS: [u64; 10] = [50, 50, 100, 200, 500, 1000, 2000, 4000, 8000, 16_000];
 
 /// When a program is to end at the latest.
 #[derive(Clone, Copy)]
@@ -149,13 +150,21 @@ async fn ended(control: &Control) -> Result<Exit, SlotError> {
 /// before its end, this never ends.
 async fn last_code(slot: &Slot, process: Pid, printed: &CancellationToken) -> i32 {
     printed.cancelled().await;
-    for pause in LOOKS {
-        if let Some(code) = slot.code_of_last_process(process) {
-            return code;
-        }
-        sleep(Duration::from_millis(pause)).await;
+    let first = slot.first;
+    // The event loop cannot pause for so short, and on a machine with one idle CPU the program goes on only while the loop waits.
+    let look = tokio::task::spawn_blocking(move || {
+        LOOKS.into_iter().find_map(|pause| {
+            let code = code_of_last_process(first, process);
+            if code.is_none() {
+                std::thread::sleep(Duration::from_micros(pause));
+            }
+            code
+        })
+    });
+    match look.await {
+        Ok(Some(code)) => code,
+        _ => std::future::pending().await,
     }
-    std::future::pending().await
 }
 
 /// Whether a program that failed had reached its limit of processes. With a control group the kernel has counted the refusals. Without

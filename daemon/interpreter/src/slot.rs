@@ -24,6 +24,7 @@ use crate::sandbox::{Identity, limit_address_space, watch};
 use crate::spawner::SpawnerHandle;
 pub use control::Control;
 pub use error::{DEADLINE, SlotError};
+pub use leaving::code_of_last_process;
 pub use workspace::{Stamp, put};
 
 /// One execution's private world. Dropping it kills every process in it.
@@ -114,14 +115,6 @@ impl Slot {
     /// list children (`CONFIG_PROC_CHILDREN`).
     pub fn is_deserted(&self) -> bool {
         leaving::has_no_child(self.first)
-    }
-
-    /// The exit code of `program`, the first process of a program, if it is ending and none of its other processes is left: nothing of
-    /// the program can run or write any more. The kernel may still be taking its memory apart.
-    pub fn code_of_last_process(&self, program: Pid) -> Option<i32> {
-        // In this order: the children of a process that ends become the slot's first process's.
-        let code = leaving::exit_code(program)?;
-        (leaving::has_no_child(program) && self.is_deserted()).then_some(code)
     }
 
     /// Kills every process in the slot and waits until all have ended. The workspace stays readable.

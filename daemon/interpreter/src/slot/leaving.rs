@@ -1,25 +1,38 @@
 //! What /proc says about a process that is ending. To take its memory apart can take the kernel longer than the program ran, and only
 //! then is its parent told.
 
-use std::fs;
-use std::io;
-
+use rustix::fs::{Mode, OFlags, open, readlink};
+use rustix::io::{Errno, read};
 use rustix::process::Pid;
 
 /// `PF_EXITING` of the kernel: the thread will never run anything outside the kernel again.
 const EXITING: u64 = 0x4;
 
+/// The exit code of `program`, the first process of a program, if it is ending and none of its other processes is left in the slot whose first
+/// process is `first`: nothing of the program can run or write any more. The kernel may still be taking its memory apart.
+pub fn code_of_last_process(first: Pid, program: Pid) -> Option<i32> {
+    // In this order: the children of a process that ends become the slot's first process's.
+    let code = exit_code(program)?;
+    (has_no_child(program) && has_no_child(first)).then_some(code)
+}
+
 /// The exit code of a process that is ending, has no other threads, and has given up its memory. None for all others, for those that a
 /// signal ends, and if the kernel does not tell.
-pub fn exit_code(process: Pid) -> Option<i32> {
+fn exit_code(process: Pid) -> Option<i32> {
     let directory = format!("/proc/{}", process.as_raw_nonzero());
     // Whoever may not look at the process reads an exit code of 0. Who may, reads here that it has no program any more.
-    let may_look =
-        fs::read_link(format!("{directory}/exe")).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-    if !may_look {
+    if readlink(format!("{directory}/exe"), Vec::new()) != Err(Errno::NOENT) {
         return None;
     }
-    read_exit_code(&fs::read_to_string(format!("{directory}/stat")).ok()?)
+    let mut stat = [0; 1024];
+    let length = read_beginning(&format!("{directory}/stat"), &mut stat)?;
+    read_exit_code(&String::from_utf8_lossy(&stat[..length]))
+}
+
+/// Reads a file of /proc with a single read. Returns how many bytes were read.
+fn read_beginning(path: &str, buffer: &mut [u8]) -> Option<usize> {
+    let file = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    read(&file, buffer).ok()
 }
 
 /// Reads `/proc/PID/stat`: see proc_pid_stat(5).
@@ -37,7 +50,7 @@ fn read_exit_code(stat: &str) -> Option<i32> {
 pub fn has_no_child(process: Pid) -> bool {
     let id = process.as_raw_nonzero();
     // The kernel may skip a child while others end, but not the first one.
-    fs::read(format!("/proc/{id}/task/{id}/children")).is_ok_and(|children| children.is_empty())
+    read_beginning(&format!("/proc/{id}/task/{id}/children"), &mut [0]) == Some(0)
 }
 
 #[cfg(test)]
