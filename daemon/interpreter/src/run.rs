@@ -151,7 +151,8 @@ async fn ended(control: &Control) -> Result<Exit, SlotError> {
 async fn last_code(slot: &Slot, process: Pid, printed: &CancellationToken) -> i32 {
     printed.cancelled().await;
     let first = slot.first;
-    // The event loop cannot pause for so short, and on a machine with one idle CPU the program goes on only while the loop waits.
+    // The event loop cannot pause for so short, and where both run on one CPU the program goes on only while the loop waits. A call with pandas and
+    // pyplot preloaded takes 0.75 of its time with looks from the loop, 0.6 so. With all CPUs busy 6 % fewer executions a second are made.
     let look = tokio::task::spawn_blocking(move || {
         LOOKS.into_iter().find_map(|pause| {
             let code = code_of_last_process(first, process);
