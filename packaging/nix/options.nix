@@ -57,7 +57,9 @@ in
           timeout = setting types.ints.positive "Longest time of one program, in seconds.";
           concurrency = setting types.ints.positive "Programs at the same time.";
           python = setting (types.either types.str types.path) "The Python that programs run in; by default the package's own, with the usual libraries.";
-          preload = setting (types.either (types.enum [ "auto" ]) (types.listOf types.str)) "Modules that programs find imported already; `auto` learns them.";
+          preload = setting (types.either (types.enum [ "auto" ]) (
+            types.listOf types.str
+          )) "Modules that programs find imported already; `auto` learns them.";
           mounts = setting (types.listOf (types.either types.str (types.attrsOf types.str))) "Folders that programs may read, as `\"~/data:/data\"` or `{ source = \"~/data\"; target = \"/data\"; }`.";
           network = setting (types.enum [
             "none"
