@@ -7,6 +7,8 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
 use crate::files::FileStore;
@@ -186,14 +188,15 @@ impl Decoder {
 /// Where a stream's text is sent while the program runs.
 #[derive(Clone, Copy)]
 pub struct Sink<'a> {
-    pub events: &'a tokio::sync::mpsc::Sender<Event>,
+    pub events: &'a Sender<Event>,
     pub event: fn(String) -> Event,
 }
 
 /// What the reader of a stream must know about the program.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Cancelled when the program has ended. Events that the client has not read by then are dropped: the result has the output.
+    /// Cancelled when the program has ended. Events that then find no room, because the client has not read those before, are dropped: the result
+    /// has the output.
     pub over: CancellationToken,
     /// Cancelled [`STORE_DEADLINE`](crate::whole::STORE_DEADLINE) later. What the disk has not taken by then is not stored.
     pub late: CancellationToken,
@@ -217,15 +220,21 @@ pub async fn read_stream(
         if let Some(Sink { events, event }) = sink
             && !text.is_empty()
         {
-            // If the client is slow, the program waits, within its time limit. If the client is gone, the text is dropped.
-            tokio::select! {
-                _ = events.send(event(text)) => {}
-                () = progress.over.cancelled() => {}
-            }
+            send(events, event(text), progress).await;
         }
     }
     if let Some(whole) = &mut stream.whole {
         whole.write(true, &progress.late).await;
+    }
+}
+
+/// Sends an event if there is room. If there is none, the client is slow, and the program waits, within its time limit. If the client is gone,
+/// the event is dropped.
+async fn send(events: &Sender<Event>, event: Event, progress: &Progress) {
+    let Err(TrySendError::Full(event)) = events.try_send(event) else { return };
+    tokio::select! {
+        _ = events.send(event) => {}
+        () = progress.over.cancelled() => {}
     }
 }
 
@@ -243,8 +252,9 @@ pub async fn drain(mut from: impl AsyncRead + Unpin, kept: &mut Kept) {
 mod tests {
     use std::io::Read;
 
-    use super::{Kept, Progress, Stream, read_stream, rooms, shortened};
+    use super::{Kept, Progress, Sink, Stream, read_stream, rooms, shortened};
     use crate::files::FileStore;
+    use crate::wire::Event;
 
     fn kept(limit: usize, pieces: &[&str]) -> String {
         let mut kept = Kept::new(limit);
@@ -317,6 +327,25 @@ mod tests {
         assert_eq!(events, ["a", "éb", "\u{fffd}", ""]);
         assert!(printed.replaced && printed.whole.is_none());
         assert!(!stream(100, 100, &["é".as_bytes()]).await.1.replaced);
+    }
+
+    #[tokio::test]
+    async fn what_is_read_after_the_end_is_an_event_as_long_as_there_is_room() {
+        let (events, mut receiver) = tokio::sync::mpsc::channel(64);
+        let sink = Sink { events: &events, event: |stdout| Event::Stdout { stdout } };
+        let progress = Progress::default();
+        progress.over.cancel();
+        let directory = tempfile::tempdir().unwrap();
+        let store = std::sync::Arc::new(FileStore::open(directory.path().join("files")).unwrap());
+        for _ in 0..65 {
+            let mut stream = Stream::new(100, 0, store.clone());
+            read_stream(&b"late"[..], &mut stream, Some(sink), &progress).await;
+        }
+        drop(events);
+        for _ in 0..64 {
+            assert!(matches!(receiver.recv().await, Some(Event::Stdout { stdout }) if stdout == "late"));
+        }
+        assert!(receiver.recv().await.is_none());
     }
 
     #[tokio::test]
