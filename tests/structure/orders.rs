@@ -201,7 +201,7 @@ pub const INTERPRETER: Order = Order {
         "slot::workspace",
         "slot::error",
         "slot::control",
-        "slot::leaving",
+        "slot::processes",
         "slot",
         "total",
         "memory::processes",
@@ -241,6 +241,7 @@ pub const ZYGOTE: Order = Order {
     root: "daemon/interpreter/zygote/src/lib.rs",
     modules: &[
         "kernel",
+        "messages",
         "protocol",
         "standalone",
         "python::interface",

@@ -80,7 +80,7 @@ pub enum SlotMessage {
     Spawned,
     /// From the slot's first process: its mounts are built. Descriptor: the directory `/workspace`.
     Built,
-    /// From the child: it is isolated and waits for its job.
+    /// From the child: it is isolated and waits for its job. Descriptor: the listener of its seccomp filter, if it has one.
     Ready,
     /// From the zygote: the child has ended. `status` is that of wait(2).
     Exited { status: i32, cpu_milliseconds: u64 },

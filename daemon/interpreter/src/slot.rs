@@ -3,7 +3,7 @@
 
 mod control;
 mod error;
-mod leaving;
+mod processes;
 mod workspace;
 
 use std::io;
@@ -24,7 +24,7 @@ use crate::sandbox::{Identity, limit_address_space, watch};
 use crate::spawner::SpawnerHandle;
 pub use control::Control;
 pub use error::{DEADLINE, SlotError};
-pub use leaving::code_of_last_process;
+pub use processes::Processes;
 pub use workspace::{Stamp, put};
 
 /// One execution's private world. Dropping it kills every process in it.
@@ -43,8 +43,8 @@ pub struct Slot {
 pub struct WaitingChild {
     pub control: Control,
     pub output: Output,
-    /// Its id in the interpreter's pid namespace.
-    pub process: Pid,
+    /// It, and later those of its program.
+    pub processes: Processes,
 }
 
 /// The program's output. A stream ends when the last process that holds it has ended.
@@ -92,29 +92,24 @@ impl Slot {
             };
             let ready = control.next().await?;
             match (ready.message, ready.sender) {
-                (SlotMessage::Ready, Some(child)) => Ok((process, workspace, first, child)),
+                (SlotMessage::Ready, Some(child)) => {
+                    Ok((process, workspace, first, Processes::new(child, ready.descriptors.into_iter().next())?))
+                }
                 (message, _) => Err(SlotError::of_message(message)),
             }
         };
-        let (process, workspace, first, child) = timeout(DEADLINE, ready).await.map_err(|_| SlotError::Slow)??;
+        let (process, workspace, first, processes) = timeout(DEADLINE, ready).await.map_err(|_| SlotError::Slow)??;
         if group.is_none() {
-            limit_address_space(child, limits.address_space())?;
+            limit_address_space(processes.first, limits.address_space())?;
         }
-        precedence::of_program(child, group.as_ref().is_some_and(ControlGroup::shares_processors));
+        precedence::of_program(processes.first, group.as_ref().is_some_and(ControlGroup::shares_processors));
         let slot = Slot { process, workspace: Arc::new(workspace), first, group, spawner };
-        Ok((slot, WaitingChild { control, output: Output { stdout, stderr }, process: child }))
+        Ok((slot, WaitingChild { control, output: Output { stdout, stderr }, processes }))
     }
 
     /// Whether its writable places are full: no space, or no inodes left.
     pub fn is_full(&self) -> bool {
         rustix::fs::fstatvfs(&self.workspace).is_ok_and(|status| status.f_bfree == 0 || status.f_ffree == 0)
-    }
-
-    /// Whether no process is left of a program whose first process has ended and been waited for. The slot's first process adopts every
-    /// process that loses its parent. If it has no child, nothing of the program can run or write any more. False if the kernel does not
-    /// list children (`CONFIG_PROC_CHILDREN`).
-    pub fn is_deserted(&self) -> bool {
-        leaving::has_no_child(self.first)
     }
 
     /// Kills every process in the slot and waits until all have ended. The workspace stays readable.

@@ -11,8 +11,8 @@ pub struct Refused {
     pub error: Errno,
 }
 
-/// Steps 8 to 14 of the list, taken by the child before it has a program.
-pub fn enter(confinement: &Confinement, request: &SlotRequest<Descriptor>) -> Result<(), Refused> {
+/// Steps 8 to 14 of the list, taken by the child before it has a program. Returns the listener of its seccomp filter.
+pub fn enter(confinement: &Confinement, request: &SlotRequest<Descriptor>) -> Result<Option<Descriptor>, Refused> {
     if let Some(group) = request.group {
         // 8. The slot's control group, if it has one. First, because the group cannot be reached from inside the slot.
         step("join the control group", kernel::write_all(group, b"0"))?;
@@ -35,7 +35,7 @@ pub fn enter(confinement: &Confinement, request: &SlotRequest<Descriptor>) -> Re
     step("install the seccomp filter", kernel::install_filter(&confinement.filter))
 }
 
-fn step(step: &'static str, result: Result<(), Errno>) -> Result<(), Refused> {
+fn step<T>(step: &'static str, result: Result<T, Errno>) -> Result<T, Refused> {
     result.map_err(|error| Refused { step, error })
 }
 

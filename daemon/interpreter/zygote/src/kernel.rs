@@ -14,6 +14,7 @@ pub struct Errno(pub c_int);
 
 pub type Descriptor = c_int;
 
+pub const EBUSY: c_int = 16;
 pub const EINVAL: c_int = 22;
 const EINTR: c_int = 4;
 
@@ -26,10 +27,6 @@ pub const CLONE_NEWPID: c_int = 0x2000_0000;
 
 const O_RDONLY: c_int = 0;
 const O_CLOEXEC: c_int = 0o2_000_000;
-const MSG_NOSIGNAL: c_int = 0x4000;
-const MSG_CMSG_CLOEXEC: c_int = 0x4000_0000;
-const SOL_SOCKET: c_int = 1;
-const SCM_RIGHTS: c_int = 1;
 const SIG_UNBLOCK: c_int = 1;
 const SIG_BLOCK: c_int = 0;
 const SFD_CLOEXEC: c_int = O_CLOEXEC;
@@ -37,12 +34,12 @@ const WNOHANG: c_int = 1;
 const POLLIN: i16 = 1;
 const MADV_COLLAPSE: c_int = 25;
 
-pub const PR_SET_SECCOMP: c_int = 22;
 pub const PR_CAPBSET_DROP: c_int = 24;
 pub const PR_SET_NO_NEW_PRIVS: c_int = 38;
 pub const PR_CAP_AMBIENT: c_int = 47;
 pub const PR_CAP_AMBIENT_CLEAR_ALL: c_ulong = 4;
-pub const SECCOMP_MODE_FILTER: c_ulong = 2;
+pub const SECCOMP_SET_MODE_FILTER: c_ulong = 1;
+pub const SECCOMP_FILTER_FLAG_NEW_LISTENER: c_ulong = 8;
 
 pub const SYS_CLOSE_RANGE: c_long = 436;
 pub const SYS_LANDLOCK_RESTRICT_SELF: c_long = 446;
@@ -50,30 +47,10 @@ pub const SYS_LANDLOCK_RESTRICT_SELF: c_long = 446;
 pub const SYS_CAPSET: c_long = 126;
 #[cfg(not(target_arch = "x86_64"))]
 pub const SYS_CAPSET: c_long = 91;
-
-#[repr(C)]
-struct Vector {
-    base: *mut c_void,
-    length: usize,
-}
-
-#[repr(C)]
-struct Message {
-    name: *mut c_void,
-    name_length: c_uint,
-    vectors: *mut Vector,
-    vector_count: usize,
-    control: *mut c_void,
-    control_length: usize,
-    flags: c_int,
-}
-
-#[repr(C)]
-struct ControlHeader {
-    length: usize,
-    level: c_int,
-    kind: c_int,
-}
+#[cfg(target_arch = "x86_64")]
+pub const SYS_SECCOMP: c_long = 317;
+#[cfg(not(target_arch = "x86_64"))]
+pub const SYS_SECCOMP: c_long = 277;
 
 #[repr(C)]
 struct Poll {
@@ -116,8 +93,6 @@ unsafe extern "C" {
     fn poll(list: *mut Poll, count: c_ulong, milliseconds: c_int) -> c_int;
     fn prctl(operation: c_int, ...) -> c_int;
     fn read(descriptor: c_int, buffer: *mut c_void, length: usize) -> isize;
-    fn recvmsg(socket: c_int, message: *mut Message, flags: c_int) -> isize;
-    fn send(socket: c_int, buffer: *const c_void, length: usize, flags: c_int) -> isize;
     fn setns(descriptor: c_int, kind: c_int) -> c_int;
     fn setrlimit(resource: c_int, limit: *const Limit) -> c_int;
     fn setsid() -> c_int;
@@ -144,7 +119,7 @@ fn check(result: c_int) -> Result<c_int, Errno> {
 }
 
 /// The number of bytes, or the error.
-fn transferred(length: isize) -> Result<usize, Errno> {
+pub fn transferred(length: isize) -> Result<usize, Errno> {
     usize::try_from(length).map_err(|_| error())
 }
 
@@ -237,7 +212,7 @@ pub fn wait_for(first: Descriptor, second: Descriptor) -> Result<(bool, bool), E
 }
 
 /// Repeats a call that a signal has interrupted.
-fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+pub fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
             Err(Errno(EINTR)) => {}
@@ -252,17 +227,23 @@ pub fn control(operation: c_int, argument: c_ulong) -> Result<(), Errno> {
     check(unsafe { prctl(operation, argument, unused, unused, unused) }).map(drop)
 }
 
-/// Installs a seccomp filter: `program` is a list of 8-byte instructions.
-pub fn install_filter(program: &[u8]) -> Result<(), Errno> {
+/// Installs a seccomp filter: `program` is a list of 8-byte instructions. Returns its listener, which hangs up when the last process
+/// with this filter is ending. None if a filter that is installed already has one: the kernel permits no second.
+pub fn install_filter(program: &[u8]) -> Result<Option<Descriptor>, Errno> {
     #[repr(C)]
     struct Program {
         length: u16,
         instructions: *const u8,
     }
     let program = Program { length: (program.len() / 8) as u16, instructions: program.as_ptr() };
-    let unused: c_ulong = 0;
-    // SAFETY: the kernel copies the program, which outlives the call.
-    check(unsafe { prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &raw const program, unused, unused) }).map(drop)
+    let install = |flags: c_ulong| {
+        // SAFETY: the kernel copies the program, which outlives the call.
+        check(unsafe { syscall(SYS_SECCOMP, SECCOMP_SET_MODE_FILTER, flags, &raw const program) } as c_int)
+    };
+    match install(SECCOMP_FILTER_FLAG_NEW_LISTENER) {
+        Err(Errno(EBUSY)) => install(0).map(|_| None),
+        listener => listener.map(Some),
+    }
 }
 
 pub fn set_no_capabilities() -> Result<(), Errno> {
@@ -349,48 +330,4 @@ pub fn read_into(descriptor: Descriptor, buffer: &mut [u8]) -> Result<usize, Err
 pub fn write_all(descriptor: Descriptor, bytes: &[u8]) -> Result<(), Errno> {
     // SAFETY: the bytes have this length.
     uninterrupted(|| transferred(unsafe { write(descriptor, bytes.as_ptr().cast(), bytes.len()) })).map(drop)
-}
-
-/// Sends one message.
-pub fn send_message(socket: Descriptor, bytes: &[u8]) -> Result<(), Errno> {
-    // SAFETY: the bytes have this length.
-    uninterrupted(|| transferred(unsafe { send(socket, bytes.as_ptr().cast(), bytes.len(), MSG_NOSIGNAL) })).map(drop)
-}
-
-/// Receives one message and at most `N` descriptors. Returns the number of bytes and of descriptors. No bytes mean the end.
-pub fn receive_message<const N: usize>(
-    socket: Descriptor,
-    buffer: &mut [u8],
-    descriptors: &mut [Descriptor; N],
-) -> Result<(usize, usize), Errno> {
-    /// Room for a header and eight descriptors, aligned as the header is.
-    #[repr(C, align(8))]
-    struct Control([u8; 48]);
-    const { assert!(N <= 8) };
-    let mut control = Control([0; 48]);
-    let mut vector = Vector { base: buffer.as_mut_ptr().cast(), length: buffer.len() };
-    let mut message = Message {
-        name: ptr::null_mut(),
-        name_length: 0,
-        vectors: &raw mut vector,
-        vector_count: 1,
-        control: control.0.as_mut_ptr().cast(),
-        control_length: size_of::<ControlHeader>() + N * size_of::<Descriptor>(),
-        flags: 0,
-    };
-    // SAFETY: everything that the message points to outlives the call and has the given length.
-    let length = uninterrupted(|| transferred(unsafe { recvmsg(socket, &raw mut message, MSG_CMSG_CLOEXEC) }))?;
-    let mut count = 0;
-    if message.control_length >= size_of::<ControlHeader>() {
-        // SAFETY: the kernel has written a header to the start of the aligned buffer.
-        let header = unsafe { &*control.0.as_ptr().cast::<ControlHeader>() };
-        if header.level == SOL_SOCKET && header.kind == SCM_RIGHTS {
-            count = (header.length - size_of::<ControlHeader>()) / size_of::<Descriptor>();
-            let received = control.0[size_of::<ControlHeader>()..].chunks_exact(size_of::<Descriptor>());
-            for (descriptor, bytes) in descriptors.iter_mut().zip(received).take(count) {
-                *descriptor = bytes.try_into().map_or(-1, Descriptor::from_ne_bytes);
-            }
-        }
-    }
-    Ok((length, count.min(N)))
 }

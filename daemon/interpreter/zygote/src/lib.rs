@@ -16,6 +16,7 @@ extern crate alloc;
 mod standalone;
 
 mod kernel;
+mod messages;
 mod protocol;
 mod python;
 

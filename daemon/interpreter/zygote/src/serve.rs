@@ -9,6 +9,7 @@ use core::ffi::c_int;
 use crate::child;
 use crate::enter::Refused;
 use crate::kernel::{self, Descriptor, Errno};
+use crate::messages;
 use crate::program::Runner;
 use crate::protocol::{CONFINEMENT_LIMIT, Confinement, Report, SlotRequest, ZYGOTE_SOCKET as SOCKET};
 use crate::python;
@@ -44,7 +45,7 @@ pub fn run() -> ! {
 fn start() -> Result<Zygote, Refused> {
     let refused = |step| move |error| Refused { step, error };
     let mut message = vec![0; CONFINEMENT_LIMIT];
-    let (length, _) = kernel::receive_message(SOCKET, &mut message, &mut []).map_err(refused("receive"))?;
+    let (length, _) = messages::receive_message(SOCKET, &mut message, &mut []).map_err(refused("receive"))?;
     let confinement = Confinement::read(&message[..length]).ok_or(Errno(0)).map_err(refused("read the confinement"))?;
     let runner = Runner::find().ok_or(Errno(0)).map_err(refused("find the runner's functions"))?;
     let own_pid_namespace = kernel::open_read_only(c"/proc/self/ns/pid").map_err(refused("open the pid namespace"))?;
@@ -52,7 +53,7 @@ fn start() -> Result<Zygote, Refused> {
     python::forget_the_script();
     runner.freeze();
     gather_memory();
-    kernel::send_message(SOCKET, b"ready").map_err(refused("report"))?;
+    messages::send_message(SOCKET, b"ready").map_err(refused("report"))?;
     Ok(Zygote { confinement, runner, own_pid_namespace, ends, living: Vec::new() })
 }
 
@@ -90,7 +91,7 @@ impl Zygote {
             if request {
                 let mut descriptors = [-1; Request::DESCRIPTORS];
                 let mut need = [0; 8];
-                let received = kernel::receive_message(SOCKET, &mut need, &mut descriptors);
+                let received = messages::receive_message(SOCKET, &mut need, &mut descriptors);
                 let (length, count) = received.map_err(|error| Refused { step: "receive", error })?;
                 if length == 0 {
                     return Ok(());
@@ -140,7 +141,7 @@ impl Zygote {
             let child = self.living.swap_remove(place);
             let report = Report::Exited { status, cpu_milliseconds: milliseconds };
             // It fails only if the interpreter does not wait for the slot any more.
-            let _ = kernel::send_message(child.control, report.write().as_bytes());
+            let _ = messages::send_message(child.control, report.write().as_bytes());
             kernel::close_descriptor(child.control);
         }
     }
