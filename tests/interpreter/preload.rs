@@ -59,13 +59,15 @@ held.wait()
         ("holds", thread),
         ("opens", "import os\nopened = os.open('/dev/null', os.O_RDONLY)\n"),
         ("through", "import holds"),
-        ("ends", "import threading\nthread = threading.Thread(target=bool)\nthread.start()\nthread.join()\n"),
+        // As a thread that was joined, which goes on for a moment on a busy machine.
+        ("ends", "import threading, time\nthread = threading.Thread(target=time.sleep, args=(0.1,))\nthread.start()\n"),
     ];
     let environment = Environment::with(&modules);
     let interpreter = environment.preloading("json,holds,opens,through,ends");
     let program = "
 import os, threading, ends, holds, opens, through
 os.fstat(opens.opened)
+ends.thread.join()
 print(threading.active_count(), holds.lock.locked(), ends.thread.is_alive())
 ";
     // The thread, what it holds and the descriptor are this very program's.

@@ -43,6 +43,9 @@ RESTARTED_THREADS = {"numexpr": "nthreads"}
 # Longest time for a fork, in seconds.
 FORK_DEADLINE = 5
 
+# How long a thread may take to end, in seconds. One that was joined is still seen for a moment, and longer on a busy machine.
+THREAD_DEADLINE = 0.25
+
 # Longest time for the trial of a module, in seconds.
 TRIAL_DEADLINE = 8
 # No trial begins after so many seconds.
@@ -404,7 +407,9 @@ def what_is_left(threads_before, descriptors_before):
     if (more := threads() - threads_before) > 0:
         # Numeric libraries end their threads before a fork, and start them again when they are needed.
         fork_once()
-        more = threads() - threads_before
+        until = time.monotonic() + THREAD_DEADLINE
+        while (more := threads() - threads_before) > 0 and time.monotonic() < until:
+            time.sleep(0.001)
     if more > 0:
         return "a thread" if more == 1 else f"{more} threads"
     if opened := descriptors() - descriptors_before:
