@@ -60,7 +60,10 @@ held.wait()
         ("opens", "import os\nopened = os.open('/dev/null', os.O_RDONLY)\n"),
         ("through", "import holds"),
         // As a thread that was joined, which goes on for a moment on a busy machine.
-        ("ends", "import threading, time\nthread = threading.Thread(target=time.sleep, args=(0.1,))\nthread.start()\n"),
+        (
+            "ends",
+            "import threading, time\nthread = threading.Thread(target=time.sleep, args=(0.05,))\nthread.start()\n",
+        ),
     ];
     let environment = Environment::with(&modules);
     let interpreter = environment.preloading("json,holds,opens,through,ends");

@@ -44,7 +44,7 @@ RESTARTED_THREADS = {"numexpr": "nthreads"}
 FORK_DEADLINE = 5
 
 # How long a thread may take to end, in seconds. One that was joined is still seen for a moment, and longer on a busy machine.
-THREAD_DEADLINE = 0.25
+THREAD_DEADLINE = 0.5
 
 # Longest time for the trial of a module, in seconds.
 TRIAL_DEADLINE = 8

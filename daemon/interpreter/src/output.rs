@@ -195,8 +195,7 @@ pub struct Sink<'a> {
 /// What the reader of a stream must know about the program.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Cancelled when the program has ended. Events that then find no room, because the client has not read those before, are dropped: the result
-    /// has the output.
+    /// Cancelled when the program has ended. From then on an event for which there is no room is dropped: the result has the output.
     pub over: CancellationToken,
     /// Cancelled [`STORE_DEADLINE`](crate::whole::STORE_DEADLINE) later. What the disk has not taken by then is not stored.
     pub late: CancellationToken,

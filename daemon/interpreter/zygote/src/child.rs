@@ -56,7 +56,7 @@ pub fn run(confinement: &Confinement, runner: &Runner, request: &SlotRequest<Des
 fn report_ready(has_listener: bool) -> Result<(), Errno> {
     let report = Report::Ready.write();
     // The kernel bounds the descriptors that all processes of a user have sent and nobody has received. Without the listener, the interpreter
-    // waits until the whole slot has ended.
+    // kills the whole slot before it answers.
     let handed_over = has_listener && messages::send_descriptor(CONTROL, report.as_bytes(), LISTENER).is_ok();
     if has_listener {
         kernel::close_descriptor(LISTENER);

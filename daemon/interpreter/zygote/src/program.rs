@@ -101,8 +101,8 @@ pub fn run(runner: &Runner, job: &[u8]) -> ! {
         kernel::reset_signal(kernel::SIGINT);
         kernel::signal_process(kernel::own_process_id(), kernel::SIGINT);
     }
-    // The kernel closes descriptors only after it has taken the memory apart, which takes longer than most programs. The end of the output tells
-    // the interpreter to look whether this process is ending.
+    // The kernel closes descriptors only after it has taken the memory apart, which takes longer than most programs. The interpreter answers no
+    // sooner than the output has ended.
     let _ = kernel::close_from(0);
     kernel::exit(status)
 }

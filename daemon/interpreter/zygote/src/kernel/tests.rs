@@ -22,6 +22,24 @@ fn constants_are_those_of_the_c_library() {
 }
 
 #[test]
+fn a_filter_has_a_listener_unless_another_has_one_and_it_hangs_up_at_the_end() {
+    // A filter is its thread's, and of those that it starts.
+    let installed = std::thread::spawn(|| {
+        // One instruction: allow every call.
+        let allow = [6_u16.to_ne_bytes().as_slice(), &[0, 0], &0x7fff_0000_u32.to_ne_bytes()].concat();
+        assert!(control(PR_SET_NO_NEW_PRIVS, 1).is_ok());
+        [install_filter(&allow), install_filter(&allow)]
+    });
+    let [Ok(Some(listener)), Ok(None)] = installed.join().unwrap() else {
+        panic!("not one with and one without a listener")
+    };
+    let mut list = libc::pollfd { fd: listener, events: 0, revents: 0 };
+    // SAFETY: the list has one entry and outlives the call.
+    assert_eq!((unsafe { libc::poll(&raw mut list, 1, 10_000) }, list.revents), (1, libc::POLLHUP));
+    close_descriptor(listener);
+}
+
+#[test]
 fn structures_are_those_of_the_c_library() {
     laid_out_as!(Poll => libc::pollfd { descriptor => fd, events => events, returned => revents });
     laid_out_as!(Limit => libc::rlimit { current => rlim_cur, maximum => rlim_max });
