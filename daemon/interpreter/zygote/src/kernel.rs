@@ -93,6 +93,7 @@ unsafe extern "C" {
     fn poll(list: *mut Poll, count: c_ulong, milliseconds: c_int) -> c_int;
     fn prctl(operation: c_int, ...) -> c_int;
     fn read(descriptor: c_int, buffer: *mut c_void, length: usize) -> isize;
+    fn sched_yield() -> c_int;
     fn setns(descriptor: c_int, kind: c_int) -> c_int;
     fn setrlimit(resource: c_int, limit: *const Limit) -> c_int;
     fn setsid() -> c_int;
@@ -171,6 +172,12 @@ pub fn execute(path: *const c_char, arguments: &[*const c_char], environment: &[
 pub fn fork_process() -> Result<c_int, Errno> {
     // SAFETY: this process has one thread. The C library calls the registered fork handlers.
     check(unsafe { fork() })
+}
+
+/// Lets others run first that wait for this CPU.
+pub fn yield_processor() {
+    // SAFETY: the function has no arguments.
+    unsafe { sched_yield() };
 }
 
 pub fn own_process_id() -> c_int {

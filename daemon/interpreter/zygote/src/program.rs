@@ -104,6 +104,9 @@ pub fn run(runner: &Runner, job: &[u8]) -> ! {
     // The kernel closes descriptors only after it has taken the memory apart, which takes longer than most programs. The interpreter answers no
     // sooner than the output has ended.
     let _ = kernel::close_from(0);
+    // The output has woken the interpreter, mostly on this CPU, where it would wait until the memory is gone. When it has run for a moment, the
+    // end wakes it on any idle CPU: a call 0.1 s after another takes 0.81 of its time, with pandas and pyplot preloaded 0.71.
+    kernel::yield_processor();
     kernel::exit(status)
 }
 
