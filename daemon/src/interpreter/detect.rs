@@ -113,12 +113,15 @@ mod tests {
         assert!(!are_trusted(&[65534], 1000));
     }
 
-    #[test]
-    fn a_listener_of_this_user_is_found_in_the_kernel_s_own_tables() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        assert_eq!(listening_on(port), Listening::Trusted);
-        drop(listener);
+    /// The port stays bound, so that no other test can listen on it. Nothing is closed, because a process that another test has just forked
+    /// would keep the listener open.
+    #[tokio::test]
+    async fn a_listener_of_this_user_is_found_in_the_kernel_s_own_tables() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = socket.local_addr().unwrap().port();
         assert_eq!(listening_on(port), Listening::Nobody);
+        let _listener = socket.listen(1).unwrap();
+        assert_eq!(listening_on(port), Listening::Trusted);
     }
 }
