@@ -1,4 +1,4 @@
-//! The project's own files in every root: the zygote's script and native library, and the modules that every Python in a slot imports
+//! The project's own files in every root: the zygote's script, its modules and its native library, and the modules that every Python in a slot imports
 //! at its start.
 
 use crate::protocol;
@@ -19,8 +19,11 @@ pub const SITE: &str = "/python-interpreter/site";
 pub const BYTECODE: &str = "/python-interpreter/bytecode";
 
 /// (path in the root, content)
-pub const FILES: [(&str, &[u8]); 5] = [
+pub const FILES: [(&str, &[u8]); 8] = [
     (ZYGOTE_SCRIPT, include_bytes!("../runner/zygote.py")),
+    ("/python-interpreter/loading.py", include_bytes!("../runner/loading.py")),
+    ("/python-interpreter/learned.py", include_bytes!("../runner/learned.py")),
+    ("/python-interpreter/remains.py", include_bytes!("../runner/remains.py")),
     (REHEARSAL, include_bytes!("../runner/rehearsal.py")),
     (ZYGOTE_LIBRARY, include_bytes!(concat!(env!("OUT_DIR"), "/zygote.so"))),
     ("/python-interpreter/site/sitecustomize.py", include_bytes!("../runner/site/sitecustomize.py")),

@@ -59,7 +59,10 @@ impl Runner {
                 && python::run_file(stream, REHEARSAL, &module)
                 && succeeded(&self.rehearse_imports.call())
         };
-        self.imported.destroy_other_modules(&self.collector);
+        // A failure's exception is printed by the caller. Until then nothing else may be called.
+        if ran {
+            self.imported.destroy_other_modules(&self.collector);
+        }
         ran && flush_streams()
     }
 }
