@@ -11,6 +11,7 @@ mod limits;
 mod memory;
 
 // Whoever comes next.
+mod network;
 mod poison;
 mod random;
 

@@ -195,6 +195,7 @@ pub const INTERPRETER: Order = Order {
         "learning",
         "spawner::first_process",
         "spawner::zygote_process",
+        "spawner::networks",
         "spawner::inside",
         "spawner",
         "spawner::handle",

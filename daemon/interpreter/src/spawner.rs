@@ -8,6 +8,7 @@
 mod first_process;
 mod handle;
 mod inside;
+mod networks;
 mod zygote_process;
 
 use std::io;
@@ -57,7 +58,9 @@ fn serve() -> io::Result<()> {
 
 fn make_outer(policy: &Policy, launch: &Launch, interpreter: &OwnedFd) -> Result<OwnedFd, Failure> {
     let (wait, go) = step("make a pipe", || Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?))?;
-    let cloned = step("create namespaces", || sandbox::clone_into_namespaces(policy.network, true))?;
+    let cloned = step("create namespaces", || {
+        sandbox::clone_into_namespaces(libc::CLONE_NEWCGROUP | policy.network.namespace())
+    })?;
     let Some(child) = cloned else {
         drop(go);
         inside::run(policy, launch, interpreter, wait)

@@ -1,20 +1,22 @@
 //! How the zygote confines each child, as far as it is the same for all. The child applies it in `zygote/src/enter.rs`.
 
-use super::network::Network;
 use super::policy::Policy;
 use super::{resource_limits, seccomp};
 use crate::protocol::Confinement;
 
 pub fn confinement(policy: &Policy) -> Confinement {
-    let network = if policy.network == Network::None { libc::CLONE_NEWNET } else { 0 };
     let mut filter = Vec::new();
-    for instruction in seccomp::program() {
+    for instruction in seccomp::program(policy.network) {
         filter.extend(instruction.code.to_ne_bytes());
         filter.extend([instruction.jt, instruction.jf]);
         filter.extend(instruction.k.to_ne_bytes());
     }
     Confinement {
-        namespaces: libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | network,
+        namespaces: libc::CLONE_NEWUSER
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS
+            | policy.network.namespace(),
         limits: resource_limits::list(&policy.limits),
         filter,
     }

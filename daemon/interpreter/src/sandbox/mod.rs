@@ -31,7 +31,7 @@ pub use namespaces::{
     Cloned, auto_reap, block_child_signal, block_termination_signals, clone_into_namespaces, pause, reset_signals,
     start_with_termination_signals_blocked,
 };
-pub use network::Network;
+pub use network::{Network, OwnNetwork};
 pub use policy::Policy;
 pub use refused::{StepError, refused, step};
 pub use resource_limits::limit_address_space;
@@ -59,11 +59,10 @@ pub fn build_outer(policy: &Policy) -> Result<(), StepError> {
 
 /// Step 7, taken by the first process of a slot.
 ///
-/// 6. `clone_into_namespaces` made it, inside the outer sandbox: user, pid, mount, network, ipc and uts namespaces once more.
+/// 6. `clone_into_namespaces` made it, inside the outer sandbox: user, pid, mount, ipc and uts namespaces once more, in an `OwnNetwork`.
 pub fn build_slot(policy: &Policy) -> Result<(), StepError> {
     step("die with the spawner", || Ok(set_parent_process_death_signal(Some(Signal::KILL))?))?;
-    // 7. Its own loopback, its own /workspace, /tmp and /dev/shm in bounded memory, its own terminals, and its own read-only /proc.
-    step("bring up loopback", || network::prepare(policy.network))?;
+    // 7. Its own /workspace, /tmp and /dev/shm in bounded memory, its own terminals, and its own read-only /proc.
     step("build the workspace", || policy.root.build_slot(&policy.limits))
 }
 

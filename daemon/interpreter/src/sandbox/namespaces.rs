@@ -7,8 +7,6 @@ use std::process::Command;
 
 use rustix::process::Pid;
 
-use super::network::Network;
-
 /// The first process in new namespaces.
 pub struct Cloned {
     /// In the parent's pid namespace.
@@ -17,20 +15,18 @@ pub struct Cloned {
     pub pidfd: OwnedFd,
 }
 
-/// Clones this process into new user, pid, mount, ipc and uts namespaces, a network namespace if `network` is `None`, and a cgroup
-/// namespace if `outer`. Returns `None` in the child.
+/// Clones this process into new user, pid, mount, ipc and uts namespaces, and those of `more` (CLONE_NEW* flags). Returns `None` in the child.
 ///
 /// One clone makes all of them, because mounting /proc needs a pid namespace that belongs to the user namespace. Only a process with a
 /// single thread may call it: the child has a copy of its memory, with every lock that another thread holds.
-pub fn clone_into_namespaces(network: Network, outer: bool) -> io::Result<Option<Cloned>> {
+pub fn clone_into_namespaces(more: libc::c_int) -> io::Result<Option<Cloned>> {
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_NEWUSER
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWUTS
-        | if network == Network::None { libc::CLONE_NEWNET } else { 0 }
-        | if outer { libc::CLONE_NEWCGROUP } else { 0 }
+        | more
         | libc::CLONE_PIDFD;
     // SAFETY: clone_args is valid when zeroed.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };

@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use serde::{Deserialize, Serialize};
-
+use rustix::buffer::spare_capacity;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use serde::{Deserialize, Serialize};
 
 /// Which network programs have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +23,74 @@ pub enum Network {
     Host,
 }
 
-/// Must be called while /proc is still writable.
-pub fn prepare(network: Network) -> io::Result<()> {
-    match network {
-        Network::None => bring_up_loopback(),
-        Network::Host => Ok(()),
+impl Network {
+    /// CLONE_NEWNET if programs have a network namespace.
+    pub fn namespace(self) -> libc::c_int {
+        match self {
+            Network::None => libc::CLONE_NEWNET,
+            Network::Host => 0,
+        }
+    }
+}
+
+/// A network namespace with nothing but a loopback interface that is up. No capability in a slot counts in it, because it belongs to the outer
+/// sandbox.
+pub struct OwnNetwork {
+    namespace: OwnedFd,
+    when_new: Vec<u8>,
+}
+
+/// What the kernel tells of a network namespace, as far as an unprivileged program can change it. Without IPv6 some of these are missing.
+const TOLD: [&str; 6] = ["dev", "snmp", "netstat", "snmp6", "rt6_stats", "ip6_flowlabel"];
+/// More than all of it, in bytes.
+const TOLD_LENGTH: usize = 16 * 1024;
+
+impl OwnNetwork {
+    /// Makes one, and moves this thread into it. /proc must be writable.
+    pub fn make() -> io::Result<Self> {
+        // SAFETY: only this thread's network changes, and no memory or descriptor.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNET)? };
+        bring_up_loopback()?;
+        let namespace = openat(CWD, "/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(OwnNetwork { namespace, when_new: told()? })
+    }
+
+    /// Moves this thread into it.
+    pub fn enter(&self) -> io::Result<()> {
+        Ok(move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
+    }
+
+    /// Whether the processes of a program, which have all ended, have left nothing in it: no socket is left, and the kernel tells of it what it told
+    /// when it was new. Nothing happens in it later either, because the filter of system calls allows no membership of multicast groups, which
+    /// the kernel reports some time after. Moves this thread into it.
+    pub fn is_as_new(&self) -> bool {
+        let mut sockets = Vec::new();
+        self.enter().is_ok()
+            && read("sockstat", &mut sockets).is_ok()
+            && sockets.starts_with(b"sockets: used 0\n")
+            && told().is_ok_and(|told| told == self.when_new)
+    }
+}
+
+fn told() -> io::Result<Vec<u8>> {
+    let mut told = Vec::with_capacity(TOLD_LENGTH);
+    for name in TOLD {
+        read(name, &mut told)?;
+    }
+    Ok(told)
+}
+
+/// Appends what the kernel tells under this name; nothing if it does not know the name.
+fn read(name: &str, told: &mut Vec<u8>) -> io::Result<()> {
+    match openat(CWD, format!("/proc/thread-self/net/{name}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => loop {
+            told.reserve(1024);
+            if rustix::io::read(&file, spare_capacity(told))? == 0 {
+                return Ok(());
+            }
+        },
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -9,9 +9,10 @@ use libc::sock_filter as Instruction;
 
 use self::calls::Action;
 use super::identity::INSIDE;
+use super::network::Network;
 
 /// The filter as a BPF program.
-pub fn program() -> Vec<Instruction> {
+pub fn program(network: Network) -> Vec<Instruction> {
     let mut program = vec![
         load(ARCHITECTURE_OFFSET),
         jump(libc::BPF_JEQ, ARCHITECTURE, 1, 0),
@@ -19,7 +20,7 @@ pub fn program() -> Vec<Instruction> {
         give(libc::SECCOMP_RET_KILL_PROCESS),
         load(NUMBER_OFFSET),
     ];
-    program.extend(search(&segments()));
+    program.extend(search(&segments(), network));
     program
 }
 
@@ -51,19 +52,19 @@ fn segments() -> Vec<(u32, Action)> {
 }
 
 /// A binary search for the number's segment.
-fn search(segments: &[(u32, Action)]) -> Vec<Instruction> {
+fn search(segments: &[(u32, Action)], network: Network) -> Vec<Instruction> {
     if let [(_, action)] = segments {
-        return decide(*action);
+        return decide(*action, network);
     }
     let (lower, upper) = segments.split_at(segments.len() / 2);
-    let (left, right) = (search(lower), search(upper));
+    let (left, right) = (search(lower, network), search(upper, network));
     // A conditional jump reaches 255 instructions far, an unconditional one any number.
     let far = Instruction { code: (libc::BPF_JMP | libc::BPF_JA) as u16, jt: 0, jf: 0, k: left.len() as u32 };
     let first = upper.first().map_or(0, |(start, _)| *start);
     [vec![jump(libc::BPF_JGE, first, 0, 1), far], left, right].concat()
 }
 
-fn decide(action: Action) -> Vec<Instruction> {
+fn decide(action: Action, network: Network) -> Vec<Instruction> {
     let allow = || vec![give(libc::SECCOMP_RET_ALLOW)];
     match action {
         Action::Allow => allow(),
@@ -77,7 +78,8 @@ fn decide(action: Action) -> Vec<Instruction> {
             let refused = one_of(2, calls::REFUSED_SOCKET_OPTIONS, fail(libc::ENOPROTOOPT), allow());
             // Error 0: the call reports success, and the size stays as it is.
             let options = one_of(2, calls::BUFFER_SIZES, fail(0), refused);
-            one_of(1, &[libc::SOL_SOCKET], options, allow())
+            let others = if network == Network::None { memberships() } else { allow() };
+            one_of(1, &[libc::SOL_SOCKET], options, others)
         }
         Action::Ioctl => one_of(1, calls::REFUSED_IOCTLS, fail(libc::EPERM), allow()),
         Action::Fcntl => {
@@ -101,6 +103,14 @@ fn sockets() -> Vec<Instruction> {
     let others = one_of(0, &[libc::AF_NETLINK], netlink, others);
     let others = one_of(0, &[libc::AF_INET, libc::AF_INET6], internet, others);
     one_of(0, &[libc::AF_UNIX], allow(), others)
+}
+
+/// What a machine says whose interfaces do not know multicast. The kernel reports a membership on loopback as well, some time later, when another
+/// program may have the network.
+fn memberships() -> Vec<Instruction> {
+    let refused = |options| one_of(2, options, fail(libc::ENODEV), vec![give(libc::SECCOMP_RET_ALLOW)]);
+    let others = one_of(1, &[libc::IPPROTO_IPV6], refused(calls::MEMBERSHIPS_6), vec![give(libc::SECCOMP_RET_ALLOW)]);
+    one_of(1, &[libc::IPPROTO_IP], refused(calls::MEMBERSHIPS), others)
 }
 
 /// `then` if the argument is one of `values`, else `otherwise`.

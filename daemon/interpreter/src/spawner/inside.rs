@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, WaitOptions, WaitStatus, pidfd_send_signal, wait};
 
 use super::first_process;
+use super::networks::Networks;
 use super::zygote_process::ZygoteProcess;
 use crate::channel::{Failure, Need, Received, SlotMessage, SpawnerMessage, SpawnerReport, receive, send};
 use crate::launch::Launch;
@@ -42,6 +43,7 @@ fn start(policy: &Policy, launch: &Launch, parent: &OwnedFd) -> Result<Option<(Z
 
 /// Serves until the interpreter closes its socket, or the zygote fails: then the failure is returned.
 fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut ZygoteProcess, ends: &OwnedFd) -> Option<Failure> {
+    let mut networks = Networks::new(policy.network);
     loop {
         let watched = [interpreter.as_fd(), zygote.socket.as_fd(), zygote.output.as_fd(), ends.as_fd()];
         let mut list = watched.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN));
@@ -62,13 +64,13 @@ fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut ZygoteProcess, end
                 Err(_) => return Some(zygote.failure(&zygote_end(zygote))),
             }
         }
-        if ended && let Some(how) = reap(ends, zygote) {
+        if ended && let Some(how) = reap(ends, zygote, &mut networks) {
             return Some(zygote.failure(&how));
         }
         if asked {
             match receive(interpreter) {
                 Ok(Some(Received { message: SpawnerMessage::Spawn(need), descriptors, .. })) => {
-                    spawn(policy, zygote, need, &descriptors);
+                    spawn(policy, zygote, &mut networks, need, &descriptors);
                 }
                 Ok(Some(_)) => {}
                 // The message's descriptors are lost. The interpreter notices it: the slot's socket is closed.
@@ -82,13 +84,14 @@ fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut ZygoteProcess, end
 }
 
 /// Reaps every child that has ended: slots' first processes and orphans of the zygote. Returns how the zygote ended, if it did.
-fn reap(ends: &OwnedFd, zygote: &ZygoteProcess) -> Option<String> {
+fn reap(ends: &OwnedFd, zygote: &ZygoteProcess, networks: &mut Networks) -> Option<String> {
     let _ = rustix::io::read(ends, &mut [0; 1024]);
     let mut how = None;
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if pid == zygote.process {
             how = Some(describe(status));
         }
+        networks.ended(pid);
     }
     how
 }
@@ -106,9 +109,9 @@ fn describe(status: WaitStatus) -> String {
 }
 
 /// Builds one slot. An error is sent on the slot's own socket.
-fn spawn(policy: &Policy, zygote: &ZygoteProcess, need: Need, descriptors: &[OwnedFd]) {
+fn spawn(policy: &Policy, zygote: &ZygoteProcess, networks: &mut Networks, need: Need, descriptors: &[OwnedFd]) {
     if let [control, ..] = descriptors
-        && let Err(error) = try_spawn(policy, zygote, need, control, descriptors)
+        && let Err(error) = try_spawn(policy, zygote, networks, need, control, descriptors)
         && let Err(lost) = send(control, &SlotMessage::Failed(error.into()), &[])
     {
         tracing::debug!(error = %lost, "nothing waits for this slot any more");
@@ -118,16 +121,19 @@ fn spawn(policy: &Policy, zygote: &ZygoteProcess, need: Need, descriptors: &[Own
 fn try_spawn(
     policy: &Policy,
     zygote: &ZygoteProcess,
+    networks: &mut Networks,
     need: Need,
     control: &OwnedFd,
     descriptors: &[OwnedFd],
 ) -> Result<(), StepError> {
     let (wait, go) = step("make a pipe", || Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?))?;
-    let cloned = step("create a slot's namespaces", || sandbox::clone_into_namespaces(policy.network, false))?;
+    step("make a slot's network", || networks.enter_next())?;
+    let cloned = step("create a slot's namespaces", || sandbox::clone_into_namespaces(0))?;
     let Some(child) = cloned else {
         // In the slot's first process.
         first_process::run(policy, &zygote.socket, need, descriptors, wait)
     };
+    networks.give_next(child.pid);
     let told = sandbox::map_slot_identity(&child)
         .and_then(|()| step("report the slot", || send(control, &SlotMessage::Spawned, &[child.pidfd.as_fd()])))
         .and_then(|()| step("start the slot", || io::Result::Ok(rustix::io::write(&go, b"g").map(drop)?)));

@@ -230,5 +230,15 @@ const SO_ATTACH_REUSEPORT_CBPF: i32 = 51;
 const SO_ATTACH_REUSEPORT_EBPF: i32 = 52;
 const SO_RESERVE_MEM: i32 = 73;
 
+/// Options of level IPPROTO_IP with which a socket becomes a member of a multicast group.
+pub const MEMBERSHIPS: &[i32] =
+    &[libc::IP_ADD_MEMBERSHIP, libc::IP_ADD_SOURCE_MEMBERSHIP, MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP];
+/// The same of level IPPROTO_IPV6.
+pub const MEMBERSHIPS_6: &[i32] = &[libc::IPV6_ADD_MEMBERSHIP, MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP];
+
+// From linux/in.h.
+const MCAST_JOIN_GROUP: i32 = 42;
+const MCAST_JOIN_SOURCE_GROUP: i32 = 46;
+
 /// The initial size of a pipe, in bytes. The sizes of all pipes count against a limit of the user.
 pub const LARGEST_PIPE: u32 = 65536;

@@ -2,9 +2,14 @@ use super::calls::{
     ALLOWED, ALLOWED_ON_THIS_ARCHITECTURE, DECIDED, NOT_PERMITTED, NOT_PERMITTED_ON_THIS_ARCHITECTURE, REFUSED_CLONES,
 };
 use super::{ARCHITECTURE, program};
+use crate::sandbox::Network;
 
 /// Evaluates the filter for a call, as the kernel would.
 fn result(architecture: u32, number: u32, arguments: [u64; 3]) -> u32 {
+    result_of(&program(Network::None), architecture, number, arguments)
+}
+
+fn result_of(program: &[libc::sock_filter], architecture: u32, number: u32, arguments: [u64; 3]) -> u32 {
     let data = |offset: u32| match offset {
         0 => number,
         4 => architecture,
@@ -12,7 +17,6 @@ fn result(architecture: u32, number: u32, arguments: [u64; 3]) -> u32 {
         16..64 => arguments.get((offset as usize - 16) / 8).map_or(0, |argument| *argument as u32),
         _ => panic!("offset {offset}"),
     };
-    let program = program();
     let (mut place, mut value) = (0, 0);
     loop {
         let instruction = program[place];
@@ -128,6 +132,22 @@ fn buffers_of_sockets_and_pipes_do_not_grow() {
 }
 
 #[test]
+fn nothing_joins_a_multicast_group_but_in_the_hosts_network() {
+    let number = libc::SYS_setsockopt as u32;
+    for (level, joins) in
+        [(libc::IPPROTO_IP, &[35, 39, 42, 46][..]), (libc::IPPROTO_IPV6, &[20, 42, 46]), (libc::IPPROTO_TCP, &[])]
+    {
+        for option in 0..100 {
+            let arguments = [3, level as u64, option];
+            let expected = joins.contains(&option).then_some(libc::ENODEV);
+            assert_eq!(error(i64::from(number), arguments), expected, "{level} {option}");
+            let with_host = result_of(&program(Network::Host), ARCHITECTURE, number, arguments);
+            assert_eq!(with_host, libc::SECCOMP_RET_ALLOW, "{level} {option}");
+        }
+    }
+}
+
+#[test]
 fn what_holds_up_others_is_refused() {
     assert_eq!(error(libc::SYS_fcntl, [0, libc::F_SETFL as u64, 1 << 20]), None);
     for command in [libc::F_SETLEASE, libc::F_NOTIFY] {
@@ -179,5 +199,6 @@ fn another_architectures_calls_end_the_program() {
 
 #[test]
 fn the_filter_is_short() {
-    assert!(program().len() < 700, "{}", program().len());
+    let length = program(Network::None).len();
+    assert!(length < 700, "{length}");
 }
