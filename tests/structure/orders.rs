@@ -216,6 +216,7 @@ pub const INTERPRETER: Order = Order {
         "bytecode",
         "probe",
         "workshop",
+        "pool::demand",
         "pool::workshops",
         "pool",
         "counting",

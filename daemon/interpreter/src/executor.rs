@@ -135,7 +135,7 @@ impl Executor {
         let executed = executed?;
         let pool = self.pool.clone();
         let learning = self.settings.learns.then(|| self.learning.clone());
-        taken.is_over();
+        taken.begin_removal();
         // Nothing of the program runs any more. Removing its slot and building another need not delay the answer. Until then it has memory.
         tokio::spawn(async move {
             if let Err(error) = taken.slot.kill().await {

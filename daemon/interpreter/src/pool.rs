@@ -1,6 +1,8 @@
-//! Slots built ahead of need, so that a call finds a waiting child. As many wait as the largest number of simultaneous calls in the last minute. They all
-//! come from the current workshop. When that is worn, or other modules were learned, the next one takes over once its own children wait.
+//! Slots built ahead of need, so that a call finds a waiting child. As many wait as calls came at once in the last minute, at the same time or in a
+//! row. They all come from the current workshop. When that is worn, or other modules were learned, the next one takes over once its own children
+//! wait.
 
+mod demand;
 mod workshops;
 
 use std::collections::VecDeque;
@@ -16,18 +18,13 @@ use crate::settings::Settings;
 use crate::slot::{Slot, SlotError, WaitingChild};
 use crate::spawner::SpawnerHandle;
 use crate::workshop::{Lesson, Workshop, WorkshopError};
+use demand::{Demand, QUIET};
 use workshops::{Next, Workshops};
 
-/// Fewest slots that wait.
-const FEWEST: usize = 2;
 /// How long a call waits for a used-up resource, such as file descriptors.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause between two tries.
 pub const PAUSE: Duration = Duration::from_millis(20);
-/// How long the peak of simultaneous calls is remembered.
-const PEAK_REMEMBERED: Duration = Duration::from_secs(60);
-/// Without a call for so long, the interpreter is idle.
-const IDLE: Duration = Duration::from_secs(1);
 /// No slots wait while less than this fraction (1/16) of the machine's memory is available.
 const SCARCE: u64 = 16;
 
@@ -44,21 +41,15 @@ pub struct Pool {
 
 type WaitingSlots = VecDeque<(Slot, WaitingChild)>;
 
-#[derive(Default)]
 struct State {
     workshops: Workshops,
+    /// The newest last: it is taken first, because the caches still hold it.
     waiting: WaitingSlots,
     /// Slots that are being built in order to wait.
     building: usize,
-    /// Slots that programs use, or that are being removed.
-    in_use: usize,
-    /// Those of them that are being removed.
-    removing: usize,
-    /// The most slots lately in use, and when they were.
-    peak: usize,
-    peak_since: Option<Instant>,
-    /// When a call last began or ended.
-    last_used: Option<Instant>,
+    /// A refill waits until it is quiet.
+    refill_later: bool,
+    demand: Demand,
     /// How many calls had to wait for their slot to be built.
     missed: u64,
     /// Little memory is available: see [`SCARCE`].
@@ -87,25 +78,21 @@ pub enum PoolError {
 pub struct Taken {
     pub slot: Slot,
     pool: Arc<Pool>,
-    is_over: bool,
+    is_being_removed: bool,
 }
 
 impl Taken {
     /// Its program has ended, and the slot is being removed.
-    pub fn is_over(&mut self) {
-        self.is_over = true;
-        self.pool.state().removing += 1;
+    pub fn begin_removal(&mut self) {
+        if !std::mem::replace(&mut self.is_being_removed, true) {
+            self.pool.state().demand.begin_removal();
+        }
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        {
-            let mut state = self.pool.state();
-            state.in_use -= 1;
-            state.removing -= usize::from(self.is_over);
-            state.last_used = Some(Instant::now());
-        }
+        self.pool.state().demand.end(self.is_being_removed);
         // When the process ends, the runtime may be gone already.
         if tokio::runtime::Handle::try_current().is_ok() {
             self.pool.refill();
@@ -117,8 +104,16 @@ impl Pool {
     /// `groups` are the control groups of this process: there may be only one [`ControlGroups`].
     pub fn new(settings: Settings, groups: Option<Arc<ControlGroups>>, learning: Option<Arc<Learning>>) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let state = Mutex::new(State { last_used: Some(Instant::now()), ..State::default() });
-        Pool { settings, groups, cpus, learning, opening: tokio::sync::Mutex::default(), state }
+        let state = State {
+            workshops: Workshops::default(),
+            waiting: WaitingSlots::new(),
+            building: 0,
+            refill_later: false,
+            demand: Demand::new(),
+            missed: 0,
+            scarce: false,
+        };
+        Pool { settings, groups, cpus, learning, opening: tokio::sync::Mutex::default(), state: Mutex::new(state) }
     }
 
     pub fn groups(&self) -> Option<Arc<ControlGroups>> {
@@ -131,7 +126,7 @@ impl Pool {
             let mut state = self.state();
             state.drop_unusable();
             state.missed += u64::from(state.waiting.is_empty());
-            state.waiting.pop_front()
+            state.waiting.pop_back()
         };
         let (slot, child) = match waiting {
             Some(slot) => slot,
@@ -139,20 +134,10 @@ impl Pool {
         };
         let mut state = self.state();
         state.workshops.count_slot(&slot.spawner);
-        state.in_use += 1;
-        state.last_used = Some(Instant::now());
-        // Not those that are being removed: a single client whose calls follow each other at once needs no more waiting children than others.
-        let running = state.in_use - state.removing;
-        if running >= state.peak {
-            (state.peak, state.peak_since) = (running, Some(Instant::now()));
-        }
-        let empty = state.waiting.is_empty();
+        state.demand.begin();
         drop(state);
-        if empty {
-            // The next call may come before this one has ended. Otherwise refill later, and leave the CPUs to this call.
-            self.refill();
-        }
-        Ok((Taken { slot, pool: self.clone(), is_over: false }, child))
+        self.refill();
+        Ok((Taken { slot, pool: self.clone(), is_being_removed: false }, child))
     }
 
     /// Discards the workshop of `spawner`, if it is still the current one. The next slot comes from a new workshop, for which Python is
@@ -192,13 +177,13 @@ impl Pool {
 
     /// Whether there was no call for a moment.
     pub fn is_idle(&self) -> bool {
-        self.state().is_idle()
+        self.state().demand.is_idle()
     }
 
     pub fn counts(&self) -> Counts {
         let state = self.state();
-        let State { building, in_use, missed, .. } = *state;
-        Counts { waiting: state.waiting.len(), building, in_use, missed }
+        let State { building, missed, .. } = *state;
+        Counts { waiting: state.waiting.len(), building, in_use: state.demand.in_use(), missed }
     }
 
     /// Called about once a second: opens the next workshop if the current one is worn or has ended, or if other modules were learned. Adjusts
@@ -210,18 +195,16 @@ impl Pool {
         let mut state = self.state();
         state.scarce = memory_is_scarce();
         state.drop_unusable();
-        if state.peak_since.is_some_and(|since| since.elapsed() > PEAK_REMEMBERED) {
-            (state.peak, state.peak_since) = (state.in_use - state.removing, None);
-        }
+        state.demand.forget_what_is_old();
         let wanted = state.wanted(self.settings.concurrency);
         while state.waiting.len() > wanted {
-            state.waiting.pop_back();
+            state.waiting.pop_front();
         }
         let gone = state.workshops.has_ended();
         if gone {
             state.workshops.retire();
         }
-        let is_idle = state.is_idle() && !state.scarce;
+        let is_idle = state.demand.is_idle() && !state.scarce;
         let next = state.workshops.begin_next(self.learning.as_deref(), is_idle);
         drop(state);
         if gone {
@@ -248,7 +231,7 @@ impl Pool {
                 }
                 built => return Ok(built?),
             }
-            if let Some(waiting) = self.state().waiting.pop_front() {
+            if let Some(waiting) = self.state().waiting.pop_back() {
                 return Ok(waiting);
             }
         }
@@ -305,17 +288,25 @@ impl Pool {
         self.refill();
     }
 
-    /// Starts to build the slots that are missing. Does nothing without a workshop: the next call opens one, and gets its error.
+    /// Starts to build the slots that are missing: at once those that are needed if each running call is followed by another, the rest when it is quiet.
+    /// Does nothing without a workshop: the next call opens one, and gets its error.
     fn refill(self: &Arc<Self>) {
         let mut state = self.state();
         let Some(workshop) = state.workshops.living().cloned() else { return };
-        let wanted = state.wanted(self.settings.concurrency);
-        // When all CPUs are busy, skip the rehearsal (a trial run in the child, after which the program starts faster): it would slow down running
-        // programs.
-        let need = if state.in_use < self.cpus { Need::Later } else { Need::Now };
-        while state.waiting.len() + state.building < wanted {
+        let most = self.settings.concurrency;
+        let wanted = state.wanted(most);
+        let now = wanted.min(state.demand.wanted_now(most));
+        // A rehearsal is a trial run in the child, after which the program starts faster. Without it, the child is ready sooner, and running
+        // programs have the CPUs.
+        let is_time = state.demand.is_quiet() && state.demand.in_use() < self.cpus;
+        let need = if is_time { Need::Later } else { Need::Now };
+        while state.waiting.len() + state.building < now {
             state.building += 1;
             tokio::spawn(add_waiting(self.clone(), workshop.spawner.clone(), need));
+        }
+        if state.waiting.len() + state.building < wanted && !state.refill_later {
+            state.refill_later = true;
+            tokio::spawn(refill_when_quiet(self.clone()));
         }
     }
 
@@ -325,12 +316,8 @@ impl Pool {
 }
 
 impl State {
-    fn is_idle(&self) -> bool {
-        self.in_use == 0 && self.last_used.is_none_or(|last| last.elapsed() >= IDLE)
-    }
-
     fn wanted(&self, most: usize) -> usize {
-        if self.scarce { 0 } else { self.peak.clamp(FEWEST, most.max(FEWEST)) }
+        if self.scarce { 0 } else { self.demand.wanted(most) }
     }
 
     /// Drops slots whose child was killed from outside, and slots of any workshop but the current one.
@@ -355,6 +342,16 @@ async fn add_waiting(pool: Arc<Pool>, spawner: Arc<SpawnerHandle>, need: Need) {
         // The next call tries again, and reports the error.
         Err(error) => tracing::warn!(%error, "cannot build a slot ahead of need"),
     }
+}
+
+async fn refill_when_quiet(pool: Arc<Pool>) {
+    let mut pause = QUIET;
+    while !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+        pause = pool.state().demand.until_quiet();
+    }
+    pool.state().refill_later = false;
+    pool.refill();
 }
 
 /// Opens a workshop in place of one that has ended, as a call would.
