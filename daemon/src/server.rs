@@ -1,6 +1,7 @@
 //! The MCP server: one handler for both protocol eras.
 
 mod call;
+mod client_context;
 mod executions;
 mod introspection;
 mod output_stream;
@@ -10,7 +11,7 @@ mod tool_description;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams, CompleteResult,
@@ -29,6 +30,7 @@ use crate::interpreter::Interpreters;
 use crate::resources;
 use crate::tasks::{self, NotCancelled, Tasks};
 use crate::tools;
+use client_context::ClientContext;
 use executions::Executions;
 use tool_description::ToolDescriptions;
 
@@ -61,20 +63,6 @@ struct Shared {
     task_after: AtomicU64,
     started_by: &'static str,
     clients: AtomicU64,
-}
-
-/// One client.
-#[derive(Clone)]
-struct ClientContext {
-    /// Its number, by which turns are shared.
-    key: u64,
-    is_named: Arc<AtomicBool>,
-    is_told_of_changes: Arc<AtomicBool>,
-    /// Its tracing span, which gets the client's name.
-    session: Span,
-    gone: CancellationToken,
-    /// Running calls may finish, and no new ones begin.
-    draining: CancellationToken,
 }
 
 impl Server {
@@ -115,6 +103,12 @@ impl Server {
         Self { shared: self.shared.clone(), client: ClientContext::new(key, session, gone, draining) }
     }
 
+    /// The server for a client that has come over TCP.
+    pub fn over_tcp(mut self) -> Self {
+        self.client.is_over_tcp = true;
+        self
+    }
+
     /// Whether a task runs, for which no client needs to be connected.
     pub fn is_busy(&self) -> bool {
         self.shared.tasks.running() > 0
@@ -149,12 +143,6 @@ impl Server {
             self.shared.executions.board.client(self.client.key, name, version);
             self.client.session.in_scope(|| tracing::debug!("the client said its name"));
         }
-    }
-}
-
-impl ClientContext {
-    fn new(key: u64, session: Span, gone: CancellationToken, draining: CancellationToken) -> Self {
-        Self { key, is_named: Arc::default(), is_told_of_changes: Arc::default(), session, gone, draining }
     }
 }
 

@@ -211,7 +211,7 @@ impl Sessions {
 
     fn start_http(&mut self, stream: TcpStream, gate: Arc<Gate>, visitor: Visitor) {
         let (server, cancel, draining, span) = self.new_session();
-        let session = async move { http::serve(stream, server, gate, visitor, draining, cancel).await };
+        let session = async move { http::serve(stream, server.over_tcp(), gate, visitor, draining, cancel).await };
         self.tasks.spawn(session.instrument(span));
     }
 

@@ -242,11 +242,15 @@ fn answers_that_nobody_reads_are_bounded_over_http_too() {
 
 /// A daemon that serves TCP as well, at which address, and the file of its token.
 fn with_tcp(interpreter: &FakeInterpreter, more: &[&str]) -> (Daemon, String, tempfile::NamedTempFile) {
+    configured_with_tcp(&[("PYTHON_INTERPRETER_MCP_URL", &interpreter.url())], more)
+}
+
+fn configured_with_tcp(environment: &[(&str, &str)], more: &[&str]) -> (Daemon, String, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), format!("{TOKEN}\n")).unwrap();
     let mut arguments = vec!["--http", "127.0.0.1:0", "--http-token-file", file.path().to_str().unwrap()];
     arguments.extend(more);
-    let daemon = Daemon::start_with(&[("PYTHON_INTERPRETER_MCP_URL", &interpreter.url())], &arguments);
+    let daemon = Daemon::start_with(environment, &arguments);
     let mut address = None;
     until("it says where it listens", || {
         address = daemon.stderr().lines().find_map(|line| Some(line.split_once("address=")?.1.trim().to_owned()));
@@ -286,6 +290,29 @@ fn tcp_is_for_those_who_know_the_token() {
         );
     }
     assert_eq!(interpreter.requests().len(), 1);
+}
+
+#[test]
+fn what_programs_import_that_come_over_tcp_is_not_learned() {
+    let (daemon, address, _token) = configured_with_tcp(&[], &[]);
+    let authorized = [("Authorization", &*format!("Bearer {TOKEN}"))];
+    let text = |arguments: &[&str]| {
+        let output = daemon.home().command().args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for _ in 0..3 {
+        let stream = TcpStream::connect(&address).unwrap();
+        let answer = exchange(stream, "POST", "/mcp", &with(&authorized), &call("import colorsys\nprint(1)"));
+        assert_eq!(answer.json()["result"]["structuredContent"]["stdout"], "1\n", "{}", answer.body);
+    }
+    // The twin.
+    for _ in 0..3 {
+        assert_eq!(text(&["exec", "import wave\nprint(1)"]), "1\n");
+    }
+    until("it is learned", || text(&["preload", "list"]).contains("preloaded"));
+    let listed: Value = serde_json::from_str(&text(&["preload", "list", "--json"])).unwrap();
+    assert!(listed["modules"].as_array().is_some_and(|modules| modules.len() == 1), "{listed}");
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::process::Output;
 
-use crate::support::daemon::{Daemon, Home};
 use crate::support::launcher;
 use crate::support::until;
 use crate::support::world::World;
@@ -60,18 +59,4 @@ fn what_was_learned_is_shown_and_forgotten_whether_the_interpreter_runs_or_not()
     assert_eq!(listed(&world)["modules"], json!([]));
     until("the next Python has none", || listed(&world)["preloaded"] == json!([]));
     assert!(!file.exists());
-}
-
-#[test]
-fn where_http_is_served_on_tcp_nothing_is_learned() {
-    let token = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(token.path(), "0123456789abcdef0123456789abcdef").unwrap();
-    let http = ["--http", "127.0.0.1:0", "--http-token-file", token.path().to_str().unwrap()];
-    for (flags, learns) in [(http.as_slice(), false), (&[], true)] {
-        let daemon = Daemon::start_in(Home::new(), &[], flags);
-        assert_eq!(text(&daemon.home().command().args(["exec", "print(1)"]).output().unwrap()), "1\n");
-        let listed = daemon.home().command().args(["preload", "list", "--json"]).output().unwrap();
-        let listed: Value = serde_json::from_str(text(&listed)).unwrap();
-        assert_eq!(listed["learns"], json!(learns));
-    }
 }

@@ -90,6 +90,7 @@ pub const DAEMON: Order = Order {
         "transport::outbound",
         "transport::refusing",
         "transport",
+        "server::client_context",
         "server::executions",
         "server::tool_description",
         "server",

@@ -2,7 +2,7 @@
 
 use hyper::header::HeaderMap;
 
-use crate::wire::{CLIENT_HEADER, EXECUTION_ID_HEADER, is_name};
+use crate::wire::{CLIENT_HEADER, EXECUTION_ID_HEADER, LEARN_HEADER, is_name};
 
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
@@ -10,6 +10,8 @@ pub struct Caller {
     pub execution_id: Option<String>,
     /// The one of the caller's clients that the execution is for.
     pub client: Option<String>,
+    /// Whether the modules that the program imports count for the preload.
+    pub learns: bool,
 }
 
 impl Caller {
@@ -19,6 +21,7 @@ impl Caller {
             let text = headers.get(header).and_then(|value| value.to_str().ok());
             text.filter(|text| is_name(text)).map(str::to_owned)
         };
-        Self { execution_id: name(EXECUTION_ID_HEADER), client: name(CLIENT_HEADER) }
+        let learns = headers.get(LEARN_HEADER).is_none_or(|value| value == "yes");
+        Self { execution_id: name(EXECUTION_ID_HEADER), client: name(CLIENT_HEADER), learns }
     }
 }

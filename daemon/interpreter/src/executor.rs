@@ -134,9 +134,9 @@ impl Executor {
         }
         let executed = executed?;
         let pool = self.pool.clone();
-        let learning = self.settings.learns.then(|| self.learning.clone());
+        let learning = (self.settings.learns && caller.learns).then(|| self.learning.clone());
         taken.begin_removal();
-        // Nothing of the program runs any more. Removing its slot and building another need not delay the answer. Until then it has memory.
+        // The answer does not wait until the slot is removed and another is built. Its share of the total memory stays taken until then.
         tokio::spawn(async move {
             if let Err(error) = taken.slot.kill().await {
                 tracing::debug!(%error, "discarding the workshop");

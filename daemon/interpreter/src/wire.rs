@@ -74,7 +74,11 @@ pub const PRELOAD_PATH: &str = "/v1/preload";
 /// room make way first.
 pub const CLIENT_HEADER: &str = "x-client";
 
-/// Whether `text` is valid in either header: `^[0-9a-zA-Z-]{1,64}$`.
+/// A header of a request to the embedded interpreter. With any value but `yes`, the modules that the program imports do not count for the preload.
+/// The daemon sets it for clients that may not be its user.
+pub const LEARN_HEADER: &str = "x-learn";
+
+/// Whether `text` is valid in the headers of names: `^[0-9a-zA-Z-]{1,64}$`.
 pub fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }

@@ -99,8 +99,7 @@ pub fn settings(arguments: &InterpreterArguments, state_directory: PathBuf) -> S
     Settings {
         python: arguments.python.clone(),
         preload: arguments.preloaded(),
-        // Wrong settings of the daemon are reported by the daemon.
-        learns: arguments.learns().unwrap_or(false),
+        learns: arguments.learns(),
         // What the machine has is looked up once.
         limits: Limits {
             timeout: arguments.executions.timeout,

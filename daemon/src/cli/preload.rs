@@ -43,7 +43,7 @@ fn list(as_json: bool) -> anyhow::Result<ExitCode> {
     let report = match ask_interpreter::<Report>(PRELOAD_PATH)? {
         Some(report) => report,
         None => {
-            let learns = interpreter_without_flags()?.learns()?;
+            let learns = interpreter_without_flags()?.learns();
             let directory = endpoint::state_directory().context("there is no state directory")?;
             Report { learns, ..learning::read(&directory).context("what was learned cannot be read")? }
         }

@@ -66,10 +66,6 @@ pub struct InterpreterArguments {
           default_value = AUTO)]
     pub preload: Vec<String>,
 
-    /// Learn no modules: others than the user send programs. The daemon starts it with this if it serves HTTP on TCP
-    #[arg(long, hide = true)]
-    pub learn_nothing: bool,
-
     /// Directories that programs may read, such as ~/data:/data
     #[arg(long, env = "PYTHON_INTERPRETER_MCP_MOUNT", value_name = "SOURCE:TARGET", value_delimiter = ',')]
     pub mount: Vec<Mount>,
@@ -114,10 +110,9 @@ impl InterpreterArguments {
         named.filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 
-    /// Whether modules are learned. Not if clients with a token, who may be strangers, send programs as well.
-    pub fn learns(&self) -> anyhow::Result<bool> {
-        let is_auto = self.preload.iter().any(|name| name == AUTO);
-        Ok(is_auto && !self.learn_nothing && serve_without_flags()?.settings.http.http.is_none())
+    /// Whether modules are learned.
+    pub fn learns(&self) -> bool {
+        self.preload.iter().any(|name| name == AUTO)
     }
 }
 

@@ -15,7 +15,7 @@ use hyper::header::{ACCEPT, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderMap, Header
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, StatusCode, Uri};
 use python_interpreter::wire::{
-    CLIENT_HEADER, EVENTS, EXECUTION_ID_HEADER, EXECUTIONS_PATH, ExecuteRequest, OUTCOME_HEADER, Outcome,
+    CLIENT_HEADER, EVENTS, EXECUTION_ID_HEADER, EXECUTIONS_PATH, ExecuteRequest, LEARN_HEADER, OUTCOME_HEADER, Outcome,
 };
 use reqwest::{Client, ClientBuilder, Response, Url};
 
@@ -164,6 +164,10 @@ impl ApiClient {
             if let Some(name) = name.and_then(|name| HeaderValue::from_str(name).ok()) {
                 request.headers_mut().insert(header, name);
             }
+        }
+        // Another service may be our own interpreter as well.
+        if !context.learns {
+            request.headers_mut().insert(LEARN_HEADER, HeaderValue::from_static("no"));
         }
         let response = self.connections.send(request).await.map_err(|error| match error {
             SendError::NotReached(source) => Failure::NotReached { url: self.name.clone(), source },

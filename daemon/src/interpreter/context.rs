@@ -21,6 +21,8 @@ pub struct CallContext {
     pub execution_id: Option<String>,
     /// The client's name among those of all daemons.
     pub client: Option<String>,
+    /// Whether the modules that the program imports count for the preload.
+    pub learns: bool,
     pub trace: Trace,
     /// Cancelled when the daemon stops and waits for the program no longer.
     pub stopping: CancellationToken,

@@ -66,6 +66,7 @@ impl Server {
             context: CallContext {
                 execution_id: None,
                 client: None,
+                learns: !self.client.is_over_tcp,
                 stopping: CancellationToken::new(),
                 trace: Trace::new(context.meta.get_traceparent(), context.meta.get_tracestate()),
                 last_line: (knows_tasks || progress.is_some()).then_some(told),

@@ -14,11 +14,7 @@ use crate::systemd;
 /// The interpreters that these settings name.
 pub fn interpreters(settings: &Settings) -> anyhow::Result<Interpreters> {
     let found = serve_without_flags()?;
-    let mut flags = settings.interpreter.flags_beyond(&found.settings.interpreter);
-    // It finds the address in the environment and the file itself.
-    if settings.http.http.is_some() && found.settings.http.http.is_none() {
-        flags.push("--learn-nothing".into());
-    }
+    let flags = settings.interpreter.flags_beyond(&found.settings.interpreter);
     Ok(interpreter::interpreters(&settings.interpreter, &flags)?)
 }
 
