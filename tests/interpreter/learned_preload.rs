@@ -122,6 +122,16 @@ fn what_a_program_would_miss_is_left_out_and_named_once() {
         ("hooks", "import sys\nsys.excepthook = print\n"),
         ("handles", "import signal\nsignal.signal(signal.SIGTERM, print)\n"),
         ("adds", "import builtins\nbuiltins.added = 1\n"),
+        (
+            "wraps",
+            "import builtins\nplain = builtins.open\nbuiltins.open = lambda *given, **named: plain(*given, **named)\n",
+        ),
+        ("paths", "import sys\nsys.path.append('/usr')\n"),
+        ("recurs", "import sys\nsys.setrecursionlimit(5000)\n"),
+        ("masks", "import os\nos.umask(0o77)\n"),
+        ("replaces", "import sys\nsys.stdout = None\n"),
+        ("closes", "import sys\nsys.stdout.close()\n"),
+        ("eventlet", ""),
         ("takes", "taken = b'x' * (600 << 20)\n"),
         ("telling", TELLING),
     ];
@@ -144,13 +154,20 @@ fn what_a_program_would_miss_is_left_out_and_named_once() {
         ("hooks", "its import changes how exceptions are shown"),
         ("handles", "its import changes signal handlers"),
         ("adds", "its import changes builtins"),
+        ("wraps", "its import changes builtins"),
+        ("paths", "its import changes the module path"),
+        ("recurs", "its import changes the recursion limit"),
+        ("masks", "its import changes the umask"),
+        ("replaces", "its import changes the standard streams"),
+        ("closes", "ValueError: I/O operation on closed file."),
+        ("eventlet", "other libraries behave in another way when it is imported"),
     ];
     let left_out = learned(&interpreter)["left_out"].clone();
     for (name, reason) in reasons {
         assert_eq!(left_out[name], reason, "{left_out}");
     }
     assert!(left_out["takes"].as_str().unwrap().starts_with("its import takes 600 MiB of memory, and "), "{left_out}");
-    assert_eq!(left_out.as_object().unwrap().len(), 14, "{left_out}");
+    assert_eq!(left_out.as_object().unwrap().len(), 21, "{left_out}");
     // Nothing of a trial is left.
     interpreter.wait_until_empty();
     let health = interpreter.request("GET", "/healthz", &[], b"").json();
@@ -247,14 +264,10 @@ fn nothing_is_learned_from_a_damaged_record() {
 }
 
 #[test]
-fn a_fixed_list_learns_nothing_and_neither_does_an_interpreter_that_strangers_reach() {
+fn a_fixed_list_learns_nothing() {
     let environment = Environment::with(&[("telling", TELLING), ("named", TELLING)]);
-    let http = [("PYTHON_INTERPRETER_MCP_HTTP", "127.0.0.1:0")];
-    for (preload, flag) in [("named", ""), ("", ""), ("auto,named", "http"), ("auto", "--learn-nothing")] {
-        let variables: &[_] = if flag == "http" { &http } else { &[] };
-        let mut flags = vec!["--most-slots", "2"];
-        flags.extend(flag.starts_with("--").then_some(flag));
-        let interpreter = environment.start(preload, variables, &flags);
+    for preload in ["named", ""] {
+        let interpreter = environment.start(preload, &[], &["--most-slots", "2"]);
         interpreter.works();
         let spawner = interpreter.spawner();
         for _ in 0..4 {
@@ -263,14 +276,29 @@ fn a_fixed_list_learns_nothing_and_neither_does_an_interpreter_that_strangers_re
         // The next Python would have it.
         until("another Python takes over", || interpreter.spawner() != spawner);
         let learned = learned(&interpreter);
-        let nothing = json!({ "learns": false, "preloaded": [], "modules": [], "left_out": {} });
-        assert_eq!(learned, nothing, "{preload} {flags:?}");
+        assert_eq!(learned, json!({ "learns": false, "preloaded": [], "modules": [], "left_out": {} }), "{preload}");
         assert!(!record(&interpreter).exists());
         let [first, second] = [(); 2].map(|()| printed(&interpreter, "import telling; print(telling.imported)"));
         assert_ne!(first, second);
-        // The ordinary modules are there in the place of `auto`, and what is named beside it.
         let health = interpreter.request("GET", "/healthz", &[], b"").json();
-        let has = |name: &str| health["preloaded"].as_array().unwrap().contains(&name.into());
-        assert_eq!((has("json"), has("named")), (preload.contains("auto"), preload.contains("named")), "{health}");
+        assert_eq!(health["preloaded"].as_array().unwrap().contains(&"named".into()), !preload.is_empty(), "{health}");
     }
+}
+
+#[test]
+fn a_program_whose_caller_says_so_does_not_count() {
+    let environment = Environment::with(&[("telling", TELLING), ("hidden", TELLING)]);
+    let interpreter = environment.preloading("auto,json");
+    for value in ["no", "anything"] {
+        for _ in 0..3 {
+            let body = json!({ "source_code": "import hidden; print(1)" }).to_string();
+            let headers = ["Content-Type: application/json", &format!("X-Learn: {value}")];
+            let answer = interpreter.request("POST", "/v1/execute", &headers, body.as_bytes());
+            assert_eq!(answer.json()["stdout"], "1\n");
+        }
+    }
+    // The twin.
+    twice(&interpreter, &["telling"]);
+    until_preloaded(&interpreter, &["telling"]);
+    assert_eq!(counted(&interpreter), ["telling"]);
 }

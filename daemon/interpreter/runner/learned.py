@@ -22,9 +22,12 @@ OWN_PATH = "/python-interpreter"
 # The native part's socket to the spawner.
 SOCKET = 3
 # Longest text of an exception, in characters.
-LONGEST_REASON = 500
+LONGEST_REASON = 200
 # Most bytes of the list of imported modules.
 LONGEST_LIST = 30_000
+
+# Never learned: other libraries look whether these are imported, and behave in another way then.
+NEVER = {"pytest", "_pytest", "IPython", "ipykernel", "gevent", "eventlet", "test", "idlelib"}
 
 
 def load(names, room):
@@ -61,7 +64,11 @@ def tried(name, room):
     if not child:
         try:
             os.close(reading)
-            os.write(writing, json.dumps(trial(name, room)).encode())
+            try:
+                result = trial(name, room)
+            except BaseException as error:
+                result = {"LeftOut": described(error)}, 0
+            os.write(writing, json.dumps(result).encode())
         finally:
             os._exit(0)
     os.close(writing)
@@ -85,8 +92,11 @@ def trial(name, room):
     """What `tried` returns, in the child."""
     # Below programs. With SCHED_IDLE a busy machine would not get to it at all.
     os.nice(10)
-    if not is_installed(name.partition(".")[0]):
+    package = name.partition(".")[0]
+    if not is_installed(package):
         return "Absent", 0
+    if package in NEVER:
+        return {"LeftOut": "other libraries behave in another way when it is imported"}, 0
     output = os.memfd_create("output")
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -96,20 +106,24 @@ def trial(name, room):
     changed = [what for what, value in surroundings().items() if value != found[what]]
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
         return "Absent", 0
-    for stream in sys.stdout, sys.stderr:
-        stream.flush()
     reason = None
     if error is not None:
         reason = described(error)
     elif left:
         reason = f"its import leaves {left}"
-    elif os.fstat(output).st_size:
-        reason = "its import prints"
     elif changed:
         reason = f"its import changes {changed[0]}"
+    elif prints(output):
+        reason = "its import prints"
     elif size > room:
         reason = f"its import takes {size >> 10} MiB of memory, and {room >> 10} MiB are left for modules"
     return ({"LeftOut": reason} if reason else "Loaded"), size
+
+
+def prints(output):
+    for stream in sys.stdout, sys.stderr:
+        stream.flush()
+    return os.fstat(output).st_size > 0
 
 
 def described(error):
@@ -124,8 +138,17 @@ def surroundings():
         "how exceptions are shown": sys.excepthook,
         "how values are shown": sys.displayhook,
         "the standard streams": [sys.stdin, sys.stdout, sys.stderr],
-        "builtins": set(vars(builtins)),
+        "builtins": {name: id(value) for name, value in vars(builtins).items() if name != "_"},
+        "the module path": [list(sys.path), list(sys.path_hooks)],
+        "the recursion limit": sys.getrecursionlimit(),
+        "the umask": umask(),
     }
+
+
+def umask():
+    value = os.umask(0)
+    os.umask(value)
+    return value
 
 
 def is_installed(package):

@@ -17,6 +17,7 @@ FORK_DEADLINE = 5
 # How long a thread may take to end, in seconds. One that was joined is still seen for a moment, and longer on a busy machine.
 THREAD_DEADLINE = 0.5
 
+# In place of a wait status: the process had no CPU for most of the time.
 STARVED = object()
 
 
@@ -81,8 +82,8 @@ def fork():
 
 
 def wait_for(child, deadline):
-    """Returns the child's wait status. One that takes more than `deadline` seconds is killed: then None, or STARVED if it was ready to run for
-    most of that time, and others had the CPU."""
+    """Returns the child's wait status. One that takes more than `deadline` seconds is killed. Then returns None, or STARVED if it mostly waited for
+    a CPU."""
     started, pause = time.monotonic(), 0.001
     while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
         elapsed, starved = time.monotonic() - started, waited_for_cpu(child)

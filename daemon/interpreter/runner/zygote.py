@@ -77,7 +77,7 @@ def begin(job):
 def rehearse_imports():
     """Imports the modules that were put aside, as a program might, and puts them aside again. This changes many pages."""
     if aside:
-        for name in loading.PRELOAD:
+        for name in [*loading.PRELOAD, *loading.LEARNED.split(",")]:
             if name in aside:
                 __import__(name)
         if Aside in sys.meta_path:

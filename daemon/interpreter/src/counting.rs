@@ -16,9 +16,13 @@ pub async fn count(pool: Arc<Pool>, learning: Arc<Learning>) {
             true => Ok(Default::default()),
             false => probe::modules(&workshop.spawner, &unknown).await,
         };
-        // Counted as not installed, so that it is not tried again and again.
-        let found = found.inspect_err(|error| tracing::debug!(%error, "cannot look up which modules are installed"));
-        learning.count(&unknown, &found.unwrap_or_default(), &workshop.anyway);
+        match found {
+            Ok(found) => learning.count(&unknown, &found, &workshop.anyway),
+            Err(error) => {
+                tracing::debug!(%error, "cannot look up which modules are installed");
+                learning.not_now();
+            }
+        }
     }
     learning.clone().write().await;
 }

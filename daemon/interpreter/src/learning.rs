@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,9 @@ use scan::{imports, package_of};
 /// The file's name in the state directory.
 const FILE: &str = "preload.json";
 /// Most modules that are learned for one workshop.
-const MOST_MODULES: usize = 32;
+const MOST_CHOSEN: usize = 32;
+/// After a failed write or look-up, the next one waits so long.
+const PAUSE: Duration = Duration::from_secs(60);
 /// Most names that wait to be looked up.
 const MOST_PENDING: usize = 512;
 /// Most names of which it is known whether they are installed.
@@ -31,7 +33,7 @@ const MOST_KNOWN: usize = 4096;
 pub struct Learning {
     file: PathBuf,
     state: Mutex<State>,
-    /// Held while imported names are looked up.
+    /// Held by [`counting`](crate::counting) while imported names are looked up.
     pub counting: tokio::sync::Mutex<()>,
     /// Held while the file is written or removed.
     writing: tokio::sync::Mutex<()>,
@@ -49,6 +51,8 @@ struct State {
     cleared: u64,
     /// The file is out of date.
     changed: bool,
+    /// After a failure nothing is counted or written before this.
+    not_before: Option<Instant>,
 }
 
 /// The modules that a workshop is to import if it can.
@@ -101,7 +105,8 @@ impl Learning {
     /// Whether there is something to count or to write.
     pub fn has_news(&self) -> bool {
         let state = self.state();
-        state.changed || !state.pending.is_empty()
+        let waits = state.not_before.is_some_and(|then| Instant::now() < then);
+        !waits && (state.changed || !state.pending.is_empty())
     }
 
     /// Notes what a program imports. `files` are the paths of its own files, which are no installed modules.
@@ -118,8 +123,7 @@ impl Learning {
         }
     }
 
-    /// Those of the names that programs imported lately of which it is not known whether they are installed. `None` if programs imported
-    /// nothing.
+    /// Names that programs imported since the last count and that were not looked up yet. `None` if nothing was imported.
     pub fn unknown(&self) -> Option<Vec<String>> {
         let state = self.state();
         let unknown = state.pending.keys().filter(|name| !state.known.contains_key(*name)).cloned().collect();
@@ -148,6 +152,11 @@ impl Learning {
         }
     }
 
+    /// Names cannot be looked up now. They are kept, and looked up later.
+    pub fn not_now(&self) {
+        self.state().not_before = Some(Instant::now() + PAUSE);
+    }
+
     /// For a workshop that is to open fast.
     pub fn nothing(&self) -> Choice {
         Choice { names: Vec::new(), cleared: self.state().cleared }
@@ -156,7 +165,7 @@ impl Learning {
     /// What a workshop of this Python is to import. What the current one was to import comes first, so that the choice stays the same for long.
     pub fn choose(&self, python: &str, current: &Choice) -> Choice {
         let mut state = self.state();
-        state.changed |= state.record.is_of(python);
+        state.changed |= state.record.forget_other_pythons(python);
         // Packages may have been installed since.
         state.known.clear();
         state.choose(current)
@@ -172,9 +181,12 @@ impl Learning {
         self.state().cleared != current.cleared
     }
 
-    /// Remembers what became of a module. What is left out is logged, but once.
-    pub fn tried(&self, Tried { name, verdict }: &Tried) {
+    /// Remembers what became of a module of `choice`, unless everything was forgotten since. What is left out is logged, but once.
+    pub fn tried(&self, choice: &Choice, Tried { name, verdict }: &Tried) {
         let mut state = self.state();
+        if state.cleared != choice.cleared {
+            return;
+        }
         match verdict {
             Verdict::Loaded => state.changed |= state.record.admit(name),
             Verdict::Absent => {
@@ -207,10 +219,16 @@ impl Learning {
         };
         let learning = self.clone();
         let written = tokio::task::spawn_blocking(move || record.write(&learning.file)).await;
-        if let Err(error) = written.map_err(io::Error::other).and_then(|written| written)
-            && !self.warned.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!(file = %self.file.display(), %error, "what is learned about modules cannot be kept");
+        match written.map_err(io::Error::other).and_then(|written| written) {
+            Ok(()) => self.warned.store(false, Ordering::Relaxed),
+            Err(error) => {
+                if !self.warned.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(file = %self.file.display(), %error, "what is learned about modules cannot be kept");
+                }
+                let mut state = self.state();
+                state.changed = true;
+                state.not_before = Some(Instant::now() + PAUSE);
+            }
         }
     }
 
@@ -236,7 +254,7 @@ impl State {
         if self.cleared == current.cleared {
             names.sort_by_key(|name| !current.names.contains(name));
         }
-        names.truncate(MOST_MODULES);
+        names.truncate(MOST_CHOSEN);
         Choice { names, cleared: self.cleared }
     }
 }

@@ -279,7 +279,7 @@ impl Pool {
                 std::mem::replace(&mut state.waiting, waiting)
             }
             Err(error) => {
-                state.workshops.failed(&error);
+                state.workshops.failed(next, &error);
                 WaitingSlots::new()
             }
         };
@@ -366,8 +366,10 @@ async fn restart(pool: Arc<Pool>) {
 /// Opens the next workshop, which takes over when it has waiting children: no call waits for it. Until then the current one serves, and goes on
 /// if this fails.
 async fn replace_workshop(pool: Arc<Pool>, next: Next) {
-    let opened = pool.open_next(next).await;
-    pool.take_over(next, opened);
+    // In a task of its own: after a panic it is tried again.
+    let opening = pool.clone();
+    let opened = tokio::spawn(async move { opening.open_next(next).await }).await;
+    pool.take_over(next, opened.unwrap_or_else(|panicked| Err(SlotError::Io(panicked.into()).into())));
     if let Some(learning) = &pool.learning {
         learning.clone().write().await;
     }

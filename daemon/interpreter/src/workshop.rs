@@ -60,7 +60,7 @@ pub enum Lesson<'a> {
     Nothing,
     /// None, so that it opens fast.
     Fast(&'a Learning),
-    /// Those that were learned until now. The current workshop was to import those of the choice.
+    /// What was learned until now. The choice is that of the current workshop; its modules come first.
     All(&'a Learning, &'a Choice),
 }
 
@@ -112,7 +112,12 @@ impl Workshop {
         let mut reported = Reported::default();
         let lesson = learning.map(|learning| (learning, &choice));
         let ready = timeout(deadline, reported.wait_until_ready(&spawner, lesson)).await;
-        ready.unwrap_or(Err(WorkshopError::Slow)).inspect_err(|_| reported.blame(lesson))?;
+        ready.unwrap_or(Err(WorkshopError::Slow)).inspect_err(|error| {
+            // A Python that is killed from outside says nothing of its modules.
+            if matches!(error, WorkshopError::Slow | WorkshopError::Failed(Failure::Python { .. })) {
+                reported.blame(lesson);
+            }
+        })?;
         let Reported { anyway, learned, .. } = reported;
         tracing::info!(
             python_version = python.version,
@@ -209,13 +214,14 @@ impl Reported {
                 // A zygote that starts anew imports once more.
                 Some(SpawnerReport::Imported(names)) => {
                     self.anyway = names.into_iter().collect();
-                    self.learned.clear();
+                    let loaded = std::mem::take(&mut self.learned);
+                    self.tried.retain(|name| !loaded.contains(name));
                 }
                 Some(SpawnerReport::Tried(tried)) => {
                     if let Some((learning, choice)) = lesson
                         && choice.names.contains(&tried.name)
                     {
-                        learning.tried(&tried);
+                        learning.tried(choice, &tried);
                         self.tried.push(tried.name.clone());
                         self.learned.extend((tried.verdict == Verdict::Loaded).then_some(tried.name));
                     }
@@ -231,7 +237,7 @@ impl Reported {
             && let Some(name) = choice.names.iter().find(|name| !self.tried.contains(name))
         {
             let verdict = Verdict::LeftOut("its import ends or stops Python".to_owned());
-            learning.tried(&Tried { name: name.clone(), verdict });
+            learning.tried(choice, &Tried { name: name.clone(), verdict });
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::status::{Status, now};
 const EVERY: Duration = Duration::from_secs(1);
 /// The exit code of `systemctl status` for a unit that does not run.
 const NOT_RUNNING: u8 = 3;
+/// Most left-out modules that are named; `preload list` names all.
+const MOST_NAMED: usize = 5;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -95,8 +97,9 @@ fn embedded(interpreter: &Capabilities) -> Vec<(&'static str, String)> {
     let Capabilities { python, network, preloaded, learned, left_out, slots, .. } = interpreter;
     let Capabilities { memory_limit, memory_limit_because, .. } = interpreter;
     let modules = preloaded.len();
-    let left_out =
-        left_out.iter().map(|(module, reason)| format!("{module} ({reason})")).collect::<Vec<_>>().join("; ");
+    let named = left_out.iter().take(MOST_NAMED).map(|(module, reason)| format!("{module} ({reason})"));
+    let more = left_out.len().checked_sub(MOST_NAMED + 1).map(|more| format!("{} more", more + 1));
+    let left_out = named.chain(more).collect::<Vec<_>>().join("; ");
     let memory = format!("limit: {memory_limit} ({memory_limit_because})");
     let lines = [
         ("", format!("Python {python}, network {network}, {modules} modules ahead")),

@@ -64,8 +64,11 @@ impl Record {
             Err(error) => return Err(error),
         };
         let mut record: Self = serde_json::from_str(&text)?;
-        record.modules.retain(|name, counted| is_module_name(name) && counted.last <= now);
-        record.left_out.retain(|name, left_out| is_module_name(name) && left_out.at <= now);
+        record.modules.retain(|name, _| is_module_name(name));
+        record.left_out.retain(|name, _| record.modules.contains_key(name));
+        // The clock may have been wrong then, or be wrong now.
+        record.modules.values_mut().for_each(|counted| counted.last = counted.last.min(now));
+        record.left_out.values_mut().for_each(|left_out| left_out.at = left_out.at.min(now));
         Ok(record)
     }
 
@@ -92,10 +95,12 @@ impl Record {
             let least = least.0.clone();
             self.modules.remove(&least);
         }
+        let Record { modules, left_out, .. } = self;
+        left_out.retain(|name, _| modules.contains_key(name));
     }
 
     /// Forgets what was left out of another Python. True if there was something.
-    pub fn is_of(&mut self, python: &str) -> bool {
+    pub fn forget_other_pythons(&mut self, python: &str) -> bool {
         if self.python == python {
             return false;
         }
@@ -184,13 +189,13 @@ mod tests {
     #[test]
     fn what_was_left_out_is_named_once_and_tried_again_a_day_later_or_with_another_python() {
         let mut record = with(&[("left", 9, NOW)]);
-        record.is_of("one");
+        record.forget_other_pythons("one");
         assert!(record.leave_out("left", "a\nreason", NOW) && record.wanted(NOW).is_empty());
         assert_eq!(record.left_out()["left"], "a reason");
-        assert!(!record.is_of("one") && record.wanted(NOW + DAY - 1).is_empty());
+        assert!(!record.forget_other_pythons("one") && record.wanted(NOW + DAY - 1).is_empty());
         assert_eq!(record.wanted(NOW + DAY), ["left"]);
         assert!(!record.leave_out("left", "a\nreason", NOW + DAY) && record.leave_out("left", "another", NOW + DAY));
-        assert!(record.is_of("another") && record.left_out().is_empty());
+        assert!(record.forget_other_pythons("another") && record.left_out().is_empty());
         assert_eq!(record.wanted(NOW), ["left"]);
     }
 
@@ -213,10 +218,14 @@ mod tests {
         let file = directory.path().join("file");
         assert_eq!(Record::read(&file, NOW).unwrap(), Record::default());
         let mut record = with(&[("good", 2, NOW), ("of; evil", 2, NOW), ("later", 2, NOW + 1)]);
+        record.leave_out("later", "reason", NOW + 1);
+        record.leave_out("gone", "reason", NOW);
         record.write(&file).unwrap();
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         record = Record::read(&file, NOW).unwrap();
-        assert_eq!(record.wanted(NOW), ["good"]);
+        // A clock that was ahead takes nothing away.
+        assert_eq!((record.modules["later"].last, record.left_out["later"].at), (NOW, NOW));
+        assert_eq!((record.wanted(NOW), record.left_out.len()), (vec!["good".to_owned()], 1));
         std::fs::write(&file, "{").unwrap();
         assert!(Record::read(&file, NOW).is_err());
     }

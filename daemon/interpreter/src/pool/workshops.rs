@@ -24,6 +24,8 @@ pub struct Workshops {
     /// How often in succession the next one could not be opened, and when it is tried again.
     failures: u32,
     tried_again: Option<Instant>,
+    /// The latest one with learned modules could not be opened.
+    learned_failed: bool,
     /// When the latest workshop with other learned modules was begun.
     learned: Option<Instant>,
 }
@@ -59,6 +61,7 @@ impl Workshops {
 
     /// From now on slots come from `next`.
     pub fn switch_to(&mut self, next: Arc<Workshop>) {
+        (self.failures, self.tried_again) = (0, None);
         self.retire();
         next.take_over();
         self.current = Some(next);
@@ -76,18 +79,18 @@ impl Workshops {
         if self.opening_next || self.tried_again.is_some_and(|then| Instant::now() < then) {
             return None;
         }
-        let is_retiring = self.retiring.iter().any(|spawner| spawner.strong_count() > 0);
+        let retiring = self.retiring.iter().filter(|spawner| spawner.strong_count() > 0).count();
         let is_early = self.learned.is_some_and(|then| then.elapsed() < LEARNED_PAUSE);
         let has_learned = is_idle
-            && !is_retiring
+            && retiring == 0
             && learning.is_some_and(|learning| {
                 learning.was_cleared_since(&current.choice) || !is_early && learning.has_more_than(&current.choice)
             });
         let next = match (has_learned, current.is_worn()) {
             (true, _) => Next::WithLearned,
-            (false, true) if self.failures == 0 || learning.is_none() => Next::WithLearned,
-            // What was learned may be the reason for the failure.
-            (false, true) => Next::WithoutLearned,
+            // What was learned may be the reason for a failure, and it makes each one that retires larger.
+            (false, true) if learning.is_some() && (self.learned_failed || retiring > 1) => Next::WithoutLearned,
+            (false, true) => Next::WithLearned,
             (false, false) => return None,
         };
         if has_learned {
@@ -99,16 +102,15 @@ impl Workshops {
 
     pub fn opened(&mut self, next: Next) {
         self.opening_next = false;
-        if next == Next::WithLearned {
-            (self.failures, self.tried_again) = (0, None);
-        }
+        self.learned_failed &= next == Next::WithoutLearned;
     }
 
-    /// The current one goes on. Later failures in succession are less worth knowing.
-    pub fn failed(&mut self, error: &dyn Display) {
+    /// The current one goes on. Only the first failure in a row is a warning.
+    pub fn failed(&mut self, next: Next, error: &dyn Display) {
         self.opening_next = false;
+        self.learned_failed |= next == Next::WithLearned;
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
-        // Instead of the pause between two that differ in what was learned.
+        // The pause after a failure replaces `LEARNED_PAUSE`.
         (self.tried_again, self.learned) = (Some(Instant::now() + pause), None);
         self.failures = self.failures.saturating_add(1);
         let seconds = pause.as_secs();
