@@ -1,4 +1,4 @@
-"""Prints those of some names that are modules of this Python's own, as a JSON list. Imports none of them."""
+"""Prints which of the given names are modules of this Python, as a JSON list. Imports none of them."""
 
 import json
 import pkgutil

@@ -17,7 +17,7 @@ const TIMED_OUT: i32 = 124;
 pub fn end(end: &End, slot: &Slot, limits: &Limits, notes: &mut Vec<String>) -> Result<(i32, Outcome), SlotError> {
     let out_of_memory = || slot.group.as_ref().is_some_and(|group| group.ran_out_of_memory());
     match end {
-        // The kernel kills all processes of a group that runs out of memory, so this one did not.
+        // A program that runs out of memory never ends with a code: the kernel kills its whole group.
         End::Itself(Exit::Code(code)) => return Ok((*code, Outcome::Finished)),
         End::Memory(Exceeded::Unknown) => {
             notes.push(

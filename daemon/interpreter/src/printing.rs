@@ -10,17 +10,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::pipe::fcntl_setpipe_size;
+use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, Sleep, sleep};
 
 const REST: Duration = Duration::from_millis(1);
-/// After so many small pieces, each within a rest of the one before, the reader rests.
+/// The reader rests after so many small pieces in a row. Each must come less than a `REST` after the one before.
 const MANY: u32 = 16;
 /// Bytes of the largest small piece. For larger ones the wake-up hardly counts.
 const SMALL: usize = 4 * 1024;
-/// Bytes that one rest gathers if the program prints much. Then the reader reads on without rests.
+/// Bytes that one rest gathers if the program prints much, or half of what the pipe holds. Then the reader reads on without rests.
 const MUCH: usize = 32 * 1024;
 /// What a pipe holds while its reader rests, in bytes, if the kernel permits it.
 const ROOM: usize = 256 * 1024;
@@ -37,8 +37,8 @@ enum Pipe {
     /// The event loop is told of every piece.
     Watched(pipe::Receiver),
     /// Nobody is told.
-    Resting(OwnedFd, Pin<Box<Sleep>>),
-    /// It could not go from one to the other.
+    Resting { pipe: OwnedFd, rest: Pin<Box<Sleep>>, much: usize },
+    /// Changing from one to the other failed. Counts as the end.
     Lost,
 }
 
@@ -62,7 +62,7 @@ impl AsyncRead for Printing {
                     self.count(buffer.filled().len() - before);
                     return Poll::Ready(if self.soon < MANY { Ok(()) } else { self.rest() });
                 }
-                Pipe::Resting(pipe, rest) => {
+                Pipe::Resting { pipe, rest, much } => {
                     ready!(rest.as_mut().poll(context));
                     match rustix::io::read(&*pipe, buffer.initialize_unfilled()) {
                         Err(Errno::INTR) => {}
@@ -71,7 +71,7 @@ impl AsyncRead for Printing {
                         Ok(length) => {
                             buffer.advance(length);
                             rest.as_mut().reset(Instant::now() + REST);
-                            return Poll::Ready(if length < MUCH { Ok(()) } else { self.watch() });
+                            return Poll::Ready(if length < *much { Ok(()) } else { self.watch() });
                         }
                     }
                 }
@@ -92,14 +92,14 @@ impl Printing {
         if let Pipe::Watched(pipe) = std::mem::replace(&mut self.pipe, Pipe::Lost) {
             let pipe = pipe.into_nonblocking_fd()?;
             // Refused if the user's pipes take too much memory already.
-            let _ = fcntl_setpipe_size(&pipe, ROOM);
-            self.pipe = Pipe::Resting(pipe, Box::pin(sleep(REST)));
+            let room = fcntl_setpipe_size(&pipe, ROOM).or_else(|_| fcntl_getpipe_size(&pipe))?;
+            self.pipe = Pipe::Resting { pipe, rest: Box::pin(sleep(REST)), much: MUCH.min(room / 2) };
         }
         Ok(())
     }
 
     fn watch(&mut self) -> io::Result<()> {
-        if let Pipe::Resting(pipe, _) = std::mem::replace(&mut self.pipe, Pipe::Lost) {
+        if let Pipe::Resting { pipe, .. } = std::mem::replace(&mut self.pipe, Pipe::Lost) {
             self.pipe = Pipe::Watched(pipe::Receiver::from_owned_fd(pipe)?);
             self.soon = 0;
         }
@@ -137,7 +137,7 @@ mod tests {
             program.write_all(b"piece").unwrap();
             assert_eq!(next(&mut printing).await, "piece");
         }
-        assert!(matches!(printing.pipe, Pipe::Resting(..)));
+        assert!(matches!(printing.pipe, Pipe::Resting { .. }));
         program.write_all(b"one ").unwrap();
         program.write_all(b"two").unwrap();
         assert_eq!(next(&mut printing).await, "one two");
@@ -157,7 +157,7 @@ mod tests {
             program.write_all(b"piece").unwrap();
             next(&mut printing).await;
         }
-        assert!(matches!(printing.pipe, Pipe::Resting(..)));
+        assert!(matches!(printing.pipe, Pipe::Resting { .. }));
         program.write_all("x".repeat(65_536 + 5).as_bytes()).unwrap();
         drop(program);
         assert_eq!(next(&mut printing).await.len(), 65_536);

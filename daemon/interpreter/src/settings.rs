@@ -14,7 +14,7 @@ pub struct Settings {
     pub python: Option<PathBuf>,
     /// Modules imported before a program starts.
     pub preload: Vec<String>,
-    /// Whether modules are preloaded as well that programs import again and again.
+    /// Whether modules that programs import again and again are preloaded as well.
     pub learns: bool,
     pub limits: Limits,
     /// Host folders that programs may read.

@@ -1,8 +1,8 @@
-//! Whether processes of a program are left, by the listener of their seccomp filter: each process has the filter from its start to its end, and
-//! programs cannot add others.
+//! Tells whether processes of a program are left. Each of them has the program's seccomp filter until it ends, and programs cannot install another.
+//! The kernel hangs up the filter's listener when the last one is ending. Nothing is sent over it.
 //!
-//! Nothing is sent over the listener. It hangs up when the last process with its filter is ending. From Linux 6.11 on that is before the
-//! kernel takes the process's memory apart, which can take longer than the program ran. On older ones it is after the process has been waited for.
+//! From Linux 6.11 on it hangs up before the kernel takes the process's memory apart, which can take longer than the program ran. On older ones
+//! it does so after the process has been waited for.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -31,7 +31,7 @@ impl Processes {
         Ok(Processes { first, listener: listener.map(watch).transpose()? })
     }
 
-    /// Whether all are ending or gone: nothing of the program can run or write any more.
+    /// Whether all are ending or gone: no instruction of the program runs any more.
     pub fn have_ended(&self) -> bool {
         self.listener.as_ref().is_some_and(|listener| {
             let mut list = [PollFd::new(listener, PollFlags::empty())];
@@ -56,7 +56,7 @@ impl Processes {
     /// if the kernel does not tell.
     pub fn exit_code(&self) -> Option<i32> {
         let directory = format!("/proc/{}", self.first.as_raw_nonzero());
-        // Whoever may not look at the process reads an exit code of 0. Who may, reads which program it has, or that it has none any more.
+        // To a process without permission `stat` shows the exit code 0. `exe` tells who has permission: it can be read, or is gone.
         match readlink(format!("{directory}/exe"), Vec::new()) {
             Ok(_) | Err(Errno::NOENT) => {}
             Err(_) => return None,
