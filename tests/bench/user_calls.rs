@@ -30,6 +30,7 @@ const WARM: Duration = Duration::from_secs(1);
 const FIRST_CALLS: usize = 5;
 
 const HEAVY: (&str, Bounds) = ("call_heavy_p50_ratio", at_most(0.30, 0.15));
+const HELLO: &str = "print(1)";
 const IMPORTS: &str = "import collections, csv, dataclasses, datetime, decimal, json, pathlib, random, re, statistics";
 const PRINTS: &str = "for number in range(300_000): print(number)";
 
@@ -52,8 +53,10 @@ pub fn measure(program: &Path, effort: &Effort, report: &mut Report) -> Result<(
     measure_first_calls(program, report)?;
     let daemon = as_user(|| Daemon::start(program, "user", &[]))?;
     let mut client = as_user(|| Client::connect(&mut daemon.shim()))?;
-    measure_light(&mut client, &bare, effort, report)?;
+    measure_apart(&mut client, &bare, effort, report)?;
+    // Before calls in a row, after which more than two children wait for a minute.
     measure_memory(&daemon, &client, report)?;
+    measure_light(&mut client, &bare, effort, report)?;
     idle::measure_processor_time(&daemon, &client, effort.idle, report)?;
     idle::measure_calls(&mut client, &bare, effort.calls_after_idle, report)?;
     many_clients::measure(&daemon, &bare, effort, report)?;
@@ -68,9 +71,8 @@ pub fn measure(program: &Path, effort: &Effort, report: &mut Report) -> Result<(
     }
 }
 
-fn measure_light(client: &mut Client, bare: &Bare, effort: &Effort, report: &mut Report) -> Result<()> {
-    let (hello, imports, prints) =
-        (Script::new("print(1)", Some("1\n")), Script::new(IMPORTS, Some("")), Script::new(PRINTS, None));
+fn measure_apart(client: &mut Client, bare: &Bare, effort: &Effort, report: &mut Report) -> Result<()> {
+    let hello = Script::new(HELLO, Some("1\n"));
     eprintln!("a user's calls, some time apart …");
     let [calls, plain] = as_user(|| {
         warm_up(client, &hello)?;
@@ -80,6 +82,12 @@ fn measure_light(client: &mut Client, bare: &Bare, effort: &Effort, report: &mut
     if !effort.is_quick {
         report.ratio("call_p99_ratio", 0.99, &calls, &plain, at_most(0.50, 0.30));
     }
+    Ok(())
+}
+
+fn measure_light(client: &mut Client, bare: &Bare, effort: &Effort, report: &mut Report) -> Result<()> {
+    let (hello, imports, prints) =
+        (Script::new(HELLO, Some("1\n")), Script::new(IMPORTS, Some("")), Script::new(PRINTS, None));
     eprintln!("a user's calls, one after the other …");
     let rounds = Rounds { most: effort.calls.most / TURN, ..effort.calls };
     let [calls, plain] =
@@ -119,7 +127,7 @@ fn measure_heavy(program: &Path, python: &Path, effort: &Effort, report: &mut Re
 
 /// Nothing runs when the client launches the shim.
 fn measure_first_calls(program: &Path, report: &mut Report) -> Result<()> {
-    let hello = Script::new("print(1)", Some("1\n"));
+    let hello = Script::new(HELLO, Some("1\n"));
     let mut times = as_user(|| {
         let mut times = Vec::new();
         for number in 0..FIRST_CALLS {
@@ -149,7 +157,10 @@ fn measure_memory(daemon: &Daemon, client: &Client, report: &mut Report) -> Resu
     let processes = serving(daemon, client)?;
     let sizes = processes.iter().map(|process| memory_kb(*process, &["Pss:"])).collect::<Result<Vec<_>>>();
     let (total, detail) = match &sizes {
-        Ok(sizes) => (Some(sizes.iter().sum::<u64>() as f64), format!("{} processes", sizes.len())),
+        Ok(sizes) => {
+            let detail = format!("{} processes, before calls in a row, after which more children wait", sizes.len());
+            (Some(sizes.iter().sum::<u64>() as f64), detail)
+        }
         Err(error) => (None, format!("only root can read it: {error:#}")),
     };
     let figures = json!({ "sizes_kb": sizes.unwrap_or_default() });
@@ -164,7 +175,7 @@ fn apart(client: &mut Client, script: &Script) -> Result<Duration> {
 
 fn warm_up(client: &mut Client, script: &Script) -> Result<()> {
     for _ in 0..5 {
-        client.run(script)?;
+        apart(client, script)?;
     }
     thread::sleep(WARM);
     Ok(())

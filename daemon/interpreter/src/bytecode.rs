@@ -18,7 +18,7 @@ use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-use crate::channel::Need;
+use crate::channel::Rehearsal;
 use crate::prepare::Prepared;
 use crate::python::Packages;
 use crate::run::Run;
@@ -212,7 +212,7 @@ impl Bytecode {
         let paths: Vec<&Path> = sources.iter().map(|source| source.path.as_path()).collect();
         let values = format!("SOURCES, LONGEST = {}, {LONGEST}\n{PLACE}", serde_json::json!(paths));
         let prepared = Prepared::of_source(PROGRAM.replace(PLACE, &values));
-        let (slot, child) = Slot::build(spawner.clone(), Need::Later).await?;
+        let (slot, child) = Slot::build(spawner.clone(), Rehearsal::Imports).await?;
         {
             let _as_program = spawner.policy.identity.act();
             put(&slot.workspace, prepared.script.as_ref(), prepared.source_code.as_bytes())?;

@@ -29,16 +29,18 @@ pub enum SpawnerMessage {
     /// The first message: what slots are built from, and which Python runs in them.
     Prepare(Box<Policy>, Launch),
     /// Build one slot. Descriptors: the slot's socket, its stdout, its stderr and, if it has a control group, `cgroup.procs`.
-    Spawn(Need),
+    Spawn(Rehearsal),
 }
 
-/// When a slot's child gets its program.
+/// What a slot's child does ahead of its program, so that the program runs faster. It costs time and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Need {
-    /// A call waits for the child.
-    Now,
-    /// Perhaps later. There is time for a rehearsal, which makes the program itself start faster.
-    Later,
+pub enum Rehearsal {
+    /// Nothing: a call may wait for the child.
+    Nothing,
+    /// It runs a small program.
+    Program,
+    /// The same, and it imports the modules that were imported ahead.
+    Imports,
 }
 
 /// From the spawner to the interpreter.

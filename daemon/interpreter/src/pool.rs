@@ -1,4 +1,4 @@
-//! Slots built ahead of need, so that a call finds a waiting child. As many wait as calls came at once in the last minute, at the same time or in a
+//! Slots built ahead of rehearsal, so that a call finds a waiting child. As many wait as calls came at once in the last minute, at the same time or in a
 //! row. They all come from the current workshop. When that is worn, or other modules were learned, the next one takes over once its own children
 //! wait.
 
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::channel::Need;
+use crate::channel::Rehearsal;
 use crate::control_group::ControlGroups;
 use crate::learning::Learning;
 use crate::settings::Settings;
 use crate::slot::{Slot, SlotError, WaitingChild};
 use crate::spawner::SpawnerHandle;
 use crate::workshop::{Lesson, Workshop, WorkshopError};
-use demand::{Demand, QUIET};
+use demand::{Demand, FEWEST, QUIET};
 use workshops::{Next, Workshops};
 
 /// How long a call waits for a used-up resource, such as file descriptors.
@@ -221,7 +221,7 @@ impl Pool {
         let mut is_first = true;
         loop {
             let workshop = self.workshop().await?;
-            match self.build_in(&workshop.spawner, Need::Now).await {
+            match self.build_in(&workshop.spawner, Rehearsal::Nothing).await {
                 // Other executions free resources when they end.
                 Err(SlotError::Short(_)) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
                 // The workshop may have ended between two calls. Nothing has been run yet, so it is safe to try again.
@@ -237,9 +237,13 @@ impl Pool {
         }
     }
 
-    async fn build_in(&self, spawner: &Arc<SpawnerHandle>, need: Need) -> Result<(Slot, WaitingChild), SlotError> {
+    async fn build_in(
+        &self,
+        spawner: &Arc<SpawnerHandle>,
+        rehearsal: Rehearsal,
+    ) -> Result<(Slot, WaitingChild), SlotError> {
         // In a task of its own: a cancelled call must not leave a half-built slot behind.
-        let built = tokio::spawn(Slot::build(spawner.clone(), need)).await;
+        let built = tokio::spawn(Slot::build(spawner.clone(), rehearsal)).await;
         let built = built.map_err(|error| SlotError::Io(error.into())).and_then(|built| built);
         if built.as_ref().is_err_and(|error| !matches!(error, SlotError::Short(_))) {
             self.discard(spawner);
@@ -259,7 +263,7 @@ impl Pool {
         let mut waiting = WaitingSlots::new();
         let wanted = self.state().wanted(self.settings.concurrency);
         while waiting.len() < wanted {
-            match Slot::build(workshop.spawner.clone(), Need::Later).await {
+            match Slot::build(workshop.spawner.clone(), Rehearsal::Imports).await {
                 Ok(slot) => waiting.push_back(slot),
                 // The others are built later.
                 Err(SlotError::Short(_)) if !waiting.is_empty() => break,
@@ -296,13 +300,17 @@ impl Pool {
         let most = self.settings.concurrency;
         let wanted = state.wanted(most);
         let now = wanted.min(state.demand.wanted_now(most));
-        // A rehearsal is a trial run in the child, after which the program starts faster. Without it, the child is ready sooner, and running
-        // programs have the CPUs.
+        // Without a rehearsal the child is ready sooner, and running programs have the CPUs.
         let is_time = state.demand.is_quiet() && state.demand.in_use() < self.cpus;
-        let need = if is_time { Need::Later } else { Need::Now };
         while state.waiting.len() + state.building < now {
+            let rehearsal = match state.waiting.len() + state.building + FEWEST {
+                _ if !is_time => Rehearsal::Nothing,
+                // Only for calls in a row: it takes half the memory.
+                first if first < wanted => Rehearsal::Program,
+                _ => Rehearsal::Imports,
+            };
             state.building += 1;
-            tokio::spawn(add_waiting(self.clone(), workshop.spawner.clone(), need));
+            tokio::spawn(add_waiting(self.clone(), workshop.spawner.clone(), rehearsal));
         }
         if state.waiting.len() + state.building < wanted && !state.refill_later {
             state.refill_later = true;
@@ -329,8 +337,8 @@ impl State {
     }
 }
 
-async fn add_waiting(pool: Arc<Pool>, spawner: Arc<SpawnerHandle>, need: Need) {
-    let built = pool.build_in(&spawner, need).await;
+async fn add_waiting(pool: Arc<Pool>, spawner: Arc<SpawnerHandle>, rehearsal: Rehearsal) {
+    let built = pool.build_in(&spawner, rehearsal).await;
     let mut state = pool.state();
     state.building -= 1;
     match built {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::channel::Need;
+use crate::channel::Rehearsal;
 use crate::prepare::Prepared;
 use crate::run::Run;
 use crate::sandbox::{Bind, Network, Policy};
@@ -89,7 +89,7 @@ fn answer<T: DeserializeOwned>([stdout, stderr]: [String; 2]) -> Result<T, Probe
 /// Runs one of the interpreter's own programs in a new slot; returns its stdout and stderr.
 async fn run(spawner: &Arc<SpawnerHandle>, source_code: String) -> Result<[String; 2], ProbeError> {
     let prepared = Prepared::of_source(source_code);
-    let (slot, child) = Slot::build(spawner.clone(), Need::Now).await?;
+    let (slot, child) = Slot::build(spawner.clone(), Rehearsal::Nothing).await?;
     {
         let _as_program = spawner.policy.identity.act();
         put(&slot.workspace, prepared.script.as_ref(), prepared.source_code.as_bytes()).map_err(SlotError::from)?;

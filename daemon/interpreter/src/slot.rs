@@ -17,7 +17,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::time::timeout;
 
-use crate::channel::{Need, SlotMessage};
+use crate::channel::{Rehearsal, SlotMessage};
 use crate::control_group::ControlGroup;
 use crate::precedence;
 use crate::sandbox::{Identity, limit_address_space, watch};
@@ -55,11 +55,11 @@ pub struct Output {
 
 impl Slot {
     /// Builds a slot, and waits until its child is isolated and waits for a program.
-    pub async fn build(spawner: Arc<SpawnerHandle>, need: Need) -> Result<(Slot, WaitingChild), SlotError> {
-        Self::try_build(spawner, need).await.map_err(SlotError::or_short)
+    pub async fn build(spawner: Arc<SpawnerHandle>, rehearsal: Rehearsal) -> Result<(Slot, WaitingChild), SlotError> {
+        Self::try_build(spawner, rehearsal).await.map_err(SlotError::or_short)
     }
 
-    async fn try_build(spawner: Arc<SpawnerHandle>, need: Need) -> Result<(Slot, WaitingChild), SlotError> {
+    async fn try_build(spawner: Arc<SpawnerHandle>, rehearsal: Rehearsal) -> Result<(Slot, WaitingChild), SlotError> {
         let limits = &spawner.policy.limits;
         let group = spawner.groups.as_ref().map(|groups| groups.make(limits)).transpose()?.flatten();
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -72,7 +72,7 @@ impl Slot {
         let (stderr, stderr_theirs) = output_pipe(identity)?;
         let mut descriptors = vec![theirs.as_fd(), stdout_theirs.as_fd(), stderr_theirs.as_fd()];
         descriptors.extend(group.iter().map(|group| group.entrance.as_fd()));
-        let asked = timeout(DEADLINE, spawner.spawn(need, &descriptors)).await.map_err(|_| SlotError::Slow)?;
+        let asked = timeout(DEADLINE, spawner.spawn(rehearsal, &descriptors)).await.map_err(|_| SlotError::Slow)?;
         asked.map_err(|error| {
             if SlotError::is_hang_up(&error) { SlotError::SpawnerGone(error) } else { SlotError::Io(error) }
         })?;

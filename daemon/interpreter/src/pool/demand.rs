@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Fewest slots that wait.
-const FEWEST: usize = 2;
+pub const FEWEST: usize = 2;
 /// Most slots that wait because calls came in a row.
 const LONGEST_ROW: usize = 8;
 /// When no call has begun or ended for so long, the CPUs are free for slots that are not needed at once.

@@ -8,12 +8,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
-use crate::channel::{Need, SlotMessage, send, send_bytes};
+use crate::channel::{Rehearsal, SlotMessage, send, send_bytes};
 use crate::protocol::{LANDLOCK_STEP, SlotRequest, WORKSPACE};
 use crate::sandbox::{self, Policy, StepError, step};
 
 /// Never returns. `descriptors` are those of [`SpawnerMessage::Spawn`](crate::channel::SpawnerMessage::Spawn).
-pub fn run(policy: &Policy, zygote: &OwnedFd, need: Need, descriptors: &[OwnedFd], wait_for_go: OwnedFd) -> ! {
+pub fn run(
+    policy: &Policy,
+    zygote: &OwnedFd,
+    rehearsal: Rehearsal,
+    descriptors: &[OwnedFd],
+    wait_for_go: OwnedFd,
+) -> ! {
     let ours = [zygote.as_fd(), wait_for_go.as_fd()];
     let kept: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).chain(ours).collect();
     let alone = step("close descriptors", || sandbox::keep_only(&kept));
@@ -21,7 +27,7 @@ pub fn run(policy: &Policy, zygote: &OwnedFd, need: Need, descriptors: &[OwnedFd
     // Every orphan in the slot becomes this process's child.
     sandbox::auto_reap();
     let built =
-        alone.and_then(|()| if await_go(wait_for_go) { build(policy, zygote, need, descriptors) } else { Ok(()) });
+        alone.and_then(|()| if await_go(wait_for_go) { build(policy, zygote, rehearsal, descriptors) } else { Ok(()) });
     match built {
         // The interpreter reads the end of the slot's socket and pipes as the child's end, so only the child may hold them.
         Ok(()) => drop(sandbox::keep_only(&[])),
@@ -42,7 +48,7 @@ pub fn await_go(pipe: impl AsFd) -> bool {
     matches!(rustix::io::read(pipe, &mut [0]), Ok(1))
 }
 
-fn build(policy: &Policy, zygote: &OwnedFd, need: Need, descriptors: &[OwnedFd]) -> Result<(), StepError> {
+fn build(policy: &Policy, zygote: &OwnedFd, rehearsal: Rehearsal, descriptors: &[OwnedFd]) -> Result<(), StepError> {
     sandbox::build_slot(policy)?;
     let rules = step(LANDLOCK_STEP, sandbox::rules)?;
     step("open the workspace", || {
@@ -60,9 +66,10 @@ fn build(policy: &Policy, zygote: &OwnedFd, need: Need, descriptors: &[OwnedFd])
             rules: rules.as_fd(),
             group: group.first().map(AsFd::as_fd),
         };
-        let text = match need {
-            Need::Now => SlotRequest::<()>::NOW,
-            Need::Later => SlotRequest::<()>::LATER,
+        let text = match rehearsal {
+            Rehearsal::Nothing => SlotRequest::<()>::NOTHING,
+            Rehearsal::Program => SlotRequest::<()>::PROGRAM,
+            Rehearsal::Imports => SlotRequest::<()>::IMPORTS,
         };
         send_bytes(zygote, text, &request.into_list())
     })

@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::channel::{Need, Received, SpawnerMessage, SpawnerReport, receive, send};
+use crate::channel::{Received, Rehearsal, SpawnerMessage, SpawnerReport, receive, send};
 use crate::control_group::ControlGroups;
 use crate::launch::Launch;
 use crate::sandbox::{Policy, watch};
@@ -68,10 +68,12 @@ impl SpawnerHandle {
     }
 
     /// Asks for one slot. Waits while the socket is full. The descriptors are those of [`SpawnerMessage::Spawn`].
-    pub async fn spawn(&self, need: Need, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub async fn spawn(&self, rehearsal: Rehearsal, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         loop {
             let mut ready = self.socket.writable().await?;
-            if let Ok(sent) = ready.try_io(|socket| send(socket.get_ref(), &SpawnerMessage::Spawn(need), descriptors)) {
+            if let Ok(sent) =
+                ready.try_io(|socket| send(socket.get_ref(), &SpawnerMessage::Spawn(rehearsal), descriptors))
+            {
                 return sent;
             }
         }

@@ -9,7 +9,7 @@ use rustix::process::{Signal, WaitOptions, WaitStatus, pidfd_send_signal, wait};
 use super::first_process;
 use super::networks::Networks;
 use super::zygote_process::ZygoteProcess;
-use crate::channel::{Failure, Need, Received, SlotMessage, SpawnerMessage, SpawnerReport, receive, send};
+use crate::channel::{Failure, Received, Rehearsal, SlotMessage, SpawnerMessage, SpawnerReport, receive, send};
 use crate::launch::Launch;
 use crate::sandbox::{self, Policy, StepError, step};
 
@@ -69,8 +69,8 @@ fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut ZygoteProcess, end
         }
         if asked {
             match receive(interpreter) {
-                Ok(Some(Received { message: SpawnerMessage::Spawn(need), descriptors, .. })) => {
-                    spawn(policy, zygote, &mut networks, need, &descriptors);
+                Ok(Some(Received { message: SpawnerMessage::Spawn(rehearsal), descriptors, .. })) => {
+                    spawn(policy, zygote, &mut networks, rehearsal, &descriptors);
                 }
                 Ok(Some(_)) => {}
                 // The message's descriptors are lost. The interpreter notices it: the slot's socket is closed.
@@ -109,9 +109,15 @@ fn describe(status: WaitStatus) -> String {
 }
 
 /// Builds one slot. An error is sent on the slot's own socket.
-fn spawn(policy: &Policy, zygote: &ZygoteProcess, networks: &mut Networks, need: Need, descriptors: &[OwnedFd]) {
+fn spawn(
+    policy: &Policy,
+    zygote: &ZygoteProcess,
+    networks: &mut Networks,
+    rehearsal: Rehearsal,
+    descriptors: &[OwnedFd],
+) {
     if let [control, ..] = descriptors
-        && let Err(error) = try_spawn(policy, zygote, networks, need, control, descriptors)
+        && let Err(error) = try_spawn(policy, zygote, networks, rehearsal, control, descriptors)
         && let Err(lost) = send(control, &SlotMessage::Failed(error.into()), &[])
     {
         tracing::debug!(error = %lost, "nothing waits for this slot any more");
@@ -122,7 +128,7 @@ fn try_spawn(
     policy: &Policy,
     zygote: &ZygoteProcess,
     networks: &mut Networks,
-    need: Need,
+    rehearsal: Rehearsal,
     control: &OwnedFd,
     descriptors: &[OwnedFd],
 ) -> Result<(), StepError> {
@@ -131,7 +137,7 @@ fn try_spawn(
     let cloned = step("create a slot's namespaces", || sandbox::clone_into_namespaces(0))?;
     let Some(child) = cloned else {
         // In the slot's first process.
-        first_process::run(policy, &zygote.socket, need, descriptors, wait)
+        first_process::run(policy, &zygote.socket, rehearsal, descriptors, wait)
     };
     networks.give_next(child.pid);
     let told = sandbox::map_slot_identity(&child)

@@ -24,7 +24,7 @@ pub fn refuse(control: Descriptor, refused: &Refused) {
 }
 
 /// The whole life of a child.
-pub fn run(confinement: &Confinement, runner: &Runner, request: &SlotRequest<Descriptor>, rehearse: bool) -> ! {
+pub fn run(confinement: &Confinement, runner: &Runner, request: &SlotRequest<Descriptor>, rehearsal: &[u8]) -> ! {
     let entered = enter::enter(confinement, request).and_then(|listener| {
         let taken = take_descriptors(request, listener).map(|()| listener.is_some());
         taken.map_err(|error| Refused { step: "take its descriptors", error })
@@ -33,7 +33,7 @@ pub fn run(confinement: &Confinement, runner: &Runner, request: &SlotRequest<Des
         refuse(request.control, &refused);
         kernel::exit(1)
     });
-    if runner.prepare(rehearse).is_none() {
+    if runner.prepare(rehearsal).is_none() {
         refuse(CONTROL, &Refused { step: "prepare Python", error: Errno(0) });
         kernel::exit(1);
     }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::ffi::{CStr, c_int};
 
 use crate::kernel;
-use crate::protocol::{REHEARSAL, WORKSPACE};
+use crate::protocol::{REHEARSAL, SlotRequest, WORKSPACE};
 use crate::python::{self, Exception, Raised, Reference};
 use crate::teardown::{self, GarbageCollector, Imported};
 
@@ -40,9 +40,11 @@ impl Runner {
         self.collector.freeze();
     }
 
-    /// Prepares the child for its program, with a rehearsal if there is time. A failure is printed to stderr.
-    pub fn prepare(&self, rehearse: bool) -> Option<()> {
-        let ready = (!rehearse || self.rehearse()) && succeeded(&self.prepare.call());
+    /// Prepares the child for its program, after a rehearsal. A failure is printed to stderr.
+    pub fn prepare(&self, rehearsal: &[u8]) -> Option<()> {
+        let rehearsed =
+            rehearsal == SlotRequest::<()>::NOTHING || self.rehearse(rehearsal == SlotRequest::<()>::IMPORTS);
+        let ready = rehearsed && succeeded(&self.prepare.call());
         if !ready {
             python::print_exception();
         }
@@ -50,14 +52,14 @@ impl Runner {
     }
 
     /// Runs a small program. The pages that the start and the end of any program change are copied now, and not in the program's time.
-    fn rehearse(&self) -> bool {
+    fn rehearse(&self, with_imports: bool) -> bool {
         let ran = succeeded(&self.prepare.call()) && {
             let module = self.begin.call_with(&python::bytes(c"rehearsal.py".to_bytes_with_nul()));
             let stream = kernel::open_stream(REHEARSAL);
             succeeded(&module)
                 && !stream.is_null()
                 && python::run_file(stream, REHEARSAL, &module)
-                && succeeded(&self.rehearse_imports.call())
+                && (!with_imports || succeeded(&self.rehearse_imports.call()))
         };
         // A failure's exception is printed by the caller. Until then nothing else may be called.
         if ran {

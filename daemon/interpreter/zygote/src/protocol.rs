@@ -12,7 +12,7 @@ use core::ffi::CStr;
 pub const ZYGOTE_SOCKET: i32 = 3;
 /// A program's working directory.
 pub const WORKSPACE: &CStr = c"/workspace";
-/// The program that a child runs ahead of need: see [`SlotRequest::LATER`].
+/// The program that a child runs ahead of need: see [`SlotRequest::PROGRAM`].
 pub const REHEARSAL: &CStr = c"/python-interpreter/rehearsal.py";
 /// Longest job, in bytes.
 pub const JOB_LIMIT: usize = 192 * 1024;
@@ -62,7 +62,7 @@ impl Confinement {
     }
 }
 
-/// The descriptors of a request for a child. The message itself is [`SlotRequest::NOW`] or [`SlotRequest::LATER`].
+/// The descriptors of a request for a child. The message itself says what the child rehearses.
 pub struct SlotRequest<T> {
     /// pidfd of the slot's first process.
     pub slot: T,
@@ -79,10 +79,12 @@ pub struct SlotRequest<T> {
 impl<T> SlotRequest<T> {
     /// Most descriptors of a request.
     pub const DESCRIPTORS: usize = 6;
-    /// A call waits for the child.
-    pub const NOW: &'static [u8] = b"now";
-    /// Nothing waits for the child yet: there is time for a rehearsal.
-    pub const LATER: &'static [u8] = b"later";
+    /// Nothing.
+    pub const NOTHING: &'static [u8] = b"nothing";
+    /// A small program.
+    pub const PROGRAM: &'static [u8] = b"program";
+    /// The same, and imports.
+    pub const IMPORTS: &'static [u8] = b"imports";
 
     pub fn into_list(self) -> Vec<T> {
         [self.slot, self.control, self.stdout, self.stderr, self.rules].into_iter().chain(self.group).collect()

@@ -90,14 +90,14 @@ impl Zygote {
             }
             if request {
                 let mut descriptors = [-1; Request::DESCRIPTORS];
-                let mut need = [0; 8];
-                let received = messages::receive_message(SOCKET, &mut need, &mut descriptors);
+                let mut rehearsal = [0; 8];
+                let received = messages::receive_message(SOCKET, &mut rehearsal, &mut descriptors);
                 let (length, count) = received.map_err(|error| Refused { step: "receive", error })?;
                 if length == 0 {
                     return Ok(());
                 }
                 match Request::from_list(descriptors[..count].iter().copied()) {
-                    Some(request) => self.fork(&request, &need[..length] == Request::LATER)?,
+                    Some(request) => self.fork(&request, &rehearsal[..length])?,
                     None => descriptors[..count].iter().for_each(|descriptor| kernel::close_descriptor(*descriptor)),
                 }
             }
@@ -105,8 +105,8 @@ impl Zygote {
     }
 
     /// Forks a child into the slot. A failed fork is reported on the slot's socket. An error is returned only if the zygote cannot go on.
-    fn fork(&mut self, request: &Request, rehearse: bool) -> Result<(), Refused> {
-        match self.try_fork(request, rehearse) {
+    fn fork(&mut self, request: &Request, rehearsal: &[u8]) -> Result<(), Refused> {
+        match self.try_fork(request, rehearsal) {
             Ok(process) => self.living.push(Living { process, control: request.control }),
             Err(error) => {
                 child::refuse(request.control, &Refused { step: "fork into the slot", error });
@@ -122,13 +122,13 @@ impl Zygote {
             .map_err(|error| Refused { step: "return to its own pid namespace", error })
     }
 
-    fn try_fork(&self, request: &Request, rehearse: bool) -> Result<c_int, Errno> {
+    fn try_fork(&self, request: &Request, rehearsal: &[u8]) -> Result<c_int, Errno> {
         kernel::join_namespaces(request.slot, kernel::CLONE_NEWPID)?;
         python::before_fork();
         let forked = kernel::fork_process();
         if let Ok(0) = forked {
             python::after_fork_in_child();
-            child::run(&self.confinement, &self.runner, request, rehearse);
+            child::run(&self.confinement, &self.runner, request, rehearsal);
         }
         python::after_fork_in_parent();
         forked
