@@ -1,4 +1,4 @@
-//! Slots built ahead of rehearsal, so that a call finds a waiting child. As many wait as calls came at once in the last minute, at the same time or in a
+//! Slots built ahead of need, so that a call finds a waiting child. As many wait as calls came at once in the last minute, at the same time or in a
 //! row. They all come from the current workshop. When that is worn, or other modules were learned, the next one takes over once its own children
 //! wait.
 
@@ -263,7 +263,7 @@ impl Pool {
         let mut waiting = WaitingSlots::new();
         let wanted = self.state().wanted(self.settings.concurrency);
         while waiting.len() < wanted {
-            match Slot::build(workshop.spawner.clone(), Rehearsal::Imports).await {
+            match Slot::build(workshop.spawner.clone(), rehearsal(waiting.len(), wanted)).await {
                 Ok(slot) => waiting.push_back(slot),
                 // The others are built later.
                 Err(SlotError::Short(_)) if !waiting.is_empty() => break,
@@ -303,11 +303,9 @@ impl Pool {
         // Without a rehearsal the child is ready sooner, and running programs have the CPUs.
         let is_time = state.demand.is_quiet() && state.demand.in_use() < self.cpus;
         while state.waiting.len() + state.building < now {
-            let rehearsal = match state.waiting.len() + state.building + FEWEST {
-                _ if !is_time => Rehearsal::Nothing,
-                // Only for calls in a row: it takes half the memory.
-                first if first < wanted => Rehearsal::Program,
-                _ => Rehearsal::Imports,
+            let rehearsal = match is_time {
+                true => rehearsal(state.waiting.len() + state.building, wanted),
+                false => Rehearsal::Nothing,
             };
             state.building += 1;
             tokio::spawn(add_waiting(self.clone(), workshop.spawner.clone(), rehearsal));
@@ -335,6 +333,12 @@ impl State {
             child.is_waiting() && current.as_ref().is_some_and(|current| Arc::ptr_eq(&current.spawner, &slot.spawner))
         });
     }
+}
+
+/// What the next of `wanted` children rehearses where so many wait already. The first ones wait only for calls in a row: without imports they take half
+/// the memory.
+fn rehearsal(waiting: usize, wanted: usize) -> Rehearsal {
+    if waiting + FEWEST < wanted { Rehearsal::Program } else { Rehearsal::Imports }
 }
 
 async fn add_waiting(pool: Arc<Pool>, spawner: Arc<SpawnerHandle>, rehearsal: Rehearsal) {

@@ -37,7 +37,7 @@ impl Network {
 /// sandbox.
 pub struct OwnNetwork {
     namespace: OwnedFd,
-    when_new: Vec<u8>,
+    when_new: Box<[u8]>,
 }
 
 /// What the kernel tells of a network namespace, as far as an unprivileged program can change it. Without IPv6 some of these are missing.
@@ -52,7 +52,7 @@ impl OwnNetwork {
         unsafe { unshare_unsafe(UnshareFlags::NEWNET)? };
         bring_up_loopback()?;
         let namespace = openat(CWD, "/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(OwnNetwork { namespace, when_new: told()? })
+        Ok(OwnNetwork { namespace, when_new: told()?.into() })
     }
 
     /// Moves this thread into it.
@@ -68,7 +68,7 @@ impl OwnNetwork {
         self.enter().is_ok()
             && read("sockstat", &mut sockets).is_ok()
             && sockets.starts_with(b"sockets: used 0\n")
-            && told().is_ok_and(|told| told == self.when_new)
+            && told().is_ok_and(|told| *told == *self.when_new)
     }
 }
 
