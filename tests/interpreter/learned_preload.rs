@@ -132,6 +132,7 @@ fn what_a_program_would_miss_is_left_out_and_named_once() {
         ("replaces", "import sys\nsys.stdout = None\n"),
         ("closes", "import sys\nsys.stdout.close()\n"),
         ("eventlet", ""),
+        ("plugin", "import eventlet\n"),
         ("takes", "taken = b'x' * (600 << 20)\n"),
         ("telling", TELLING),
     ];
@@ -160,14 +161,15 @@ fn what_a_program_would_miss_is_left_out_and_named_once() {
         ("masks", "its import changes the umask"),
         ("replaces", "its import changes the standard streams"),
         ("closes", "ValueError: I/O operation on closed file."),
-        ("eventlet", "other libraries behave in another way when it is imported"),
+        ("eventlet", "other libraries behave in another way when eventlet is imported"),
+        ("plugin", "other libraries behave in another way when eventlet is imported"),
     ];
     let left_out = learned(&interpreter)["left_out"].clone();
     for (name, reason) in reasons {
         assert_eq!(left_out[name], reason, "{left_out}");
     }
     assert!(left_out["takes"].as_str().unwrap().starts_with("its import takes 600 MiB of memory, and "), "{left_out}");
-    assert_eq!(left_out.as_object().unwrap().len(), 21, "{left_out}");
+    assert_eq!(left_out.as_object().unwrap().len(), 22, "{left_out}");
     // Nothing of a trial is left.
     interpreter.wait_until_empty();
     let health = interpreter.request("GET", "/healthz", &[], b"").json();

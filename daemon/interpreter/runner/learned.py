@@ -31,8 +31,8 @@ NEVER = {"pytest", "_pytest", "IPython", "ipykernel", "gevent", "eventlet", "tes
 
 
 def load(names, room):
-    """Imports the named modules if this process then has at most `room` KiB more. Leaves out what a program would miss, and tells the interpreter
-    what became of each. Returns the modules with which this process must start anew; None if it need not."""
+    """Imports the named modules if this process then has at most `room` KiB more. Does not keep what leaves something that a child lacks. Tells the
+    interpreter what became of each. Returns the modules with which this process must start anew; None if it need not."""
     # Only the configured Python's own modules are found.
     own = [path for path in sys.path if path.startswith(OWN_PATH)]
     sys.path[:] = [path for path in sys.path if path and path not in own]
@@ -92,16 +92,14 @@ def trial(name, room):
     """What `tried` returns, in the child."""
     # Below programs. With SCHED_IDLE a busy machine would not get to it at all.
     os.nice(10)
-    package = name.partition(".")[0]
-    if not is_installed(package):
+    if not is_installed(name.partition(".")[0]):
         return "Absent", 0
-    if package in NEVER:
-        return {"LeftOut": "other libraries behave in another way when it is imported"}, 0
     output = os.memfd_create("output")
     os.dup2(output, 1)
     os.dup2(output, 2)
     before, found = memory(), surroundings()
     error, left = imported(name)
+    never = NEVER.intersection(name.partition(".")[0] for name in sys.modules)
     size = max(memory() - before, 0)
     changed = [what for what, value in surroundings().items() if value != found[what]]
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
@@ -109,6 +107,8 @@ def trial(name, room):
     reason = None
     if error is not None:
         reason = described(error)
+    elif never:
+        reason = f"other libraries behave in another way when {min(never)} is imported"
     elif left:
         reason = f"its import leaves {left}"
     elif changed:

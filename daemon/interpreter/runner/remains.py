@@ -32,7 +32,7 @@ def imported(name):
 
 
 def what_is_left(threads_before, descriptors_before):
-    """What a module's import has left that a child would miss, because a fork does not copy it or a child closes it."""
+    """Threads or descriptors that an import has left. A child has neither: a fork copies no threads, and a child closes descriptors."""
     if (more := threads() - threads_before) > 0:
         # Numeric libraries end their threads before a fork, and start them again when they are needed.
         fork_once()

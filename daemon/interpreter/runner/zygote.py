@@ -169,10 +169,12 @@ def with_its_imports(package):
     return [name for name in to_put_aside if package_of(name) in packages]
 
 
-# Programs do not find our own modules.
+# Programs do not find our own modules, and neither do modules that are imported ahead.
+own = sys.path.pop(0)
 for name in "loading", "learned", "remains":
     sys.modules.pop(name, None)
 imports, generators = loading.while_watching(loading.load) if loading.PRELOAD or loading.ROOM else ({}, [])
+sys.path.insert(0, own)
 main = None
 IMPORTED = [module for name, module in sys.modules.items() if name != "__main__"]
 ahead = {name: module for name, module in sys.modules.items() if name not in AT_THE_START}

@@ -292,7 +292,7 @@ impl Pool {
         self.refill();
     }
 
-    /// Starts to build the slots that are missing: at once those that are needed if each running call is followed by another, the rest when it is quiet.
+    /// Starts to build the slots that are missing. One for each running call is built at once, since another may follow it; the rest when it is quiet.
     /// Does nothing without a workshop: the next call opens one, and gets its error.
     fn refill(self: &Arc<Self>) {
         let mut state = self.state();
@@ -335,7 +335,7 @@ impl State {
     }
 }
 
-/// What the next of `wanted` children rehearses where so many wait already. The first ones wait only for calls in a row: without imports they take half
+/// What the next of `wanted` children rehearses where so many wait already. The first ones serve only calls in a row. Without imports they take half
 /// the memory.
 fn rehearsal(waiting: usize, wanted: usize) -> Rehearsal {
     if waiting + FEWEST < wanted { Rehearsal::Program } else { Rehearsal::Imports }
@@ -347,8 +347,12 @@ async fn add_waiting(pool: Arc<Pool>, spawner: Arc<SpawnerHandle>, rehearsal: Re
     state.building -= 1;
     match built {
         Ok(slot) if state.workshops.is_current(&spawner) => state.waiting.push_back(slot),
-        // The next workshop has taken over.
-        Ok(_) => {}
+        // The next workshop has taken over, and counted this one as its own.
+        Ok(old) => {
+            drop(state);
+            drop(old);
+            pool.refill();
+        }
         // Common under load, and temporary.
         Err(error @ SlotError::Short(_)) => tracing::debug!(%error, "cannot build a slot ahead of need"),
         // The next call tries again, and reports the error.

@@ -20,7 +20,7 @@ const REST: Duration = Duration::from_millis(1);
 const MANY: u32 = 16;
 /// Bytes of the largest small piece. For larger ones the wake-up hardly counts.
 const SMALL: usize = 4 * 1024;
-/// Bytes that one rest gathers if the program prints much, or half of what the pipe holds. Then the reader reads on without rests.
+/// If one rest gathers so many bytes, or half of what the pipe holds, the program prints fast, and the reader rests no more.
 const MUCH: usize = 32 * 1024;
 /// What a pipe holds while its reader rests, in bytes, if the kernel permits it.
 const ROOM: usize = 256 * 1024;

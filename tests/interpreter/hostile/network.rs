@@ -50,6 +50,20 @@ listener.accept()",
 const SOCKETS_IN_FLIGHT: &str = "for _ in range(50):
     first, second = socket.socketpair(); socket.send_fds(first, [b'x'], [first.fileno(), second.fileno()])";
 
+/// How long ago this CPU has looked up a route to itself, in hundredths of a second, by RTM_GETROUTE.
+const ROUTE: &str = "import os, socket, struct
+def ask(cpu):
+    os.sched_setaffinity(0, {cpu})
+    netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); netlink.bind((0, 0))
+    body = struct.pack('BBBBBBBBIHH', 2, 32, 0, 0, 0, 0, 0, 0, 0, 8, 1) + socket.inet_aton('127.0.0.1')
+    netlink.send(struct.pack('IHHII', 16 + len(body), 26, 1, 1, 0) + body)
+    answer, place = netlink.recv(4096), 28
+    while place < len(answer):
+        length, kind = struct.unpack_from('HH', answer, place)
+        if kind == 12: return struct.unpack_from('II', answer, place + 4)[1]
+        place += length + 3 & ~3
+print(max(ask(cpu) for cpu in os.sched_getaffinity(0)))";
+
 /// What a program may do without a trace.
 const NO_TRACES: [&str; 3] = [
     "socket.create_server(('127.0.0.1', 8080))",
@@ -89,6 +103,28 @@ fn no_program_finds_traces_of_another_in_its_network() {
         assert!(numbers.len() < 24, "{code}: {numbers:?}");
     }
     interpreter.is_unscathed();
+}
+
+#[test]
+fn no_program_learns_when_another_has_looked_up_a_route() {
+    let interpreter = Interpreter::start();
+    let connect = "import os, socket
+for cpu in os.sched_getaffinity(0):
+    os.sched_setaffinity(0, {cpu}); socket.socket(type=socket.SOCK_DGRAM).connect(('127.0.0.1', 9))";
+    // The twin: within one program it shows.
+    let both = format!("{connect}\nimport time; time.sleep(0.5)\n{ROUTE}");
+    let age = |code: &str| {
+        let result = interpreter.execute(code);
+        result["stdout"].as_str().unwrap().trim().parse::<u32>().unwrap_or_else(|_| panic!("{result}"))
+    };
+    assert!(age(&both) >= 49);
+    for _ in 0..12 {
+        assert_eq!(interpreter.execute(connect)["exit_code"], 0);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    for _ in 0..12 {
+        assert!(age(ROUTE) < 25);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 pub const FEWEST: usize = 2;
 /// Most slots that wait because calls came in a row.
 const LONGEST_ROW: usize = 8;
-/// When no call has begun or ended for so long, the CPUs are free for slots that are not needed at once.
+/// When no call has begun or been answered for so long, the CPUs are free for slots that are not needed at once.
 pub const QUIET: Duration = Duration::from_millis(5);
 /// How long it is remembered how many calls came at once.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ pub struct Demand {
     /// The most calls that lately came at once, at the same time or in a row, and when they did.
     peak: usize,
     peak_since: Option<Instant>,
-    /// When a call last began or ended.
+    /// When a call last began or was answered, or its slot was gone.
     last_used: Instant,
 }
 
@@ -46,6 +46,7 @@ impl Demand {
     /// The slot of a call is being removed from now on.
     pub fn begin_removal(&mut self) {
         self.removing += 1;
+        self.last_used = Instant::now();
     }
 
     /// The slot of a call is gone.
@@ -66,7 +67,7 @@ impl Demand {
         self.peak.clamp(FEWEST, most.max(FEWEST))
     }
 
-    /// How many of them are needed at once, should another call follow each that runs.
+    /// How many of them must be ready at once: one for each running call, which another may follow.
     pub fn wanted_now(&self, most: usize) -> usize {
         if self.is_quiet() { self.wanted(most) } else { self.wanted(most).min(self.running().max(1)) }
     }
@@ -129,6 +130,18 @@ mod tests {
         pass(&mut demand, 2 * REMEMBERED);
         demand.forget_what_is_old();
         assert_eq!(demand.wanted(99), FEWEST);
+    }
+
+    #[test]
+    fn a_call_that_comes_before_the_slot_of_the_last_is_gone_is_in_its_row() {
+        let mut demand = Demand::new();
+        for _ in 0..5 {
+            demand.begin();
+            // The program runs.
+            pass(&mut demand, 2 * QUIET);
+            demand.begin_removal();
+        }
+        assert_eq!((demand.running(), demand.wanted(99)), (0, 5));
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Workshops {
             });
         let next = match (has_learned, current.is_worn()) {
             (true, _) => Next::WithLearned,
-            // What was learned may be the reason for a failure, and it makes each one that retires larger.
+            // Learned modules may be the reason for a failure, and they make every retiring workshop larger.
             (false, true) if learning.is_some() && (self.learned_failed || retiring > 1) => Next::WithoutLearned,
             (false, true) => Next::WithLearned,
             (false, false) => return None,

@@ -40,7 +40,7 @@ pub struct OwnNetwork {
     when_new: Box<[u8]>,
 }
 
-/// What the kernel tells of a network namespace, as far as an unprivileged program can change it. Without IPv6 some of these are missing.
+/// The files of /proc/net that show what an unprivileged program can change. Without IPv6 some of these are missing.
 const TOLD: [&str; 6] = ["dev", "snmp", "netstat", "snmp6", "rt6_stats", "ip6_flowlabel"];
 /// More than all of it, in bytes.
 const TOLD_LENGTH: usize = 16 * 1024;
@@ -60,16 +60,23 @@ impl OwnNetwork {
         Ok(move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
     }
 
-    /// Whether the processes of a program, which have all ended, have left nothing in it: no socket is left, and the kernel tells of it what it told
-    /// when it was new. Nothing happens in it later either, because the filter of system calls allows no membership of multicast groups, which
-    /// the kernel reports some time after. Moves this thread into it.
+    /// Call it when all processes of a program have ended. True if they have left nothing: no socket exists, and the kernel tells what it told at the
+    /// start. Nothing happens later either, because the filter of system calls lets no program join a multicast group, which the kernel
+    /// would report some time after. Moves this thread into it.
     pub fn is_as_new(&self) -> bool {
         let mut sockets = Vec::new();
         self.enter().is_ok()
             && read("sockstat", &mut sockets).is_ok()
             && sockets.starts_with(b"sockets: used 0\n")
             && told().is_ok_and(|told| *told == *self.when_new)
+            && forget_routes().is_ok()
     }
+}
+
+/// Each CPU caches the routes that were looked up, even if nothing was sent, and tells when. A change of this setting, which is on for loopback
+/// and means nothing without IPsec, makes the cache invalid.
+fn forget_routes() -> io::Result<()> {
+    ["0", "1"].iter().try_for_each(|value| fs::write("/proc/sys/net/ipv4/conf/lo/disable_policy", value))
 }
 
 fn told() -> io::Result<Vec<u8>> {

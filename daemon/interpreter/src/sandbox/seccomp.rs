@@ -105,7 +105,7 @@ fn sockets() -> Vec<Instruction> {
     one_of(0, &[libc::AF_UNIX], allow(), others)
 }
 
-/// What a machine says whose interfaces do not know multicast. The kernel reports a membership on loopback as well, some time later, when another
+/// Joining a multicast group fails as where no interface supports multicast. Otherwise the kernel would send reports some time later, when another
 /// program may have the network.
 fn memberships() -> Vec<Instruction> {
     let refused = |options| one_of(2, options, fail(libc::ENODEV), vec![give(libc::SECCOMP_RET_ALLOW)]);
