@@ -288,6 +288,15 @@ fn a_fixed_list_learns_nothing() {
 }
 
 #[test]
+fn what_the_settings_import_keeps_nothing_from_being_learned() {
+    // Never learned.
+    let environment = Environment::with(&[("telling", TELLING), ("eventlet", "")]);
+    let interpreter = environment.preloading("auto,eventlet");
+    twice(&interpreter, &["telling"]);
+    until_preloaded(&interpreter, &["telling"]);
+}
+
+#[test]
 fn a_program_whose_caller_says_so_does_not_count() {
     let environment = Environment::with(&[("telling", TELLING), ("hidden", TELLING)]);
     let interpreter = environment.preloading("auto,json");

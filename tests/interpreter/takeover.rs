@@ -58,6 +58,21 @@ fn a_call_that_runs_meanwhile_ends_in_the_old_one() {
     until("the old one is gone", || children(interpreter.id()).len() == 1);
 }
 
+/// As when memory runs out during the import.
+#[test]
+fn no_module_is_left_out_because_python_was_killed() {
+    let environment = Environment::with(&[("present", "import os\nif os.getppid() == 1: os.kill(os.getpid(), 9)\n")]);
+    let interpreter = environment.preloading("auto");
+    for _ in 0..2 {
+        assert_eq!(interpreter.execute("import present; print(1)")["stdout"], "1\n");
+    }
+    until("it fails", || interpreter.log().contains("was killed while it was prepared to run programs"));
+    let learned = interpreter.request("GET", "/v1/preload", &[], b"").json();
+    assert_eq!(learned["left_out"], serde_json::json!({}), "{learned}");
+    assert_eq!(interpreter.execute("import present; print(2)")["stdout"], "2\n");
+    interpreter.is_unscathed();
+}
+
 /// The module passes its trial, and ends the zygote: only that one is a child of the first process.
 #[test]
 fn if_the_next_one_fails_the_old_one_goes_on_and_the_module_is_left_out() {

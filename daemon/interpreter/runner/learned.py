@@ -97,9 +97,9 @@ def trial(name, room):
     output = os.memfd_create("output")
     os.dup2(output, 1)
     os.dup2(output, 2)
-    before, found = memory(), surroundings()
+    before, found, loaded = memory(), surroundings(), set(sys.modules)
     error, left = imported(name)
-    never = NEVER.intersection(name.partition(".")[0] for name in sys.modules)
+    never = NEVER.intersection(name.partition(".")[0] for name in sys.modules.keys() - loaded)
     size = max(memory() - before, 0)
     changed = [what for what, value in surroundings().items() if value != found[what]]
     if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):

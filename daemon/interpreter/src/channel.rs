@@ -98,6 +98,8 @@ pub enum Failure {
     Isolation(#[from] StepError),
     #[error("{python} cannot be prepared to run programs: {reason}")]
     Python { python: String, reason: String },
+    #[error("{0} was killed while it was prepared to run programs: memory ran out, or somebody ended it")]
+    Killed(String),
 }
 
 /// Sends one message as JSON. On a non-blocking socket, a full one is an error and never a wait.

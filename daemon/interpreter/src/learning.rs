@@ -152,7 +152,7 @@ impl Learning {
         }
     }
 
-    /// Names cannot be looked up now. They are kept, and looked up later.
+    /// After a failure: nothing is lost, and it is tried again after a pause.
     pub fn not_now(&self) {
         self.state().not_before = Some(Instant::now() + PAUSE);
     }
@@ -225,9 +225,8 @@ impl Learning {
                 if !self.warned.swap(true, Ordering::Relaxed) {
                     tracing::warn!(file = %self.file.display(), %error, "what is learned about modules cannot be kept");
                 }
-                let mut state = self.state();
-                state.changed = true;
-                state.not_before = Some(Instant::now() + PAUSE);
+                self.state().changed = true;
+                self.not_now();
             }
         }
     }

@@ -113,7 +113,7 @@ impl Workshop {
         let lesson = learning.map(|learning| (learning, &choice));
         let ready = timeout(deadline, reported.wait_until_ready(&spawner, lesson)).await;
         ready.unwrap_or(Err(WorkshopError::Slow)).inspect_err(|error| {
-            // If the spawner was lost, no module is to blame.
+            // If Python or the spawner was killed, no module is to blame.
             if matches!(error, WorkshopError::Slow | WorkshopError::Failed(Failure::Python { .. })) {
                 reported.blame(lesson);
             }

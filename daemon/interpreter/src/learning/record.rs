@@ -65,10 +65,10 @@ impl Record {
         };
         let mut record: Self = serde_json::from_str(&text)?;
         record.modules.retain(|name, _| is_module_name(name));
-        record.left_out.retain(|name, _| record.modules.contains_key(name));
         // The clock may have been wrong then, or be wrong now.
         record.modules.values_mut().for_each(|counted| counted.last = counted.last.min(now));
         record.left_out.values_mut().for_each(|left_out| left_out.at = left_out.at.min(now));
+        record.forget_what_faded(now);
         Ok(record)
     }
 
@@ -86,16 +86,19 @@ impl Record {
         let before = self.modules.get(name).map_or(0.0, |counted| counted.at(now));
         let times = (before + f64::from(programs)).min(MOST_TIMES);
         self.modules.insert(name.to_owned(), Counted { times, last: now });
-        if self.modules.len() > MOST_MODULES {
-            self.modules.retain(|_, counted| counted.at(now) >= LEAST);
-        }
         if self.modules.len() > MOST_MODULES
             && let Some(least) = self.modules.iter().min_by(|one, other| one.1.at(now).total_cmp(&other.1.at(now)))
         {
             let least = least.0.clone();
             self.modules.remove(&least);
         }
+        self.forget_what_faded(now);
+    }
+
+    /// Also why it was left out.
+    fn forget_what_faded(&mut self, now: u64) {
         let Record { modules, left_out, .. } = self;
+        modules.retain(|_, counted| counted.at(now) >= LEAST);
         left_out.retain(|name, _| modules.contains_key(name));
     }
 
@@ -197,6 +200,16 @@ mod tests {
         assert!(!record.leave_out("left", "a\nreason", NOW + DAY) && record.leave_out("left", "another", NOW + DAY));
         assert!(record.forget_other_pythons("another") && record.left_out().is_empty());
         assert_eq!(record.wanted(NOW), ["left"]);
+    }
+
+    #[test]
+    fn why_a_module_is_left_out_is_forgotten_with_the_module() {
+        let mut record = with(&[("faded", 1, NOW)]);
+        record.leave_out("faded", "reason", NOW);
+        record.count("other", 1, NOW + 20 * DAY);
+        assert_eq!(record.left_out().len(), 1);
+        record.count("other", 1, NOW + 60 * DAY);
+        assert!(record.left_out().is_empty() && !record.modules.contains_key("faded"));
     }
 
     #[test]

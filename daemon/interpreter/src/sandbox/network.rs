@@ -61,8 +61,8 @@ impl OwnNetwork {
     }
 
     /// Call it when all processes of a program have ended. True if they have left nothing: no socket exists, and the kernel tells what it told at the
-    /// start. Nothing happens later either, because the filter of system calls lets no program join a multicast group, which the kernel
-    /// would report some time after. Moves this thread into it.
+    /// start. Nothing happens later either: only memberships of multicast groups would be reported later, and the filter of system calls
+    /// refuses them. Moves this thread into it.
     pub fn is_as_new(&self) -> bool {
         let mut sockets = Vec::new();
         self.enter().is_ok()

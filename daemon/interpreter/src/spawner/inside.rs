@@ -61,11 +61,14 @@ fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut ZygoteProcess, end
                 Ok(Some(report)) => drop(send(interpreter, &report, &[])),
                 Ok(None) => {}
                 // The zygote has closed its socket. Its wait status tells why.
-                Err(_) => return Some(zygote.failure(&zygote_end(zygote))),
+                Err(_) => {
+                    let waited = rustix::process::waitpid(Some(zygote.process), WaitOptions::empty());
+                    return Some(zygote.end(waited.ok().flatten().map(|(_, status)| status)));
+                }
             }
         }
-        if ended && let Some(how) = reap(ends, zygote, &mut networks) {
-            return Some(zygote.failure(&how));
+        if ended && let Some(status) = reap(ends, zygote, &mut networks) {
+            return Some(zygote.end(Some(status)));
         }
         if asked {
             match receive(interpreter) {
@@ -84,28 +87,16 @@ fn serve(policy: &Policy, interpreter: &OwnedFd, zygote: &mut ZygoteProcess, end
 }
 
 /// Reaps every child that has ended: slots' first processes and orphans of the zygote. Returns how the zygote ended, if it did.
-fn reap(ends: &OwnedFd, zygote: &ZygoteProcess, networks: &mut Networks) -> Option<String> {
+fn reap(ends: &OwnedFd, zygote: &ZygoteProcess, networks: &mut Networks) -> Option<WaitStatus> {
     let _ = rustix::io::read(ends, &mut [0; 1024]);
     let mut how = None;
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if pid == zygote.process {
-            how = Some(describe(status));
+            how = Some(status);
         }
         networks.ended(pid);
     }
     how
-}
-
-fn zygote_end(zygote: &ZygoteProcess) -> String {
-    let ended = rustix::process::waitpid(Some(zygote.process), WaitOptions::empty());
-    ended.ok().flatten().map_or_else(|| "it has ended".to_owned(), |(_, status)| describe(status))
-}
-
-fn describe(status: WaitStatus) -> String {
-    match (status.exit_status(), status.terminating_signal()) {
-        (_, Some(signal)) => format!("it was ended by signal {signal}"),
-        (code, None) => format!("it ended with exit code {}", code.unwrap_or_default()),
-    }
 }
 
 /// Builds one slot. An error is sent on the slot's own socket.

@@ -1,5 +1,5 @@
-//! The networks of slots. Making one and taking it apart costs more than everything else of a slot's namespaces together, so one in which a
-//! program has left nothing serves again.
+//! The networks of slots. One in which a program has left nothing serves again, because making one and taking it apart costs more than a slot's
+//! other namespaces together.
 
 use std::collections::HashMap;
 use std::io;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, WaitStatus};
 
 use crate::channel::{Failure, SpawnerReport, send_bytes};
 use crate::launch::Launch;
@@ -93,7 +93,19 @@ impl ZygoteProcess {
         }
     }
 
-    /// The failure to report after the zygote has ended, with its last output.
+    /// The failure to report after the zygote has ended; without its wait status if that is not known.
+    pub fn end(&mut self, status: Option<WaitStatus>) -> Failure {
+        let signal = status.and_then(WaitStatus::terminating_signal);
+        let how = match (signal, status.and_then(WaitStatus::exit_status)) {
+            (Some(signal), _) if signal == Signal::KILL.as_raw() => return Failure::Killed(self.python.clone()),
+            (Some(signal), _) => format!("it was ended by signal {signal}"),
+            (None, Some(code)) => format!("it ended with exit code {code}"),
+            (None, None) => "it has ended".to_owned(),
+        };
+        self.failure(&how)
+    }
+
+    /// A failure with the zygote's last output.
     pub fn failure(&mut self, how: &str) -> Failure {
         self.log_output();
         let output = String::from_utf8_lossy(&self.last_output);
